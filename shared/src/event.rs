@@ -1,0 +1,372 @@
+//! What is appended to a lane: one stream entry, flat text fields, versioned by `v`.
+//!
+//! Gateways append what their sockets did; timers and scripts append the rest (their fields are
+//! written in Lua, in `worker/lua`). A decoder meets every entry as if it were hostile: ids and
+//! bounds are checked again, because a log outlives the program that wrote it.
+
+use crate::{
+    ids::{ClientId, ConversationId, MessageRef, Site, Uid},
+    protocol::{Lang, MAX_FRAME_BYTES, Role, frame::Verb},
+};
+
+/// The version of the entries this program writes, and the newest it can read.
+pub const VERSION: u32 = 1;
+
+/// One event: who, and what happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// The tenant.
+    pub site: Site,
+    /// The user whose lane this is in.
+    pub uid: Uid,
+    /// What happened.
+    pub kind: Kind,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    /// A socket is there. Idempotent.
+    Open {
+        /// The connection.
+        client: ClientId,
+        /// The user's language from here on.
+        lang: Lang,
+        /// What the handshake allows.
+        role: Role,
+    },
+    /// A socket is gone. Idempotent.
+    Close {
+        /// The connection.
+        client: ClientId,
+        /// Closed with 1000 or without a code, so on purpose.
+        clean: bool,
+    },
+    /// A client sent a frame.
+    Verb {
+        /// The connection.
+        client: ClientId,
+        /// The frame's number on that connection, from 1.
+        n: u64,
+        /// The frame.
+        verb: Verb,
+    },
+    /// A conversation's idle timer is due.
+    IdleTimer {
+        /// The customer's conversation.
+        conversation: ConversationId,
+    },
+    /// Places in queues may have changed: tell those concerned. Appended by the tick.
+    QueueMoved,
+    /// A queue has lost its staff member: continue telling those who wait in it.
+    QueueLost {
+        /// The staff member.
+        staff: Uid,
+        /// The last ticket that was in the queue then.
+        upto: u64,
+    },
+}
+
+/// Why an entry is no event.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// Written by a newer program: leave the lane to a worker that knows it.
+    #[error("entry of unknown version {0}")]
+    UnknownVersion(String),
+    /// Of a known version, but not decodable: poison. Names the field, never its content.
+    #[error("entry does not decode: {0}")]
+    Poison(&'static str),
+}
+
+impl Event {
+    /// The entry's fields in the order they are written.
+    pub fn encode(&self) -> Vec<(&'static str, String)> {
+        let mut fields = vec![
+            ("v", VERSION.to_string()),
+            ("site", self.site.to_string()),
+            ("uid", self.uid.to_string()),
+        ];
+        let mut put = |name, value: String| fields.push((name, value));
+        match &self.kind {
+            Kind::Open { client, lang, role } => {
+                put("kind", "open".into());
+                put("client", client.to_string());
+                put("lang", lang.to_string());
+                put("role", role.as_str().into());
+            }
+            Kind::Close { client, clean } => {
+                put("kind", "close".into());
+                put("client", client.to_string());
+                put("clean", u8::from(*clean).to_string());
+            }
+            Kind::Verb { client, n, verb } => {
+                put("kind", verb_name(verb).into());
+                put("client", client.to_string());
+                put("n", n.to_string());
+                encode_verb(verb, put);
+            }
+            Kind::IdleTimer { conversation } => {
+                put("kind", "idle_timer".into());
+                put("conversation", conversation.to_string());
+            }
+            Kind::QueueMoved => put("kind", "queue_moved".into()),
+            Kind::QueueLost { staff, upto } => {
+                put("kind", "queue_lost".into());
+                put("staff", staff.to_string());
+                put("upto", upto.to_string());
+            }
+        }
+        fields
+    }
+
+    /// Reads an entry's fields, given as a lookup by name.
+    pub fn decode<'a>(get: impl Fn(&str) -> Option<&'a str>) -> Result<Self, DecodeError> {
+        let version = get("v").ok_or(DecodeError::Poison("v"))?;
+        if version != "1" {
+            return Err(match version.parse::<u32>() {
+                Ok(newer) if newer > VERSION => DecodeError::UnknownVersion(newer.to_string()),
+                _ => DecodeError::Poison("v"),
+            });
+        }
+        let fields = Fields { get: &get };
+        Ok(Self {
+            site: fields.parse("site", Site::parse)?,
+            uid: fields.parse("uid", Uid::parse)?,
+            kind: fields.kind()?,
+        })
+    }
+}
+
+fn verb_name(verb: &Verb) -> &'static str {
+    match verb {
+        Verb::StaffOnline { .. } => "staff_online",
+        Verb::StaffOffline => "staff_offline",
+        Verb::CustomerConnect => "customer_connect",
+        Verb::CustomerLeave => "customer_leave",
+        Verb::Message { .. } => "message",
+        Verb::Close { .. } => "close_conversation",
+    }
+}
+
+fn encode_verb(verb: &Verb, mut put: impl FnMut(&'static str, String)) {
+    match verb {
+        Verb::StaffOnline { name, max } => {
+            if let Some(name) = name {
+                put("name", name.clone());
+            }
+            if let Some(max) = max {
+                put("max", max.to_string());
+            }
+        }
+        Verb::StaffOffline | Verb::CustomerConnect | Verb::CustomerLeave => {}
+        Verb::Message {
+            body,
+            id,
+            conversation,
+        } => {
+            put("body", body.clone());
+            if let Some(id) = id {
+                put("id", id.to_string());
+            }
+            if let Some(conversation) = conversation {
+                put("conversation", conversation.to_string());
+            }
+        }
+        Verb::Close { conversation } => {
+            if let Some(conversation) = conversation {
+                put("conversation", conversation.to_string());
+            }
+        }
+    }
+}
+
+struct Fields<'g, G> {
+    get: &'g G,
+}
+
+impl<'a, G: Fn(&str) -> Option<&'a str>> Fields<'_, G> {
+    fn text(&self, name: &'static str) -> Result<&'a str, DecodeError> {
+        (self.get)(name).ok_or(DecodeError::Poison(name))
+    }
+
+    fn parse<T, E>(
+        &self,
+        name: &'static str,
+        parse: impl Fn(&str) -> Result<T, E>,
+    ) -> Result<T, DecodeError> {
+        parse(self.text(name)?).map_err(|_| DecodeError::Poison(name))
+    }
+
+    fn optional<T, E>(
+        &self,
+        name: &'static str,
+        parse: impl Fn(&str) -> Result<T, E>,
+    ) -> Result<Option<T>, DecodeError> {
+        let value = (self.get)(name).map(parse).transpose();
+        value.map_err(|_| DecodeError::Poison(name))
+    }
+
+    fn kind(&self) -> Result<Kind, DecodeError> {
+        let verb = match self.text("kind")? {
+            "open" => {
+                return Ok(Kind::Open {
+                    client: self.parse("client", ClientId::parse)?,
+                    lang: self.parse("lang", |tag| Lang::from_tag(tag).ok_or(()))?,
+                    role: self.parse("role", |role| Role::parse(role).ok_or(()))?,
+                });
+            }
+            "close" => {
+                return Ok(Kind::Close {
+                    client: self.parse("client", ClientId::parse)?,
+                    clean: self.text("clean")? == "1",
+                });
+            }
+            "idle_timer" => {
+                let conversation = self.parse("conversation", ConversationId::parse)?;
+                return Ok(Kind::IdleTimer { conversation });
+            }
+            "queue_moved" => return Ok(Kind::QueueMoved),
+            "queue_lost" => {
+                return Ok(Kind::QueueLost {
+                    staff: self.parse("staff", Uid::parse)?,
+                    upto: self.parse("upto", str::parse)?,
+                });
+            }
+            "staff_online" => Verb::StaffOnline {
+                name: self.optional("name", json_text)?,
+                max: self.optional("max", str::parse)?,
+            },
+            "staff_offline" => Verb::StaffOffline,
+            "customer_connect" => Verb::CustomerConnect,
+            "customer_leave" => Verb::CustomerLeave,
+            "message" => Verb::Message {
+                body: self.parse("body", json_text)?,
+                id: self.optional("id", MessageRef::parse)?,
+                conversation: self.optional("conversation", ConversationId::parse)?,
+            },
+            "close_conversation" => Verb::Close {
+                conversation: self.optional("conversation", ConversationId::parse)?,
+            },
+            _ => return Err(DecodeError::Poison("kind")),
+        };
+        Ok(Kind::Verb {
+            client: self.parse("client", ClientId::parse)?,
+            n: self.parse("n", str::parse)?,
+            verb,
+        })
+    }
+}
+
+/// A field that must be one JSON string, since it is joined into frames as it is.
+fn json_text(field: &str) -> Result<String, ()> {
+    if field.len() > 2 * MAX_FRAME_BYTES || !field.starts_with('"') {
+        return Err(());
+    }
+    serde_json::from_str::<std::borrow::Cow<'_, str>>(field).map_err(|_| ())?;
+    Ok(field.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::BootId;
+
+    fn round_trip(kind: Kind) {
+        let event = Event {
+            site: Site::parse("default").expect("valid"),
+            uid: Uid::parse("alice").expect("valid"),
+            kind,
+        };
+        let fields = event.encode();
+        let get = |name: &str| {
+            fields
+                .iter()
+                .find(|(n, _)| *n == name)
+                .map(|(_, v)| v.as_str())
+        };
+        assert_eq!(Event::decode(get), Ok(event));
+    }
+
+    #[test]
+    fn every_kind_survives_the_log() {
+        let client = ClientId::random(&BootId::random());
+        let conversation = ConversationId::parse("7.3.1763-0.1").expect("valid");
+        round_trip(Kind::Open {
+            client: client.clone(),
+            lang: Lang::En,
+            role: Role::Any,
+        });
+        round_trip(Kind::Close {
+            client: client.clone(),
+            clean: true,
+        });
+        round_trip(Kind::IdleTimer {
+            conversation: conversation.clone(),
+        });
+        round_trip(Kind::QueueMoved);
+        round_trip(Kind::QueueLost {
+            staff: Uid::parse("s1").expect("valid"),
+            upto: 9,
+        });
+        for verb in [
+            Verb::StaffOnline {
+                name: Some("\"客服1\"".into()),
+                max: Some(3),
+            },
+            Verb::StaffOnline {
+                name: None,
+                max: None,
+            },
+            Verb::StaffOffline,
+            Verb::CustomerConnect,
+            Verb::CustomerLeave,
+            Verb::Message {
+                body: "\"hi\"".into(),
+                id: Some(MessageRef::parse("m1").expect("valid")),
+                conversation: Some(conversation.clone()),
+            },
+            Verb::Close {
+                conversation: Some(conversation),
+            },
+        ] {
+            round_trip(Kind::Verb {
+                client: client.clone(),
+                n: 4,
+                verb,
+            });
+        }
+    }
+
+    #[test]
+    fn a_newer_version_is_left_to_a_newer_program() {
+        let get = |name: &str| (name == "v").then_some("2");
+        assert_eq!(
+            Event::decode(get),
+            Err(DecodeError::UnknownVersion("2".into()))
+        );
+    }
+
+    #[test]
+    fn anything_else_is_poison() {
+        for (v, kind, body) in [
+            ("0", "open", ""),
+            ("x", "open", ""),
+            ("1", "dance", ""),
+            ("1", "message", "\"a"),
+            ("1", "message", "{}"),
+        ] {
+            let get = |name: &str| match name {
+                "v" => Some(v),
+                "site" => Some("default"),
+                "uid" => Some("alice"),
+                "kind" => Some(kind),
+                "body" => Some(body),
+                _ => None,
+            };
+            assert!(
+                matches!(Event::decode(get), Err(DecodeError::Poison(_))),
+                "{v} {kind} {body}"
+            );
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! Every Redis key and channel name, in one place. Scripts join only a prefix built here and ids
+//! that [`crate::ids`] has validated. docs/ARCHITECTURE.md lists type and lifetime of each.
+
+use crate::ids::{BootId, Lane, Shard, Site};
+
+/// Cluster-wide facts written at first boot: `schema`, `shards`, `lanes`, `app`.
+pub const META: &str = "frontdesk:meta";
+/// Hash of gateway registrations: boot id → heartbeat counter.
+pub const GATEWAYS: &str = "frontdesk:gateways";
+/// Hash of live workers: worker id → heartbeat counter.
+pub const WORKERS: &str = "frontdesk:workers";
+/// Channel on which workers tell each other that leases may be free. A hint: losing it costs a second.
+pub const WORKERS_CHANNEL: &str = "frontdesk:workers:changed";
+/// What precedes a boot id in the name of a gateway's channel.
+pub const GATEWAY_CHANNEL_PREFIX: &str = "frontdesk:gateway:";
+
+/// The channel one gateway listens on.
+pub fn gateway_channel(boot: &BootId) -> String {
+    format!("{GATEWAY_CHANNEL_PREFIX}{boot}")
+}
+
+/// What every key of a shard begins with: the hash tag keeps them in one slot of a Redis Cluster.
+pub fn shard_prefix(shard: Shard) -> String {
+    format!("{{s{:02}}}:", shard.number())
+}
+
+/// The stream of one lane's events.
+pub fn events(shard: Shard, lane: Lane) -> String {
+    format!("{}events:{}", shard_prefix(shard), lane.number())
+}
+
+/// Hash lane → id of the last entry applied.
+pub fn applied(shard: Shard) -> String {
+    format!("{}applied", shard_prefix(shard))
+}
+
+/// Stream of the events that could not be applied.
+pub fn dead(shard: Shard) -> String {
+    format!("{}dead", shard_prefix(shard))
+}
+
+/// What every key of a site begins with.
+pub fn site_prefix(site: &Site) -> String {
+    format!("{}site:{site}:", shard_prefix(Shard::of(site)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_of_a_shard_share_a_hash_tag() {
+        let shard = Shard::all().nth(7).expect("seven is below SHARDS");
+        let lane = Lane::all().nth(3).expect("three is below LANES");
+        assert_eq!(events(shard, lane), "{s07}:events:3");
+        assert_eq!(applied(shard), "{s07}:applied");
+    }
+}

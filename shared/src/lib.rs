@@ -1,0 +1,19 @@
+//! What the Frontdesk gateway and worker agree on.
+//!
+//! The path of one message: a socket's text frame is decoded by [`protocol`], becomes an [`event`]
+//! appended to the stream that [`ids`] and [`keys`] name; the worker's script answers with
+//! [`push`]es published on the gateway's channel.
+//!
+//! [`redis`] opens connections and judges the server's settings, [`config`] holds the settings
+//! both programs have, [`http`] serves a router with bounded handshakes, [`telemetry`] is logs and
+//! metrics.
+
+pub mod config;
+pub mod event;
+pub mod http;
+pub mod ids;
+pub mod keys;
+pub mod protocol;
+pub mod push;
+pub mod redis;
+pub mod telemetry;

@@ -1,0 +1,273 @@
+//! What a client sends: JSON text frames `{"action": "...", "payload": {...}}`, and the bare `PING`.
+
+use serde::Deserialize;
+
+use super::{MAX_FRAME_BYTES, MAX_NAME_CHARS, MAX_TEXT_BYTES, notice::json_string};
+use crate::ids::{ConversationId, MessageRef};
+
+/// The bare text a client may send to keep its socket alive; no activity of the customer.
+pub const PING: &str = "PING";
+/// What answers it.
+pub const PONG: &str = "PONG";
+
+/// A frame, decoded and validated. Texts are JSON strings (quotes included), ready to be joined
+/// into outgoing frames.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verb {
+    /// `staffOnline`: take customers.
+    StaffOnline {
+        /// Display name as a JSON string; `None` keeps the present one or the default.
+        name: Option<String>,
+        /// How many customers at a time; `None` keeps the present value or 1.
+        max: Option<u32>,
+    },
+    /// `staffOffline`: stop taking customers; open conversations end.
+    StaffOffline,
+    /// `customerConnect`: ask for staff.
+    CustomerConnect,
+    /// `customerLeave`: end the conversation or leave the queue.
+    CustomerLeave,
+    /// `message`: words for the other side.
+    Message {
+        /// The words as a JSON string.
+        body: String,
+        /// The sender's id, for deduplication and the `ack`.
+        id: Option<MessageRef>,
+        /// Which conversation; needed when there is more than one.
+        conversation: Option<ConversationId>,
+    },
+    /// `close`: end one conversation.
+    Close {
+        /// Which one; needed when there is more than one.
+        conversation: Option<ConversationId>,
+    },
+}
+
+/// Why a frame was refused: an `error` code, the field at fault, and the frame's `id` if it had a
+/// valid one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// A code of the [`super::notice`] table.
+    pub code: &'static str,
+    /// The name of the field at fault.
+    pub field: Option<&'static str>,
+    /// The sender's `id`.
+    pub reference: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Envelope {
+    action: String,
+    #[serde(default)]
+    payload: Option<serde_json::Map<String, serde_json::Value>>,
+}
+
+/// Decodes one text frame. Unknown fields are ignored, unknown actions refused.
+pub fn decode(text: &str) -> Result<Verb, Refusal> {
+    if text.len() > MAX_FRAME_BYTES {
+        return Err(refuse("too_large", None));
+    }
+    let envelope: Envelope = serde_json::from_str(text).map_err(|_| refuse("bad_json", None))?;
+    let payload = Payload(envelope.payload.unwrap_or_default());
+    let reference = payload.reference()?;
+    payload
+        .verb(&envelope.action, reference.clone())
+        .map_err(|mut refusal| {
+            refusal.reference = reference.map(|r| r.to_string());
+            refusal
+        })
+}
+
+fn refuse(code: &'static str, field: Option<&'static str>) -> Refusal {
+    Refusal {
+        code,
+        field,
+        reference: None,
+    }
+}
+
+fn bad(field: &'static str) -> Refusal {
+    refuse("bad_field", Some(field))
+}
+
+struct Payload(serde_json::Map<String, serde_json::Value>);
+
+impl Payload {
+    fn verb(&self, action: &str, reference: Option<MessageRef>) -> Result<Verb, Refusal> {
+        match action {
+            "staffOnline" => Ok(Verb::StaffOnline {
+                name: self.name()?,
+                max: self.max()?,
+            }),
+            "staffOffline" => Ok(Verb::StaffOffline),
+            "customerConnect" => Ok(Verb::CustomerConnect),
+            "customerLeave" => Ok(Verb::CustomerLeave),
+            "message" => Ok(Verb::Message {
+                body: self.body()?,
+                id: reference,
+                conversation: self.conversation()?,
+            }),
+            "close" => Ok(Verb::Close {
+                conversation: self.conversation()?,
+            }),
+            _ => Err(refuse("unknown_action", None)),
+        }
+    }
+
+    /// An optional text field; JSON `null` counts as absent.
+    fn text(&self, field: &'static str) -> Result<Option<&str>, Refusal> {
+        match self.0.get(field) {
+            None | Some(serde_json::Value::Null) => Ok(None),
+            Some(serde_json::Value::String(text)) => Ok(Some(text)),
+            Some(_) => Err(bad(field)),
+        }
+    }
+
+    fn reference(&self) -> Result<Option<MessageRef>, Refusal> {
+        let id = self.text("id")?.map(MessageRef::parse).transpose();
+        id.map_err(|_| bad("id"))
+    }
+
+    fn conversation(&self) -> Result<Option<ConversationId>, Refusal> {
+        let id = self
+            .text("conversation")?
+            .map(ConversationId::parse)
+            .transpose();
+        id.map_err(|_| bad("conversation"))
+    }
+
+    fn body(&self) -> Result<String, Refusal> {
+        let text = self.text("message")?.ok_or(bad("message"))?;
+        if text.is_empty() {
+            return Err(bad("message"));
+        }
+        if text.len() > MAX_TEXT_BYTES {
+            return Err(refuse("too_large", Some("message")));
+        }
+        Ok(json_string(text))
+    }
+
+    fn name(&self) -> Result<Option<String>, Refusal> {
+        let Some(name) = self.text("name")?.map(str::trim) else {
+            return Ok(None);
+        };
+        let length = name.chars().count();
+        if length == 0 || length > MAX_NAME_CHARS || name.chars().any(char::is_control) {
+            return Err(bad("name"));
+        }
+        Ok(Some(json_string(name)))
+    }
+
+    fn max(&self) -> Result<Option<u32>, Refusal> {
+        match self.0.get("max") {
+            None | Some(serde_json::Value::Null) => Ok(None),
+            Some(value) => match value.as_u64().and_then(|max| u32::try_from(max).ok()) {
+                Some(max) if max > 0 => Ok(Some(max)),
+                _ if value.is_number() => Err(refuse("bad_max", Some("max"))),
+                _ => Err(bad("max")),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code(text: &str) -> &'static str {
+        decode(text).map_or_else(|refusal| refusal.code, |_| "ok")
+    }
+
+    #[test]
+    fn the_dialect_as_typed_by_hand() {
+        assert_eq!(
+            decode(r#"{"action":"staffOnline","payload":{"name":"客服1"}}"#),
+            Ok(Verb::StaffOnline {
+                name: Some("\"客服1\"".into()),
+                max: None
+            })
+        );
+        assert_eq!(
+            decode(r#"{"action":"customerConnect"}"#),
+            Ok(Verb::CustomerConnect)
+        );
+        assert_eq!(
+            decode(r#"{"action":"message","payload":{"message":"你\"好"}}"#),
+            Ok(Verb::Message {
+                body: r#""你\"好""#.into(),
+                id: None,
+                conversation: None
+            })
+        );
+    }
+
+    #[test]
+    fn bad_input_gets_its_code() {
+        for (text, expected) in [
+            ("", "bad_json"),
+            ("nonsense", "bad_json"),
+            ("[]", "bad_json"),
+            ("{}", "bad_json"),
+            (r#"{"action":1}"#, "bad_json"),
+            (r#"{"action":"message","payload":[]}"#, "bad_json"),
+            (r#"{"action":"dance"}"#, "unknown_action"),
+            (r#"{"action":"message"}"#, "bad_field"),
+            (
+                r#"{"action":"message","payload":{"message":""}}"#,
+                "bad_field",
+            ),
+            (
+                r#"{"action":"message","payload":{"message":7}}"#,
+                "bad_field",
+            ),
+            (
+                r#"{"action":"message","payload":{"message":"x","id":"{a}"}}"#,
+                "bad_field",
+            ),
+            (
+                r#"{"action":"message","payload":{"message":"x","id":"*"}}"#,
+                "bad_field",
+            ),
+            (
+                r#"{"action":"message","payload":{"message":"x","id":"a\nb"}}"#,
+                "bad_field",
+            ),
+            (
+                r#"{"action":"close","payload":{"conversation":"{s00}"}}"#,
+                "bad_field",
+            ),
+            (r#"{"action":"staffOnline","payload":{"max":0}}"#, "bad_max"),
+            (
+                r#"{"action":"staffOnline","payload":{"max":-1}}"#,
+                "bad_max",
+            ),
+            (
+                r#"{"action":"staffOnline","payload":{"max":"2"}}"#,
+                "bad_field",
+            ),
+            (
+                r#"{"action":"staffOnline","payload":{"name":"a\u0000"}}"#,
+                "bad_field",
+            ),
+            (
+                r#"{"action":"staffOnline","payload":{"name":null,"max":2}}"#,
+                "ok",
+            ),
+        ] {
+            assert_eq!(code(text), expected, "{text}");
+        }
+        let long = format!(
+            r#"{{"action":"message","payload":{{"message":"{}"}}}}"#,
+            "x".repeat(MAX_TEXT_BYTES + 1)
+        );
+        assert_eq!(code(&long), "too_large");
+    }
+
+    #[test]
+    fn a_refusal_carries_the_reference() {
+        let refusal =
+            decode(r#"{"action":"message","payload":{"id":"m1"}}"#).expect_err("no words");
+        assert_eq!(refusal.reference.as_deref(), Some("m1"));
+        assert_eq!(refusal.field, Some("message"));
+    }
+}
