@@ -53,7 +53,6 @@ impl IdentityArgs {
     /// Open mode, or a secret worth the name.
     pub fn check(&self) -> Result<(), ConfigError> {
         match (&self.secret, self.open) {
-            (None, true) => Ok(()),
             (None, false) => Err(ConfigError(
                 "no secret is set: set FRONTDESK_SECRET to at least 32 random bytes (openssl rand -hex 32), or start with --open to try without identities".into(),
             )),
@@ -61,7 +60,7 @@ impl IdentityArgs {
                 "FRONTDESK_SECRET has {} bytes: set at least {MIN_SECRET_BYTES} random ones (openssl rand -hex 32)",
                 secret.len()
             ))),
-            (Some(_), _) => Ok(()),
+            (Some(_), _) | (None, true) => Ok(()),
         }
     }
 }

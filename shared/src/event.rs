@@ -5,12 +5,15 @@
 //! bounds are checked again, because a log outlives the program that wrote it.
 
 use crate::{
-    ids::{ClientId, ConversationId, MessageRef, Site, Uid},
+    ids::{ClientId, ConversationId, IdError, MessageRef, Site, Uid},
     protocol::{Lang, MAX_FRAME_BYTES, Role, frame::Verb},
 };
 
 /// The version of the entries this program writes, and the newest it can read.
 pub const VERSION: u32 = 1;
+
+/// The one queue of the policy `shared`; no uid looks like it.
+pub const SHARED_QUEUE: &str = "-";
 
 /// One event: who, and what happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,8 +63,8 @@ pub enum Kind {
     QueueMoved,
     /// A queue has lost its staff member: continue telling those who wait in it.
     QueueLost {
-        /// The staff member.
-        staff: Uid,
+        /// The staff member, or [`SHARED_QUEUE`].
+        queue: String,
         /// The last ticket that was in the queue then.
         upto: u64,
     },
@@ -110,9 +113,9 @@ impl Event {
                 put("conversation", conversation.to_string());
             }
             Kind::QueueMoved => put("kind", "queue_moved".into()),
-            Kind::QueueLost { staff, upto } => {
+            Kind::QueueLost { queue, upto } => {
                 put("kind", "queue_lost".into());
-                put("staff", staff.to_string());
+                put("queue", queue.clone());
                 put("upto", upto.to_string());
             }
         }
@@ -228,7 +231,7 @@ impl<'a, G: Fn(&str) -> Option<&'a str>> Fields<'_, G> {
             "queue_moved" => return Ok(Kind::QueueMoved),
             "queue_lost" => {
                 return Ok(Kind::QueueLost {
-                    staff: self.parse("staff", Uid::parse)?,
+                    queue: self.parse("queue", queue)?,
                     upto: self.parse("upto", str::parse)?,
                 });
             }
@@ -255,6 +258,14 @@ impl<'a, G: Fn(&str) -> Option<&'a str>> Fields<'_, G> {
             verb,
         })
     }
+}
+
+/// A queue is named by its staff member.
+fn queue(field: &str) -> Result<String, IdError> {
+    if field == SHARED_QUEUE {
+        return Ok(field.to_owned());
+    }
+    Uid::parse(field).map(|uid| uid.to_string())
 }
 
 /// A field that must be one JSON string, since it is joined into frames as it is.
@@ -305,7 +316,7 @@ mod tests {
         });
         round_trip(Kind::QueueMoved);
         round_trip(Kind::QueueLost {
-            staff: Uid::parse("s1").expect("valid"),
+            queue: "s1".into(),
             upto: 9,
         });
         for verb in [

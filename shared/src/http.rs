@@ -23,6 +23,16 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Serves `router` until `shutdown`. Upgraded sockets live on; their owner closes them.
 /// Handlers may extract `ConnectInfo<SocketAddr>`.
 pub async fn serve(listener: TcpListener, router: Router, shutdown: CancellationToken) {
+    serve_with(listener, router, HEADER_TIMEOUT, shutdown).await;
+}
+
+/// [`serve`] with another time for a request's headers than [`HEADER_TIMEOUT`].
+pub async fn serve_with(
+    listener: TcpListener,
+    router: Router,
+    header_timeout: Duration,
+    shutdown: CancellationToken,
+) {
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -32,7 +42,7 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: Cancellation
         };
         match accepted {
             Ok((stream, peer)) => {
-                connections.spawn(connection(stream, peer, router.clone()));
+                connections.spawn(connection(stream, peer, router.clone(), header_timeout));
             }
             Err(error) => {
                 warn!(%error, "accept failed; pausing");
@@ -43,7 +53,7 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: Cancellation
     // Dropping the set ends plain HTTP connections; upgraded ones have left it.
 }
 
-async fn connection(stream: TcpStream, peer: SocketAddr, router: Router) {
+async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, header_timeout: Duration) {
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%error, "nodelay was refused");
     }
@@ -54,7 +64,7 @@ async fn connection(stream: TcpStream, peer: SocketAddr, router: Router) {
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
+        .header_read_timeout(header_timeout)
         .max_buf_size(MAX_HEADER_BYTES)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades()

@@ -34,6 +34,31 @@ pub fn applied(shard: Shard) -> String {
     format!("{}applied", shard_prefix(shard))
 }
 
+/// The lease of one lane: text, the reading worker's token, with a TTL.
+pub fn lease(shard: Shard, lane: Lane) -> String {
+    format!("{}lease:{}", shard_prefix(shard), lane.number())
+}
+
+/// Hash of the shard's clock: `now`, `seen`.
+pub fn clock(shard: Shard) -> String {
+    format!("{}clock", shard_prefix(shard))
+}
+
+/// Sorted set of timers by their time on the shard's clock.
+pub fn due(shard: Shard) -> String {
+    format!("{}due", shard_prefix(shard))
+}
+
+/// Sorted set of queues whose places may have changed.
+pub fn moved(shard: Shard) -> String {
+    format!("{}moved", shard_prefix(shard))
+}
+
+/// Set of sites that have staff on duty or customers waiting.
+pub fn sites(shard: Shard) -> String {
+    format!("{}sites", shard_prefix(shard))
+}
+
 /// Stream of the events that could not be applied.
 pub fn dead(shard: Shard) -> String {
     format!("{}dead", shard_prefix(shard))

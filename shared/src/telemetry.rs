@@ -37,12 +37,12 @@ pub fn init(args: &TelemetryArgs) -> Result<(), ConfigError> {
 
 /// Serves `GET /metrics` from the process's default registry until `shutdown`.
 pub async fn serve_metrics(listener: TcpListener, shutdown: CancellationToken) {
-    http::serve(
-        listener,
-        Router::new().route("/metrics", get(render)),
-        shutdown,
-    )
-    .await;
+    http::serve(listener, metrics_router(), shutdown).await;
+}
+
+/// The route `GET /metrics`, to be joined with a program's own.
+pub fn metrics_router() -> Router {
+    Router::new().route("/metrics", get(render))
 }
 
 async fn render() -> ([(header::HeaderName, &'static str); 1], Vec<u8>) {

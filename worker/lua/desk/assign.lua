@@ -1,0 +1,92 @@
+-- Queueing and assignment.
+--
+-- Invariant after every transition: no place is free while somebody waits, and nobody is in two
+-- places. A free place is open < max. Scores are integers below 2^53:
+--   free     open * OPEN + turn of the last assignment   fewest open first, tie: longest without
+--   duty     queue length * WAITS + turn of coming on    shortest queue first, tie: on duty longest
+--   waiting, q:<queue>                                    the customer's ticket, so arrival order
+
+local OPEN, WAITS = 2 ^ 40, 2 ^ 35
+local SHARED = "-" -- the one queue of policy `shared`; no uid looks like it
+
+-- Puts a staff member among the free or takes them out, after open, max or turn changed.
+D.place_staff = function(e, uid)
+  local duty, open, max, turn = D.get(D.user_key(e, uid), "duty", "open", "max", "turn")
+  if duty and tonumber(open) < tonumber(max) then
+    redis.call("ZADD", e.S .. "free", tonumber(open) * OPEN + tonumber(turn), uid)
+  else
+    redis.call("ZREM", e.S .. "free", uid)
+  end
+end
+
+-- Enters a staff member into the duty list, which knows the length of their queue.
+D.place_duty = function(e, uid, turn)
+  local waits = redis.call("ZCARD", D.queue_key(e, uid))
+  redis.call("ZADD", e.S .. "duty", waits * WAITS + turn, uid)
+end
+
+-- Remembers that places in a queue may have changed; the tick tells those concerned.
+D.queue_changed = function(c, e, queue)
+  redis.call("ZADD", c.P .. "moved", 0, e.site .. "|" .. queue)
+end
+
+-- Puts a customer into a queue by their ticket. Returns their place, from 1.
+D.enqueue = function(c, e, uid, conv, ticket)
+  local queue = c.settings.policy == "shared" and SHARED or redis.call("ZRANGE", e.S .. "duty", 0, 0)[1]
+  redis.call("ZADD", e.S .. "waiting", ticket, uid)
+  redis.call("ZADD", D.queue_key(e, queue), ticket, uid)
+  redis.call("ZADD", e.S .. "duty", "XX", "INCR", WAITS, queue)
+  local place = redis.call("ZRANK", D.queue_key(e, queue), uid) + 1
+  redis.call("HSET", D.user_key(e, uid), "conv", conv, "queue", queue, "place", place)
+  redis.call("HSET", D.conv_key(e, conv), "state", "waiting", "customer", uid, "ticket", ticket,
+    "words", 0, "bytes", 0)
+  return place
+end
+
+-- Takes a waiting customer out of their queue.
+D.dequeue = function(c, e, uid, queue)
+  redis.call("ZREM", e.S .. "waiting", uid)
+  redis.call("ZREM", D.queue_key(e, queue), uid)
+  redis.call("ZADD", e.S .. "duty", "XX", "INCR", -WAITS, queue)
+  redis.call("HDEL", D.user_key(e, uid), "queue", "place")
+  D.queue_changed(c, e, queue)
+end
+
+-- Opens a conversation between a customer and a staff member with a free place, and tells both.
+D.assign = function(c, e, customer, staff, conv)
+  local turn = D.turn(e)
+  local conns, lang, lane, queue = D.get(D.user_key(e, customer), "conns", "lang", "lane", "queue")
+  local s_conns, s_lang, name, open, convs =
+    D.get(D.user_key(e, staff), "conns", "lang", "name", "open", "convs")
+  if queue then D.dequeue(c, e, customer, queue) end
+  local idle = D.clock(c) + tonumber(c.settings.idle_ms)
+  redis.call("HSET", D.conv_key(e, conv), "state", "open", "customer", customer, "staff", staff,
+    "at", D.int(c.now), "idle", D.int(idle))
+  redis.call("ZADD", c.P .. "due", idle, table.concat({ "idle", e.site, customer, conv, lane }, "|"))
+  redis.call("HSET", D.user_key(e, customer), "conv", conv)
+  redis.call("HSET", D.user_key(e, staff), "open", tonumber(open) + 1,
+    "convs", D.with(convs or "", conv), "turn", turn)
+  D.place_staff(e, staff)
+  local entry = D.log(e, conv, "system", staff, "assigned", customer)
+
+  local conversation = ',"conversation":"' .. conv .. '"'
+  if queue then
+    D.push_conns(e, conns, D.head(lang, "your_turn") .. conversation .. "}}")
+  end
+  D.push_conns(e, conns, D.head(lang, "connected") .. conversation
+    .. ',"name":' .. name .. D.tail(entry) .. "}}")
+  D.push_conns(e, s_conns, D.head(s_lang, "new_customer") .. conversation
+    .. ',"customer":"' .. customer .. '"' .. D.tail(entry) .. "}}")
+  if tonumber(entry.seq) > 1 then D.push_words(e, conv, s_conns) end
+  c.touched = c.touched + 2
+end
+
+-- Gives free places to those who wait longest. Ends because every round uses up a free place.
+D.fill = function(c, e)
+  while true do
+    local staff = redis.call("ZRANGE", e.S .. "free", 0, 0)[1]
+    local customer = staff and redis.call("ZRANGE", e.S .. "waiting", 0, 0)[1]
+    if not customer then return end
+    D.assign(c, e, customer, staff, redis.call("HGET", D.user_key(e, customer), "conv"))
+  end
+end

@@ -1,0 +1,39 @@
+-- How every verb of a connection begins, and how it is refused.
+
+-- Takes frame a.n of the connection if it is the next one. Writes nothing.
+-- Returns true, or nil after telling the gateway to close the socket (retryably): a frame before
+-- this one was lost, or the connection is not registered.
+D.is_next = function(e, a, n)
+  if n and tonumber(a.n) == tonumber(n) + 1 then return true end
+  D.push_client(e, "C", a.client, "4004")
+  return nil
+end
+
+-- Records that the frame was taken.
+D.take = function(e, a)
+  redis.call("HSET", D.user_key(e, e.uid), "n:" .. a.client, a.n)
+end
+
+-- Takes the frame and answers it with an `error`; `ref` is the sender's id of the frame.
+D.refuse = function(e, a, lang, code)
+  D.take(e, a)
+  local ref = a.id and (',"ref":"' .. a.id .. '"') or ""
+  D.push_client(e, "F", a.client, D.head(lang, code) .. ref .. "}}")
+end
+
+-- Which of their open conversations a staff member means: the named one, or the only one, if it
+-- was assigned no later than the event (they cannot have meant one that they had not seen).
+-- Returns the conversation, or nil and the error code.
+D.meant = function(e, a, convs)
+  if a.conversation then
+    if D.has(convs, a.conversation) then return a.conversation end
+    return nil, "no_conversation"
+  end
+  local n = D.count(convs)
+  if n == 0 then return nil, "no_conversation" end
+  if n > 1 then return nil, "which_conversation" end
+  local conv = D.only(convs)
+  local at = D.get(D.conv_key(e, conv), "at")
+  if tonumber(at) > tonumber(e.time) then return nil, "which_conversation" end
+  return conv
+end

@@ -1,0 +1,138 @@
+-- How conversations, queues and users end.
+
+-- What each side is told, by reason: {to the customer, to the staff}.
+local TELL = {
+  customer_left = { "customer_left", "customer_left" },
+  closed = { "closed", "closed" },
+  timeout = { "timeout", "customer_timeout" },
+  staff_offline = { "staff_offline", nil },
+  queue_staff_offline = { "queue_close.staff_offline", nil },
+}
+
+-- Forgets a user who has no connection, no conversation and no duty.
+D.forget_if_gone = function(e, uid)
+  local conns, conv, duty = D.get(D.user_key(e, uid), "conns", "conv", "duty")
+  if (not conns or conns == "") and not conv and not duty then
+    redis.call("DEL", D.user_key(e, uid))
+  end
+end
+
+-- Takes a conversation off a staff member's list.
+local release = function(e, staff, conv)
+  local key = D.user_key(e, staff)
+  local open, convs = D.get(key, "open", "convs")
+  redis.call("HSET", key, "open", tonumber(open) - 1, "convs", D.without(convs, conv))
+  D.place_staff(e, staff)
+end
+
+-- Ends a conversation, waiting or open, and tells both sides. Free places are filled by the caller.
+D.finish = function(c, e, conv, reason)
+  local key = D.conv_key(e, conv)
+  local state, customer, staff = D.get(key, "state", "customer", "staff")
+  local conns, lang, lane, queue = D.get(D.user_key(e, customer), "conns", "lang", "lane", "queue")
+  if state == "waiting" then
+    D.dequeue(c, e, customer, queue)
+  else
+    release(e, staff, conv)
+    redis.call("ZREM", c.P .. "due", table.concat({ "idle", e.site, customer, conv, lane }, "|"))
+  end
+  redis.call("HSET", key, "state", "ended", "ended", e.time)
+  redis.call("HDEL", D.user_key(e, customer), "conv")
+  local entry = D.log(e, conv, "system", e.uid, "ended", reason)
+  redis.call("PEXPIRE", key, c.settings.retention_ms)
+  redis.call("PEXPIRE", D.log_key(e, conv), c.settings.retention_ms)
+
+  local rest = ',"conversation":"' .. conv .. '"' .. D.tail(entry) .. "}}"
+  D.push_conns(e, conns, D.head(lang, TELL[reason][1]) .. rest)
+  if state == "open" and TELL[reason][2] then
+    local s_conns, s_lang = D.get(D.user_key(e, staff), "conns", "lang")
+    D.push_conns(e, s_conns, D.head(s_lang, TELL[reason][2]) .. rest)
+  end
+  c.touched = c.touched + 2
+  D.forget_if_gone(e, customer)
+end
+
+-- Puts an open conversation of a staff member who leaves back into a queue, by its old ticket.
+local requeue = function(c, e, conv)
+  local key = D.conv_key(e, conv)
+  local customer, ticket, staff = D.get(key, "customer", "ticket", "staff")
+  local conns, lang, lane = D.get(D.user_key(e, customer), "conns", "lang", "lane")
+  release(e, staff, conv)
+  redis.call("ZREM", c.P .. "due", table.concat({ "idle", e.site, customer, conv, lane }, "|"))
+  redis.call("HDEL", key, "staff", "at", "idle")
+  local place = D.enqueue(c, e, customer, conv, ticket)
+  local entry = D.log(e, conv, "system", staff, "requeued", "staff_offline")
+  D.push_conns(e, conns, D.head(lang, "queued") .. ',"conversation":"' .. conv
+    .. '","queue":' .. D.int(place) .. D.tail(entry) .. "}}")
+  c.touched = c.touched + 1
+end
+
+-- Moves a waiting customer from the queue of a staff member who left to the shortest other one.
+local move = function(c, e, customer)
+  local key = D.user_key(e, customer)
+  local conns, lang, conv, queue = D.get(key, "conns", "lang", "conv", "queue")
+  local ticket, words, bytes = D.get(D.conv_key(e, conv), "ticket", "words", "bytes")
+  D.dequeue(c, e, customer, queue)
+  local place = D.enqueue(c, e, customer, conv, ticket)
+  redis.call("HSET", D.conv_key(e, conv), "words", words, "bytes", bytes)
+  D.push_conns(e, conns, D.head(lang, "queued") .. ',"conversation":"' .. conv
+    .. '","queue":' .. D.int(place) .. "}}")
+  c.touched = c.touched + 1
+end
+
+-- Serves those who wait in a queue that lost its staff, up to a ticket: they are asked whether to
+-- connect to somebody else, or moved (setting `on_staff_leave`). A call touches at most L.touched
+-- users; what is left is finished by a continuation event in the same lane.
+D.queue_lost = function(c, e, queue, upto)
+  local room = math.max(L.touched - c.touched, 0)
+  local key = D.queue_key(e, queue)
+  local customers = redis.call("ZRANGEBYSCORE", key, "-inf", upto, "LIMIT", 0, room + 1)
+  local others = redis.call("ZCARD", e.S .. "duty") > 0
+  for i = 1, math.min(#customers, room) do
+    if others and c.settings.on_staff_leave == "requeue" then
+      move(c, e, customers[i])
+    else
+      D.finish(c, e, redis.call("HGET", D.user_key(e, customers[i]), "conv"), "queue_staff_offline")
+    end
+  end
+  if #customers > room then
+    redis.call("XADD", c.P .. "events:" .. c.lane, "*", "v", 1, "site", e.site, "uid", e.uid,
+      "kind", "queue_lost", "queue", queue, "upto", upto)
+  end
+  D.forget_site(c, e)
+end
+
+-- Takes a site without staff and without waiting customers off the list that the metrics read.
+D.forget_site = function(c, e)
+  if redis.call("ZCARD", e.S .. "duty") + redis.call("ZCARD", e.S .. "waiting") == 0 then
+    redis.call("SREM", c.P .. "sites", e.site)
+  end
+end
+
+-- Takes a staff member off duty: their conversations end or go back to a queue, their queue is lost.
+D.off_duty = function(c, e, uid)
+  local key = D.user_key(e, uid)
+  redis.call("ZREM", e.S .. "duty", uid)
+  redis.call("HDEL", key, "duty")
+  redis.call("ZREM", e.S .. "free", uid)
+  local others = redis.call("ZCARD", e.S .. "duty") > 0
+  for conv in string.gmatch(redis.call("HGET", key, "convs") or "", "%S+") do
+    if others and c.settings.on_staff_leave == "requeue" then
+      requeue(c, e, conv)
+    else
+      D.finish(c, e, conv, "staff_offline")
+    end
+  end
+  redis.call("HDEL", key, "name", "max", "open", "convs", "turn")
+  local queue = uid
+  if c.settings.policy == "shared" then
+    if others then
+      D.fill(c, e)
+      return
+    end
+    queue = "-"
+  end
+  -- Everybody who joined this queue has a ticket up to now; who joins later is not concerned.
+  D.queue_lost(c, e, queue, D.int(D.turn(e)))
+  D.fill(c, e)
+end

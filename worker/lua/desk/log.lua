@@ -1,0 +1,46 @@
+-- The conversation's log: a stream whose ids are `<seq>-0`, so Redis itself refuses a hole's
+-- opposite, a seq twice. Everything visible in a conversation has an entry.
+
+-- Appends an entry and counts it in the conversation. `kind` is message, assigned, ended or requeued.
+-- Returns {seq, id, prev, time}.
+D.log = function(e, conv, from, uid, kind, value, ref)
+  local key = D.conv_key(e, conv)
+  local seq, prev = D.get(key, "seq", "last")
+  local entry = {
+    seq = D.int(tonumber(seq or 0) + 1), id = D.make_id(e), prev = prev or nil, time = e.time,
+  }
+  local fields = { "from", from, "uid", uid, "id", entry.id, "time", entry.time, kind, value }
+  if ref then
+    fields[#fields + 1] = "ref"
+    fields[#fields + 1] = ref
+  end
+  redis.call("XADD", D.log_key(e, conv), entry.seq .. "-0", unpack(fields))
+  redis.call("HSET", key, "seq", entry.seq, "last", entry.id)
+  return entry
+end
+
+-- The `message` frame of a log entry; `body` is a JSON string.
+D.message_frame = function(conv, from, body, entry)
+  return '{"action":"message","payload":{"from":"' .. from .. '","message":' .. body
+    .. ',"conversation":"' .. conv .. '"' .. D.tail(entry) .. "}}"
+end
+
+-- The last messages of a conversation, for a staff member who takes it over: at most L.words.
+D.push_words = function(e, conv, conns)
+  -- Entries that are no messages are few: one per assignment and requeue.
+  local newest = redis.call("XREVRANGE", D.log_key(e, conv), "+", "-", "COUNT", L.words + 4)
+  local frames, before = {}, nil
+  for i = #newest, 1, -1 do
+    local f = {}
+    for k = 1, #newest[i][2], 2 do f[newest[i][2][k]] = newest[i][2][k + 1] end
+    if f.message then
+      local seq = string.match(newest[i][1], "^%d+")
+      frames[#frames + 1] = D.message_frame(conv, f.from, f.message,
+        { seq = seq, id = f.id, prev = before, time = f.time })
+    end
+    before = f.id
+  end
+  for i = math.max(1, #frames - L.words + 1), #frames do
+    D.push_conns(e, conns, frames[i])
+  end
+end

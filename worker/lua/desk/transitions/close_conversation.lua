@@ -1,0 +1,22 @@
+-- close_conversation: either side ends one conversation.
+--
+-- fields  prefix site uid client n conversation
+-- writes  what desk/finish.lua writes
+-- pushes  chat_close closed or customer_left to both sides; what filling pushes;
+--         error no_conversation, which_conversation
+
+T.close_conversation = function(c, e, a)
+  local n, lang, duty, convs, conv =
+    D.get(D.user_key(e, e.uid), "n:" .. a.client, "lang", "duty", "convs", "conv")
+  if not D.is_next(e, a, n) then return end
+  local which, why
+  if duty then
+    which, why = D.meant(e, a, convs)
+  elseif conv and (not a.conversation or a.conversation == conv) then
+    which = conv
+  end
+  if not which then return D.refuse(e, a, lang, why or "no_conversation") end
+  D.take(e, a)
+  D.finish(c, e, which, duty and "closed" or "customer_left")
+  D.fill(c, e)
+end

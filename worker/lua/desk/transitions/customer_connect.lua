@@ -1,0 +1,50 @@
+-- customer_connect: ask for staff; again: the same answer again.
+--
+-- fields  prefix site uid client n
+-- writes  u:<uid> {conv, queue, place}, conv:<id>, waiting, q:<queue>, duty; or what assigning writes
+-- pushes  connected, queued, queue_full or no_staff to the customer; new_customer to staff;
+--         error wrong_role
+
+local answer_again = function(e, a, lang, conv, queue)
+  local rest = ',"conversation":"' .. conv .. '"'
+  if queue then
+    local place = redis.call("ZRANK", D.queue_key(e, queue), e.uid) + 1
+    return D.head(lang, "queued") .. rest .. ',"queue":' .. D.int(place) .. "}}"
+  end
+  local staff = D.get(D.conv_key(e, conv), "staff")
+  local name = D.get(D.user_key(e, staff), "name")
+  return D.head(lang, "connected") .. rest .. ',"name":' .. name .. "}}"
+end
+
+T.customer_connect = function(c, e, a)
+  local key = D.user_key(e, e.uid)
+  local n, conns, lang, role, duty, conv, queue =
+    D.get(key, "n:" .. a.client, "conns", "lang", "role", "duty", "conv", "queue")
+  if not D.is_next(e, a, n) then return end
+  if role == "staff" or duty then return D.refuse(e, a, lang, "wrong_role") end
+  if conv then
+    local frame = answer_again(e, a, lang, conv, queue)
+    D.take(e, a)
+    D.push_client(e, "F", a.client, frame)
+    return
+  end
+  local on_duty = redis.call("ZCARD", e.S .. "duty")
+  local waits = redis.call("ZCARD", e.S .. "waiting")
+  local staff = redis.call("ZRANGE", e.S .. "free", 0, 0)[1]
+  D.take(e, a)
+  if on_duty == 0 then
+    D.push_client(e, "F", a.client, D.head(lang, "no_staff") .. "}}")
+  elseif not staff and waits >= tonumber(c.settings.queue_limit) then
+    D.push_client(e, "F", a.client, D.head(lang, "queue_full") .. "}}")
+  else
+    local id, ticket = D.make_id(e), D.turn(e)
+    if staff then
+      redis.call("HSET", D.conv_key(e, id), "ticket", ticket)
+      D.assign(c, e, e.uid, staff, id)
+    else
+      local place = D.enqueue(c, e, e.uid, id, ticket)
+      D.push_conns(e, conns, D.head(lang, "queued") .. ',"conversation":"' .. id
+        .. '","queue":' .. D.int(place) .. "}}")
+    end
+  end
+end

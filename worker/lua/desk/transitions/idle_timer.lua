@@ -1,0 +1,18 @@
+-- idle_timer: a conversation's timer is due. Messages only move the conversation's `idle`; the
+-- timer looks at it when it fires and is set again if the customer wrote meanwhile. `idle` is thus
+-- the timer's generation: an event of an older one finds a later time and ends nothing.
+--
+-- fields  prefix site uid conversation
+-- writes  due; or what desk/finish.lua writes
+-- pushes  chat_close timeout to the customer, customer_timeout to staff; what filling pushes
+
+T.idle_timer = function(c, e, a)
+  local state, idle = D.get(D.conv_key(e, a.conversation), "state", "idle")
+  if state ~= "open" then return end
+  if tonumber(idle) > D.clock(c) then
+    redis.call("ZADD", c.P .. "due", idle, table.concat({ "idle", e.site, e.uid, a.conversation, c.lane }, "|"))
+    return
+  end
+  D.finish(c, e, a.conversation, "timeout")
+  D.fill(c, e)
+end

@@ -1,0 +1,20 @@
+-- open: a socket is there. Idempotent: an `open` that is known already changes nothing.
+--
+-- fields  prefix site uid client lang role
+-- writes  u:<uid> {conns, lang, lane, role, n:<client>}, boot:<boot> {client: "site uid"}
+-- pushes  W welcome to the connection; C 4500 when the user has too many
+
+T.open = function(c, e, a)
+  local key = D.user_key(e, e.uid)
+  local conns = D.get(key, "conns") or ""
+  if D.has(conns, a.client) then return end
+  if D.count(conns) >= L.connections then
+    D.push_client(e, "C", a.client, "4500")
+    return
+  end
+  redis.call("HSET", key, "conns", D.with(conns, a.client), "lang", a.lang, "lane", c.lane,
+    "role", a.role, "n:" .. a.client, 0)
+  redis.call("HSET", c.P .. "boot:" .. string.sub(a.client, 1, 22), a.client, a.site .. " " .. e.uid)
+  D.push_client(e, "W", a.client, D.head(a.lang, "welcome") .. ',"client_id":"' .. a.client
+    .. '","uid":"' .. e.uid .. '","time":' .. e.time .. "}}")
+end

@@ -1,0 +1,79 @@
+-- Pure helpers. The library is one Lua chunk: D holds the helpers, T the transitions by name.
+-- The generated part before this file defines
+--   N  lang -> notice key -> pieces of the frame's head, to be joined with the place in the queue
+--   L  limits named in Rust: connections, words, words_bytes, touched, dead, timers, sites
+local D, T = {}, {}
+
+-- Values of some fields of a hash, false where absent.
+D.get = function(key, ...)
+  return unpack(redis.call("HMGET", key, ...))
+end
+
+-- An integer as text without an exponent (Lua's own conversion keeps 14 digits).
+D.int = function(number)
+  return string.format("%.0f", number)
+end
+
+-- "1526919030474-55" -> 1526919030474, 55
+D.halves = function(id)
+  local ms, seq = string.match(id, "^(%d+)-(%d+)$")
+  return tonumber(ms), tonumber(seq)
+end
+
+-- Whether stream id a comes after stream id b, by both halves as numbers.
+D.after = function(a, b)
+  local a_ms, a_seq = D.halves(a)
+  local b_ms, b_seq = D.halves(b)
+  return a_ms > b_ms or (a_ms == b_ms and a_seq > b_seq)
+end
+
+-- Sets of ids kept as one text with a space after each: few, and read at every message.
+local find_id = function(list, id)
+  return string.find(" " .. list, " " .. id .. " ", 1, true)
+end
+
+D.has = function(list, id)
+  return list and find_id(list, id) ~= nil
+end
+
+D.with = function(list, id)
+  return (list or "") .. id .. " "
+end
+
+D.without = function(list, id)
+  local from, to = find_id(list, id)
+  return from and string.sub(list, 1, from - 1) .. string.sub(list, to) or list
+end
+
+D.count = function(list)
+  local _, n = string.gsub(list or "", " ", "")
+  return n
+end
+
+-- The only id of a list, or nil.
+D.only = function(list)
+  return D.count(list) == 1 and string.sub(list, 1, -2) or nil
+end
+
+-- Key builders: S is the site's prefix, made in Rust's keys.rs.
+D.user_key = function(e, uid) return e.S .. "u:" .. uid end
+D.conv_key = function(e, conv) return e.S .. "conv:" .. conv end
+D.log_key = function(e, conv) return e.S .. "log:" .. conv end
+D.queue_key = function(e, queue) return e.S .. "q:" .. queue end
+
+-- The next number of the site: tickets, turns. Strictly increasing.
+D.turn = function(e)
+  return redis.call("INCR", e.S .. "turn")
+end
+
+-- The shard's clock in ms: it stands still while nobody ticks, so an outage ages nobody.
+D.clock = function(c)
+  c.clock = c.clock or tonumber(redis.call("HGET", c.P .. "clock", "now") or 0)
+  return c.clock
+end
+
+-- The next id of something that this event makes: `<event id>.n`, the same in a replay.
+D.make_id = function(e)
+  e.made = e.made + 1
+  return e.id .. "." .. e.made
+end

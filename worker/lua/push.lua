@@ -1,0 +1,72 @@
+-- Pushes are collected while entries are applied and published as the call's last act, one
+-- payload per gateway. The bytes are described in shared/src/push.rs.
+
+local BOOT = 22 -- characters of a client id that name its gateway
+
+D.record = function(e, kind, boot, targets, bytes)
+  local out = e.out
+  out[#out + 1] = boot
+  out[#out + 1] = kind .. " " .. e.id .. " " .. #bytes .. " " .. targets .. "\n" .. bytes .. "\n"
+end
+
+-- A record for one connection.
+D.push_client = function(e, kind, client, bytes)
+  D.record(e, kind, string.sub(client, 1, BOOT), client, bytes)
+end
+
+-- A frame for every connection in the list `conns`, except one.
+D.push_conns = function(e, conns, frame, except)
+  if not conns or conns == "" then return end
+  local by_boot, boots = {}, {}
+  for client in string.gmatch(conns, "%S+") do
+    if client ~= except then
+      local boot = string.sub(client, 1, BOOT)
+      if by_boot[boot] then
+        by_boot[boot] = by_boot[boot] .. "," .. client
+      else
+        by_boot[boot] = client
+        boots[#boots + 1] = boot
+      end
+    end
+  end
+  for _, boot in ipairs(boots) do
+    D.record(e, "F", boot, by_boot[boot], frame)
+  end
+end
+
+-- The head of a notice: {"action":…,"payload":{"code":…,"message":…
+D.head = function(lang, key, queue)
+  local pieces = (N[lang] or N["zh-CN"])[key]
+  return table.concat(pieces, queue and D.int(queue) or "")
+end
+
+-- ,"seq":…,"id":…,"prev":…,"time":… of a log entry.
+D.tail = function(entry)
+  return ',"seq":' .. entry.seq .. ',"id":"' .. entry.id .. '"'
+    .. (entry.prev and (',"prev":"' .. entry.prev .. '"') or "")
+    .. ',"time":' .. entry.time
+end
+
+-- Moves what an applied entry pushed into the call's output.
+D.keep = function(c, e)
+  local out = e.out
+  for i = 1, #out, 2 do
+    local boot = out[i]
+    local list = c.out[boot]
+    if not list then
+      list = {}
+      c.out[boot] = list
+      c.boots[#c.boots + 1] = boot
+    end
+    list[#list + 1] = out[i + 1]
+  end
+end
+
+-- Numbers and publishes the call's payloads, in the order in which gateways came up.
+D.publish = function(c)
+  for _, boot in ipairs(c.boots) do
+    local counter = redis.call("HINCRBY", c.P .. "pushes", boot, 1)
+    local payload = "1 " .. c.shard .. " " .. D.int(counter) .. "\n" .. table.concat(c.out[boot])
+    redis.call("PUBLISH", c.channel .. boot, payload)
+  end
+end

@@ -1,0 +1,114 @@
+//! The worker's settings.
+
+use std::time::Duration;
+
+use clap::Parser;
+use frontdesk_shared::config::{ConfigError, IdentityArgs, OptionalAddr, RedisArgs, TelemetryArgs};
+use uuid::Uuid;
+
+use crate::{desk::settings::DeskSettings, lane::lease::Timing};
+
+/// Frontdesk worker: turns events into conversations. Run as many as you like; they share the work.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "frontdesk-worker", version, about)]
+pub struct Config {
+    /// Redis.
+    #[command(flatten)]
+    pub redis: RedisArgs,
+    /// Open mode or secret.
+    #[command(flatten)]
+    pub identity: IdentityArgs,
+    /// Logs.
+    #[command(flatten)]
+    pub telemetry: TelemetryArgs,
+    /// The support desk.
+    #[command(flatten)]
+    pub desk: DeskSettings,
+    /// Address for /metrics, /livez and /readyz, or off
+    #[arg(
+        long,
+        env = "FRONTDESK_METRICS_LISTEN",
+        default_value = "127.0.0.1:9591"
+    )]
+    pub metrics_listen: OptionalAddr,
+    /// Name of this worker, unique in the cluster; random if not given
+    #[arg(long, env = "FRONTDESK_WORKER_ID")]
+    pub worker_id: Option<String>,
+    /// Milliseconds for which a lane stays with a worker that has fallen silent (500 to 60000)
+    #[arg(long, env = "FRONTDESK_LEASE_MS", default_value_t = 5000)]
+    pub lease_ms: u64,
+    /// Milliseconds between heartbeats; at most a third of --lease-ms
+    #[arg(long, env = "FRONTDESK_HEARTBEAT_MS", default_value_t = 1000)]
+    pub heartbeat_ms: u64,
+    /// Milliseconds between ticks of the timers (50 to 2000)
+    #[arg(long, env = "FRONTDESK_TICK_MS", default_value_t = 1000)]
+    pub tick_ms: u64,
+    /// Seconds a stop may take
+    #[arg(long, env = "FRONTDESK_DRAIN_TIMEOUT_S", default_value_t = 8)]
+    pub drain_timeout_s: u64,
+}
+
+impl Config {
+    /// Refuses what is wrong or contradicts itself, with a sentence that says what to change.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let wrong = |text: &str| Err(ConfigError(text.to_owned()));
+        self.identity.check()?;
+        self.desk.check()?;
+        if !(500..=60_000).contains(&self.lease_ms) {
+            return wrong("--lease-ms (FRONTDESK_LEASE_MS) must be 500 to 60000");
+        }
+        if self.heartbeat_ms == 0 || self.heartbeat_ms * 3 > self.lease_ms {
+            return wrong(
+                "--heartbeat-ms (FRONTDESK_HEARTBEAT_MS) must be at most a third of --lease-ms, or a late heartbeat costs the leases",
+            );
+        }
+        if !(50..=2000).contains(&self.tick_ms) {
+            return wrong(
+                "--tick-ms (FRONTDESK_TICK_MS) must be 50 to 2000: the clock advances at most 2 s a tick",
+            );
+        }
+        if let Some(id) = &self.worker_id
+            && frontdesk_shared::ids::Site::parse(id).is_err()
+        {
+            return wrong(
+                "--worker-id (FRONTDESK_WORKER_ID) may hold 1 to 64 letters, digits and ._-",
+            );
+        }
+        Ok(())
+    }
+
+    /// The worker's name.
+    pub fn worker_id(&self) -> String {
+        self.worker_id
+            .clone()
+            .unwrap_or_else(|| Uuid::new_v4().simple().to_string())
+    }
+
+    /// Timing of leases and heartbeats.
+    pub fn timing(&self) -> Timing {
+        Timing {
+            lease: Duration::from_millis(self.lease_ms),
+            heartbeat: Duration::from_millis(self.heartbeat_ms),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(args: &[&str]) -> Result<(), ConfigError> {
+        let all = ["frontdesk-worker", "--open"].iter().chain(args);
+        Config::parse_from(all).check()
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        assert!(check(&[]).is_ok());
+        assert!(check(&["--lease-ms", "1000", "--heartbeat-ms", "1000"]).is_err());
+        assert!(check(&["--lease-ms", "100"]).is_err());
+        assert!(check(&["--tick-ms", "5000"]).is_err());
+        assert!(check(&["--worker-id", "a b"]).is_err());
+        assert!(check(&["--idle-s", "0"]).is_err());
+    }
+}

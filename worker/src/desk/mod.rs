@@ -1,0 +1,126 @@
+//! The support desk as an App: customers, staff, queue, conversations.
+//! The rules live in `lua/desk`; here is what every transition is given.
+
+pub mod settings;
+mod sources;
+
+use frontdesk_shared::{
+    event::{Event, Kind},
+    keys,
+    protocol::{frame::Verb, notice::json_string},
+};
+use xxhash_rust::xxh3::xxh3_128;
+
+use crate::app::{App, Fields, Source, Transition};
+use settings::DeskSettings;
+
+/// The support desk.
+#[derive(Debug, Clone)]
+pub struct Desk {
+    settings: DeskSettings,
+}
+
+impl Desk {
+    /// A desk with these settings.
+    pub fn new(settings: DeskSettings) -> Self {
+        Self { settings }
+    }
+}
+
+impl App for Desk {
+    fn name(&self) -> &'static str {
+        "desk"
+    }
+
+    fn sources(&self) -> &'static [Source] {
+        sources::SOURCES
+    }
+
+    fn settings(&self) -> Fields {
+        let settings = &self.settings;
+        vec![
+            ("idle_ms", (settings.idle_s * 1000).to_string()),
+            ("max_per_staff", settings.max_per_staff.to_string()),
+            ("queue_limit", settings.queue_limit.to_string()),
+            ("policy", settings.policy.to_string()),
+            ("on_staff_leave", settings.on_staff_leave.to_string()),
+            ("retention_ms", (settings.retention_s * 1000).to_string()),
+            ("default_name", json_string(&settings.default_staff_name)),
+        ]
+    }
+
+    fn prepare(&self, event: &Event) -> Transition {
+        let mut fields: Fields = vec![
+            ("prefix", keys::site_prefix(&event.site)),
+            ("site", event.site.to_string()),
+            ("uid", event.uid.to_string()),
+        ];
+        let name = match &event.kind {
+            Kind::Open { client, lang, role } => {
+                fields.push(("client", client.to_string()));
+                fields.push(("lang", lang.to_string()));
+                fields.push(("role", role.as_str().to_owned()));
+                "open"
+            }
+            Kind::Close { client, clean } => {
+                fields.push(("client", client.to_string()));
+                fields.push(("clean", u8::from(*clean).to_string()));
+                "close"
+            }
+            Kind::Verb { client, n, verb } => {
+                fields.push(("client", client.to_string()));
+                fields.push(("n", n.to_string()));
+                prepare_verb(verb, &mut fields)
+            }
+            Kind::IdleTimer { conversation } => {
+                fields.push(("conversation", conversation.to_string()));
+                "idle_timer"
+            }
+            Kind::QueueMoved => "queue_moved",
+            Kind::QueueLost { queue, upto } => {
+                fields.push(("queue", queue.clone()));
+                fields.push(("upto", upto.to_string()));
+                "queue_lost"
+            }
+        };
+        Transition { name, fields }
+    }
+}
+
+fn prepare_verb(verb: &Verb, fields: &mut Fields) -> &'static str {
+    match verb {
+        Verb::StaffOnline { name, max } => {
+            fields.extend(name.clone().map(|name| ("name", name)));
+            fields.extend(max.map(|max| ("max", max.to_string())));
+            "staff_online"
+        }
+        Verb::StaffOffline => "staff_offline",
+        Verb::CustomerConnect => "customer_connect",
+        Verb::CustomerLeave => "customer_leave",
+        Verb::Message {
+            body,
+            id,
+            conversation,
+        } => {
+            if let Some(id) = id {
+                fields.push(("id", id.to_string()));
+                fields.push(("digest", format!("{:032x}", xxh3_128(body.as_bytes()))));
+            }
+            fields.push(("body", body.clone()));
+            fields.extend(
+                conversation
+                    .as_ref()
+                    .map(|c| ("conversation", c.to_string())),
+            );
+            "message"
+        }
+        Verb::Close { conversation } => {
+            fields.extend(
+                conversation
+                    .as_ref()
+                    .map(|c| ("conversation", c.to_string())),
+            );
+            "close_conversation"
+        }
+    }
+}

@@ -1,0 +1,291 @@
+//! The lease keeper: which lanes this worker reads. One task; everything else follows its grants.
+//!
+//! A round: heartbeat, list of live workers, our share, lease calls, grants to the readers. A lane
+//! that moves away is first dropped by its reader, then released, then the others get a hint: so a
+//! clean change of hands needs no TTL. Leases are for liveness only; two readers of one lane do
+//! each other no harm (lua/apply.lua).
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use frontdesk_shared::{ids::Shard, keys};
+use redis::{RedisResult, aio::MultiplexedConnection};
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+use uuid::Uuid;
+
+use super::{Context, Lanes, share::share};
+use crate::{
+    library::is_missing,
+    membership::{self, Membership},
+    metrics::METRICS,
+};
+
+/// Time to wait for a lane that somebody else still holds.
+const RETRY: Duration = Duration::from_millis(250);
+/// How long a reader may take to drop a lane before its lease is kept for another round.
+const DROP_PATIENCE: Duration = Duration::from_secs(1);
+/// How long a worker that met an entry of a newer version leaves all lanes to newer workers.
+const STANDBY: Duration = Duration::from_secs(30);
+
+/// Timing of leases and heartbeats.
+#[derive(Debug, Clone, Copy)]
+pub struct Timing {
+    /// Lease TTL, and how long a silent worker counts as alive.
+    pub lease: Duration,
+    /// Time between heartbeats.
+    pub heartbeat: Duration,
+}
+
+/// The keeper's end of one shard's reader.
+#[derive(Debug)]
+pub struct Slot {
+    /// What the reader may read.
+    pub granted: watch::Sender<Lanes>,
+    /// What it reads.
+    pub active: watch::Receiver<Lanes>,
+}
+
+/// Keeps this worker's leases.
+pub struct Keeper {
+    context: Context,
+    membership: Membership,
+    timing: Timing,
+    token: String,
+    slots: BTreeMap<Shard, Slot>,
+    held: BTreeMap<Shard, Lanes>,
+    connection: Option<MultiplexedConnection>,
+    renewed: Option<Instant>,
+    standby_until: Option<Instant>,
+    ready: watch::Sender<bool>,
+}
+
+impl Keeper {
+    /// A keeper for the worker `id`, which tells `ready` whether its rounds succeed.
+    pub fn new(
+        context: Context,
+        id: String,
+        timing: Timing,
+        slots: BTreeMap<Shard, Slot>,
+        ready: watch::Sender<bool>,
+    ) -> Self {
+        let token = format!("{id}.{}", Uuid::new_v4().simple());
+        let membership = Membership::new(id, timing.lease);
+        Self {
+            context,
+            membership,
+            timing,
+            token,
+            slots,
+            held: BTreeMap::new(),
+            connection: None,
+            renewed: None,
+            standby_until: None,
+            ready,
+        }
+    }
+
+    /// Keeps leases until `shutdown`, then gives them back.
+    pub async fn run(mut self, changed: &Notify, shutdown: CancellationToken) {
+        let signals = self.context.signals.clone();
+        while !shutdown.is_cancelled() {
+            let complete = match self.round().await {
+                Ok(complete) => {
+                    self.ready.send_replace(complete);
+                    complete
+                }
+                Err(error) => {
+                    warn!(%error, "lease round failed; keeping what we read");
+                    self.connection = None;
+                    self.ready.send_replace(false);
+                    true
+                }
+            };
+            let pause = if complete {
+                self.timing.heartbeat
+            } else {
+                RETRY
+            };
+            tokio::select! {
+                () = shutdown.cancelled() => {}
+                () = changed.notified() => {}
+                () = signals.recheck.notified() => self.renewed = None,
+                () = signals.outdated.notified() => {
+                    warn!("an entry is of a newer version than this program: leaving the lanes to newer workers");
+                    self.standby_until = Some(Instant::now() + STANDBY);
+                }
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+        self.give_back().await;
+    }
+
+    /// One round. Returns whether we hold all that we want.
+    async fn round(&mut self) -> RedisResult<bool> {
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => self.context.redis.connect().await?,
+        };
+        let standby = self
+            .standby_until
+            .is_some_and(|until| Instant::now() < until);
+        let wanted: BTreeMap<Shard, Lanes> = if standby {
+            self.membership.leave(&mut connection).await?;
+            BTreeMap::new()
+        } else {
+            let alive = self.membership.beat(&mut connection).await?;
+            let me = &self.membership.id;
+            self.slots
+                .keys()
+                .map(|shard| (*shard, share(&alive, me, *shard)))
+                .collect()
+        };
+        let settled = self
+            .slots
+            .keys()
+            .all(|shard| self.held.get(shard) == wanted.get(shard));
+        let fresh = self
+            .renewed
+            .is_some_and(|at| at.elapsed() < self.timing.lease / 3);
+        if !(settled && fresh) {
+            self.shrink(&wanted).await;
+            let released = self.lease(&mut connection, &wanted).await?;
+            self.grant(&wanted);
+            if released {
+                membership::hint(&mut connection).await?;
+            }
+            self.renewed = Some(Instant::now());
+        }
+        self.connection = Some(connection);
+        let complete = self
+            .slots
+            .keys()
+            .all(|shard| self.held.get(shard) == wanted.get(shard));
+        Ok(complete || standby)
+    }
+
+    /// Makes readers drop the lanes that are no longer wanted, and waits for them a while.
+    async fn shrink(&mut self, wanted: &BTreeMap<Shard, Lanes>) {
+        let deadline = tokio::time::Instant::now() + DROP_PATIENCE;
+        let none = Lanes::new();
+        for (shard, slot) in &self.slots {
+            let want = wanted.get(shard).unwrap_or(&none);
+            slot.granted.send_if_modified(|granted| {
+                let before = granted.len();
+                granted.retain(|lane| want.contains(lane));
+                granted.len() != before
+            });
+        }
+        for (shard, slot) in &mut self.slots {
+            let want = wanted.get(shard).unwrap_or(&none).clone();
+            let dropped = slot.active.wait_for(|active| active.is_subset(&want));
+            let _ = tokio::time::timeout_at(deadline, dropped).await;
+        }
+    }
+
+    /// Takes, renews and releases leases in one pipeline. Returns whether any was released.
+    async fn lease(
+        &mut self,
+        connection: &mut MultiplexedConnection,
+        wanted: &BTreeMap<Shard, Lanes>,
+    ) -> RedisResult<bool> {
+        let mut pipeline = redis::pipe();
+        let mut asked: Vec<(Shard, Vec<frontdesk_shared::ids::Lane>)> = Vec::new();
+        let (mut released, none) = (false, Lanes::new());
+        for (shard, slot) in &self.slots {
+            let want = wanted.get(shard).unwrap_or(&none);
+            let keep: Lanes = want.union(&slot.active.borrow()).copied().collect();
+            let lanes: Vec<_> = keep
+                .union(self.held.get(shard).unwrap_or(&none))
+                .copied()
+                .collect();
+            if lanes.is_empty() {
+                continue;
+            }
+            let names: Vec<String> = lanes
+                .iter()
+                .map(|lane| keys::lease(*shard, *lane))
+                .collect();
+            let mut call = self.context.library.call("lease", &names);
+            call.arg(self.timing.lease.as_millis().to_string())
+                .arg(&self.token);
+            for lane in &lanes {
+                call.arg(u8::from(keep.contains(lane)));
+                released |= !keep.contains(lane);
+            }
+            pipeline.add_command(call);
+            asked.push((*shard, lanes));
+        }
+        if asked.is_empty() {
+            self.held.clear();
+            return Ok(false);
+        }
+        let answers: Vec<Vec<i64>> = match pipeline.query_async(connection).await {
+            Err(error) if is_missing(&error) => {
+                self.context.library.load(connection).await?;
+                pipeline.query_async(connection).await?
+            }
+            answers => answers?,
+        };
+        self.held = asked
+            .into_iter()
+            .zip(answers)
+            .map(|((shard, lanes), held)| {
+                let ours = lanes
+                    .into_iter()
+                    .zip(held)
+                    .filter(|(_, held)| *held == 1)
+                    .map(|(lane, _)| lane);
+                (shard, ours.collect())
+            })
+            .collect();
+        for shard in self.slots.keys() {
+            self.held.entry(*shard).or_default();
+        }
+        Ok(released)
+    }
+
+    /// Lets readers read what is wanted and held.
+    fn grant(&self, wanted: &BTreeMap<Shard, Lanes>) {
+        let none = Lanes::new();
+        let mut total = 0;
+        for (shard, slot) in &self.slots {
+            let held = self.held.get(shard).unwrap_or(&none);
+            let lanes: Lanes = held
+                .intersection(wanted.get(shard).unwrap_or(&none))
+                .copied()
+                .collect();
+            total += lanes.len();
+            slot.granted.send_if_modified(|granted| {
+                let changed = *granted != lanes;
+                granted.clone_from(&lanes);
+                changed
+            });
+        }
+        METRICS.lanes.set(i64::try_from(total).unwrap_or(i64::MAX));
+    }
+
+    /// The end: readers finish what they apply, then leases and membership are given back.
+    async fn give_back(mut self) {
+        let nothing = BTreeMap::new();
+        self.shrink(&nothing).await;
+        let connection = match self.connection.take() {
+            Some(connection) => Ok(connection),
+            None => self.context.redis.connect().await,
+        };
+        let done = match connection {
+            Ok(mut connection) => match self.lease(&mut connection, &nothing).await {
+                Ok(_) => self.membership.leave(&mut connection).await,
+                Err(error) => Err(error),
+            },
+            Err(error) => Err(error),
+        };
+        match done {
+            Ok(()) => info!("leases given back"),
+            Err(error) => warn!(%error, "leases not given back; others take over after their TTL"),
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! A lane's life in a worker: [`share`] says whose it should be, [`lease`] takes it, [`reader`]
+//! reads it, [`apply`] applies it, [`acks`] tells the senders.
+
+pub mod acks;
+pub mod apply;
+pub mod lease;
+pub mod reader;
+pub mod share;
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use frontdesk_shared::{ids::Lane, redis::Redis};
+use tokio::sync::Notify;
+
+use crate::{app::App, library::Library};
+
+/// Lanes of one shard.
+pub type Lanes = BTreeSet<Lane>;
+
+/// What every part of a worker needs.
+#[derive(Clone)]
+pub struct Context {
+    /// How to reach Redis.
+    pub redis: Redis,
+    /// The scripts.
+    pub library: Arc<Library>,
+    /// The App.
+    pub app: Arc<dyn App>,
+    /// What readers tell the lease keeper.
+    pub signals: Arc<Signals>,
+}
+
+/// What readers tell the lease keeper.
+#[derive(Debug, Default)]
+pub struct Signals {
+    /// A script answered GAP: somebody else may hold the lane, look again.
+    pub recheck: Notify,
+    /// An entry is of a version that this program does not know.
+    pub outdated: Notify,
+}

@@ -1,0 +1,335 @@
+//! The Lua library: put together from its files, named by its content's hash, called, and loaded
+//! again when Redis has lost it.
+//!
+//! Versions coexist in a rolling upgrade, because the name of the library and of every function in
+//! it carries the hash. A FUNCTION library persists and replicates with the data.
+
+use std::fmt::Write as _;
+
+use frontdesk_shared::{
+    ids::{EventId, Lane, Shard, StreamId},
+    keys,
+    protocol::{
+        Lang, MAX_CONNECTIONS_PER_USER, MAX_WAITING_BYTES, MAX_WAITING_MESSAGES, notice::NOTICES,
+    },
+};
+use redis::{RedisError, RedisResult, aio::MultiplexedConnection};
+use tracing::info;
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::app::{App, Fields, Source, Transition};
+
+/// Most users that one call may touch; what is more is finished by continuation events.
+pub const MAX_TOUCHED_USERS: usize = 200;
+/// About how many dead letters a shard keeps.
+pub const MAX_DEAD_LETTERS: usize = 10_000;
+/// Most timers that one tick of a shard turns into events.
+pub const MAX_TIMERS_PER_TICK: usize = 100;
+/// Most sites of a shard that the metrics look at.
+pub const MAX_SITES_IN_STATS: usize = 200;
+/// A sender's ids are kept in two generations of this many.
+pub const SENT_IDS: usize = 256;
+/// How long a sender's ids are kept, in milliseconds.
+pub const SENT_MS: u64 = 24 * 60 * 60 * 1000;
+
+/// Helpers before the App's files, in order.
+const BEFORE: &[Source] = &[
+    Source {
+        name: "prelude.lua",
+        code: include_str!("../lua/prelude.lua"),
+    },
+    Source {
+        name: "push.lua",
+        code: include_str!("../lua/push.lua"),
+    },
+];
+/// The functions, after the App's files.
+const AFTER: &[Source] = &[
+    Source {
+        name: "apply.lua",
+        code: include_str!("../lua/apply.lua"),
+    },
+    Source {
+        name: "lease.lua",
+        code: include_str!("../lua/lease.lua"),
+    },
+    Source {
+        name: "tick.lua",
+        code: include_str!("../lua/tick.lua"),
+    },
+    Source {
+        name: "stats.lua",
+        code: include_str!("../lua/stats.lua"),
+    },
+];
+
+/// The library of one App.
+#[derive(Debug, Clone)]
+pub struct Library {
+    code: String,
+    prefix: String,
+    settings: Fields,
+}
+
+/// An entry of a lane, ready to be applied.
+#[derive(Debug, Clone)]
+pub struct Prepared {
+    /// Its place in the stream.
+    pub id: StreamId,
+    /// What applies it.
+    pub transition: Transition,
+}
+
+/// What the apply script said of one entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Applied.
+    Applied,
+    /// Applied, or applied before: the sender gets this ack.
+    Acked(Ack),
+    /// Not newer than what is applied; nothing changed.
+    Duplicate,
+    /// Not the next one; nothing changed and the call ended here.
+    Gap,
+    /// In the dead-letter stream, with this error.
+    Dead(String),
+}
+
+/// What a sender is told of a stored message. Every field is a validated id or a number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ack {
+    /// The sender's connection.
+    pub client: String,
+    /// The sender's id of the message.
+    pub reference: String,
+    /// Where it was stored.
+    pub conversation: String,
+    /// Its place there.
+    pub seq: String,
+    /// Its id.
+    pub id: String,
+    /// When it was appended, in ms.
+    pub time: String,
+}
+
+impl Library {
+    /// Puts the library together.
+    pub fn new(app: &dyn App) -> Self {
+        let mut body = generated();
+        for source in BEFORE.iter().chain(app.sources()).chain(AFTER) {
+            let _ = writeln!(body, "-- {}", source.name);
+            body.push_str(source.code);
+        }
+        let name = format!("frontdesk_{:016x}", xxh3_64(body.as_bytes()));
+        let prefix = format!("{name}_");
+        let code = format!("#!lua name={name}\nlocal PREFIX = \"{prefix}\"\n{body}");
+        Self {
+            code,
+            prefix,
+            settings: app.settings(),
+        }
+    }
+
+    /// Loads the library where Redis does not have it.
+    pub async fn load(&self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
+        let loaded: RedisResult<String> = redis::cmd("FUNCTION")
+            .arg("LOAD")
+            .arg(&self.code)
+            .query_async(connection)
+            .await;
+        match loaded {
+            Ok(name) => {
+                info!(library = name, "loaded the Lua library");
+                Ok(())
+            }
+            Err(error) if error.to_string().contains("already exists") => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A call of one of the library's functions.
+    pub fn call(&self, function: &str, keys: &[String]) -> redis::Cmd {
+        let mut command = redis::cmd("FCALL");
+        command
+            .arg(format!("{}{function}", self.prefix))
+            .arg(keys.len())
+            .arg(keys);
+        command
+    }
+
+    /// Runs a call, loading the library first if Redis has lost it.
+    pub async fn run<T: redis::FromRedisValue>(
+        &self,
+        connection: &mut MultiplexedConnection,
+        command: &redis::Cmd,
+    ) -> RedisResult<T> {
+        match command.query_async(connection).await {
+            Err(error) if is_missing(&error) => {
+                self.load(connection).await?;
+                command.query_async(connection).await
+            }
+            result => result,
+        }
+    }
+
+    /// Applies the next entries of a lane. The answer may be shorter than `entries`: after a
+    /// [`Outcome::Gap`], or when the call has touched [`MAX_TOUCHED_USERS`].
+    pub async fn apply(
+        &self,
+        connection: &mut MultiplexedConnection,
+        shard: Shard,
+        lane: Lane,
+        entries: &[Prepared],
+    ) -> RedisResult<Vec<Outcome>> {
+        let mut command = self.call("apply", &[keys::events(shard, lane), keys::applied(shard)]);
+        command
+            .arg(keys::shard_prefix(shard))
+            .arg(shard.number())
+            .arg(lane.number())
+            .arg(keys::GATEWAY_CHANNEL_PREFIX);
+        put_fields(&mut command, &self.settings);
+        command.arg(entries.len());
+        for entry in entries {
+            command.arg(entry.id.to_string()).arg(entry.transition.name);
+            put_fields(&mut command, &entry.transition.fields);
+        }
+        let answers: Vec<String> = self.run(connection, &command).await?;
+        answers
+            .iter()
+            .map(|answer| Outcome::parse(answer))
+            .collect()
+    }
+}
+
+/// Whether Redis does not have the function that was called.
+pub fn is_missing(error: &RedisError) -> bool {
+    error.to_string().contains("Function not found")
+}
+
+fn put_fields(command: &mut redis::Cmd, fields: &Fields) {
+    command.arg(fields.len());
+    for (name, value) in fields {
+        command.arg(*name).arg(value);
+    }
+}
+
+impl Outcome {
+    fn parse(answer: &str) -> RedisResult<Self> {
+        let (word, rest) = answer.split_once(' ').unwrap_or((answer, ""));
+        match word {
+            "OK" => Ok(Self::Applied),
+            "DUP" => Ok(Self::Duplicate),
+            "GAP" => Ok(Self::Gap),
+            "DEAD" => Ok(Self::Dead(rest.to_owned())),
+            "ACK" => {
+                let parts: Vec<&str> = rest.split(' ').collect();
+                if let [client, reference, conversation, seq, id, time] = parts[..] {
+                    return Ok(Self::Acked(Ack {
+                        client: client.to_owned(),
+                        reference: reference.to_owned(),
+                        conversation: conversation.to_owned(),
+                        seq: seq.to_owned(),
+                        id: id.to_owned(),
+                        time: time.to_owned(),
+                    }));
+                }
+                Err(unexpected())
+            }
+            _ => Err(unexpected()),
+        }
+    }
+}
+
+fn unexpected() -> RedisError {
+    (
+        redis::ErrorKind::UnexpectedReturnType,
+        "the apply script gave an answer this program does not know",
+    )
+        .into()
+}
+
+impl Ack {
+    /// The `ack` frame.
+    pub fn frame(&self) -> String {
+        format!(
+            r#"{{"action":"ack","payload":{{"ref":"{}","conversation":"{}","seq":{},"id":"{}","time":{}}}}}"#,
+            self.reference, self.conversation, self.seq, self.id, self.time
+        )
+    }
+}
+
+/// The tables `N` (texts) and `L` (limits) in Lua.
+fn generated() -> String {
+    let mut lua = String::from("local N = {}\n");
+    for lang in Lang::ALL {
+        let _ = writeln!(lua, "N[{}] = {{", lua_string(lang.tag()));
+        for notice in NOTICES {
+            let head = notice.head(lang);
+            let pieces: Vec<String> = head.split("{queue}").map(lua_string).collect();
+            let _ = writeln!(
+                lua,
+                "[{}] = {{ {} }},",
+                lua_string(notice.key),
+                pieces.join(", ")
+            );
+        }
+        lua.push_str("}\n");
+    }
+    let limits = [
+        ("connections", MAX_CONNECTIONS_PER_USER as u64),
+        ("words", MAX_WAITING_MESSAGES as u64),
+        ("words_bytes", MAX_WAITING_BYTES as u64),
+        ("touched", MAX_TOUCHED_USERS as u64),
+        ("dead", MAX_DEAD_LETTERS as u64),
+        ("timers", MAX_TIMERS_PER_TICK as u64),
+        ("sites", MAX_SITES_IN_STATS as u64),
+        ("sent", SENT_IDS as u64),
+        ("sent_ms", SENT_MS),
+    ];
+    let limits = limits.map(|(name, value)| format!("{name} = {value}"));
+    let _ = writeln!(lua, "local L = {{ {} }}", limits.join(", "));
+    lua
+}
+
+/// A Lua 5.1 string literal: bytes above 127 stand as they are.
+fn lua_string(text: &str) -> String {
+    format!(
+        "\"{}\"",
+        text.replace('\\', "\\\\")
+            .replace('"', "\\\"")
+            .replace('\n', "\\n")
+    )
+}
+
+/// The id of an entry of a lane, as it appears in logs, messages and conversations.
+pub fn event_id(shard: Shard, lane: Lane, stream: StreamId) -> EventId {
+    EventId {
+        shard,
+        lane,
+        stream,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_of_the_script_are_read() {
+        assert_eq!(Outcome::parse("OK").ok(), Some(Outcome::Applied));
+        assert_eq!(
+            Outcome::parse("DEAD a b").ok(),
+            Some(Outcome::Dead("a b".into()))
+        );
+        assert!(Outcome::parse("ACK a b").is_err());
+        assert!(Outcome::parse("").is_err());
+        let acked = Outcome::parse("ACK c m1 v 3 v.1 17").expect("well-formed");
+        let Outcome::Acked(ack) = acked else {
+            panic!("not an ack: {acked:?}")
+        };
+        assert_eq!(
+            ack.frame(),
+            r#"{"action":"ack","payload":{"ref":"m1","conversation":"v","seq":3,"id":"v.1","time":17}}"#
+        );
+    }
+}

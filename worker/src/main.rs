@@ -1,0 +1,68 @@
+//! The Frontdesk worker: configuration, checks, then [`frontdesk_worker::run`] until told to stop.
+
+use std::{process::ExitCode, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use clap::Parser as _;
+use frontdesk_shared::{redis::Redis, telemetry};
+use frontdesk_worker::{
+    app::App,
+    config::Config,
+    desk::Desk,
+    run::{self, Options},
+};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
+use tokio_util::sync::CancellationToken;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match start(Config::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // The one place that prints: logging may not be set up yet.
+            #[allow(clippy::print_stderr)]
+            {
+                eprintln!("frontdesk-worker: {error:#}");
+            }
+            ExitCode::from(2)
+        }
+    }
+}
+
+async fn start(config: Config) -> anyhow::Result<()> {
+    config.check()?;
+    telemetry::init(&config.telemetry)?;
+    let app: Arc<dyn App> = Arc::new(Desk::new(config.desk.clone()));
+    let redis = Redis::new(&config.redis.redis_url)?;
+    redis
+        .check_durability(config.redis.allow_weak_redis)
+        .await?;
+    redis.check_cluster(Some(app.name())).await?;
+    let metrics = match config.metrics_listen.0 {
+        Some(addr) => Some(TcpListener::bind(addr).await.with_context(|| {
+            format!("cannot listen on {addr}: set --metrics-listen (FRONTDESK_METRICS_LISTEN) to a free address or off")
+        })?),
+        None => None,
+    };
+    let options = Options {
+        id: config.worker_id(),
+        timing: config.timing(),
+        tick: Duration::from_millis(config.tick_ms),
+        drain: Duration::from_secs(config.drain_timeout_s),
+    };
+    let shutdown = CancellationToken::new();
+    let (mut term, mut int) = (
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::interrupt())?,
+    );
+    let stop = shutdown.clone();
+    tokio::spawn(async move {
+        tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
+        stop.cancel();
+    });
+    run::run(app, redis, options, metrics, shutdown).await;
+    Ok(())
+}

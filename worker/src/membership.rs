@@ -1,0 +1,208 @@
+//! Which workers are alive: each increments its counter in one hash; one whose counter stood still
+//! for the TTL on the observer's own monotonic clock is dead. Wall clocks play no part, and a time
+//! in which nothing could be read counts for nobody.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    time::{Duration, Instant},
+};
+
+use frontdesk_shared::{keys, redis::Redis};
+use futures_util::StreamExt as _;
+use redis::{RedisResult, aio::MultiplexedConnection};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+/// How long to wait before subscribing to hints again.
+const RESUBSCRIBE_PAUSE: Duration = Duration::from_secs(1);
+
+/// Judges life by counters that move.
+#[derive(Debug)]
+pub struct Observer {
+    ttl: Duration,
+    seen: HashMap<String, (u64, Instant)>,
+}
+
+impl Observer {
+    /// An observer that calls dead what has not moved for `ttl`.
+    pub fn new(ttl: Duration) -> Self {
+        Self {
+            ttl,
+            seen: HashMap::new(),
+        }
+    }
+
+    /// Takes one reading. Returns (alive, dead).
+    pub fn observe(
+        &mut self,
+        now: Instant,
+        counters: &HashMap<String, u64>,
+    ) -> (BTreeSet<String>, BTreeSet<String>) {
+        self.seen.retain(|id, _| counters.contains_key(id));
+        let (mut alive, mut dead) = (BTreeSet::new(), BTreeSet::new());
+        for (id, counter) in counters {
+            let entry = self.seen.entry(id.clone()).or_insert((*counter, now));
+            if entry.0 != *counter {
+                *entry = (*counter, now);
+            }
+            let still = now.duration_since(entry.1);
+            if still < self.ttl {
+                &mut alive
+            } else {
+                &mut dead
+            }
+            .insert(id.clone());
+        }
+        (alive, dead)
+    }
+
+    /// A reading failed: nobody's silence since the last one counts.
+    pub fn interrupted(&mut self) {
+        self.seen.clear();
+    }
+}
+
+/// This worker's place among the workers.
+#[derive(Debug)]
+pub struct Membership {
+    /// This worker's id.
+    pub id: String,
+    observer: Observer,
+    known: BTreeSet<String>,
+}
+
+impl Membership {
+    /// A worker that calls others dead after `ttl`.
+    pub fn new(id: String, ttl: Duration) -> Self {
+        Self {
+            id,
+            observer: Observer::new(ttl),
+            known: BTreeSet::new(),
+        }
+    }
+
+    /// Shows that this worker lives and returns who else does. Removes the dead.
+    pub async fn beat(
+        &mut self,
+        connection: &mut MultiplexedConnection,
+    ) -> RedisResult<BTreeSet<String>> {
+        let reply: RedisResult<(u64, HashMap<String, u64>)> = redis::pipe()
+            .cmd("HINCRBY")
+            .arg(keys::WORKERS)
+            .arg(&self.id)
+            .arg(1)
+            .cmd("HGETALL")
+            .arg(keys::WORKERS)
+            .query_async(connection)
+            .await;
+        let (counter, counters) = match reply {
+            Ok(reply) => reply,
+            Err(error) => {
+                self.observer.interrupted();
+                return Err(error);
+            }
+        };
+        if counter == 1 {
+            hint(connection).await?;
+        }
+        let (mut alive, dead) = self.observer.observe(Instant::now(), &counters);
+        alive.insert(self.id.clone());
+        for id in dead.iter().filter(|id| **id != self.id) {
+            warn!(worker = id, "worker is dead: its counter stands still");
+            redis::cmd("HDEL")
+                .arg(keys::WORKERS)
+                .arg(id)
+                .exec_async(connection)
+                .await?;
+        }
+        if alive != self.known {
+            info!(workers = alive.len(), "the set of live workers has changed");
+            self.known.clone_from(&alive);
+        }
+        Ok(alive)
+    }
+
+    /// Leaves: the others need not wait for the TTL.
+    pub async fn leave(&self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
+        redis::cmd("HDEL")
+            .arg(keys::WORKERS)
+            .arg(&self.id)
+            .exec_async(connection)
+            .await?;
+        hint(connection).await
+    }
+}
+
+/// Tells the other workers to look at once. Losing it costs them a heartbeat.
+pub async fn hint(connection: &mut MultiplexedConnection) -> RedisResult<()> {
+    redis::cmd("PUBLISH")
+        .arg(keys::WORKERS_CHANNEL)
+        .arg("")
+        .exec_async(connection)
+        .await
+}
+
+/// Turns hints into `changed` until `shutdown`.
+pub async fn listen(redis: Redis, changed: &Notify, shutdown: CancellationToken) {
+    while !shutdown.is_cancelled() {
+        match redis.subscriber().await {
+            Ok(mut subscriber) => match subscriber.subscribe(keys::WORKERS_CHANNEL).await {
+                Ok(()) => {
+                    let mut hints = subscriber.on_message();
+                    while let Some(Some(_)) = shutdown.run_until_cancelled(hints.next()).await {
+                        changed.notify_one();
+                    }
+                }
+                Err(error) => warn!(%error, "cannot subscribe to hints"),
+            },
+            Err(error) => warn!(%error, "cannot connect for hints"),
+        }
+        shutdown
+            .run_until_cancelled(tokio::time::sleep(RESUBSCRIBE_PAUSE))
+            .await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counters(pairs: &[(&str, u64)]) -> HashMap<String, u64> {
+        pairs.iter().map(|(id, n)| ((*id).to_owned(), *n)).collect()
+    }
+
+    #[test]
+    fn a_counter_that_stands_still_for_the_ttl_is_dead() {
+        let mut observer = Observer::new(Duration::from_secs(5));
+        let start = Instant::now();
+        let at = |s| start + Duration::from_secs(s);
+        assert_eq!(
+            observer
+                .observe(at(0), &counters(&[("a", 1), ("b", 1)]))
+                .0
+                .len(),
+            2
+        );
+        assert_eq!(
+            observer
+                .observe(at(4), &counters(&[("a", 2), ("b", 1)]))
+                .0
+                .len(),
+            2
+        );
+        let (alive, dead) = observer.observe(at(5), &counters(&[("a", 2), ("b", 1)]));
+        assert!(alive.contains("a") && dead.contains("b"));
+    }
+
+    #[test]
+    fn a_time_without_readings_kills_nobody() {
+        let mut observer = Observer::new(Duration::from_secs(5));
+        let start = Instant::now();
+        observer.observe(start, &counters(&[("a", 1)]));
+        observer.interrupted();
+        let (alive, dead) =
+            observer.observe(start + Duration::from_secs(60), &counters(&[("a", 1)]));
+        assert!(alive.contains("a") && dead.is_empty());
+    }
+}

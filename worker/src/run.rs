@@ -1,0 +1,123 @@
+//! A worker's life: readers, lease keeper, timers, hints; and their end in order.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use axum::{Router, http::StatusCode, routing::get};
+use frontdesk_shared::{http, ids::Shard, redis::Redis, telemetry};
+use tokio::{
+    net::TcpListener,
+    sync::{Notify, watch},
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::{
+    app::App,
+    lane::{
+        Context, Lanes, Signals,
+        lease::{Keeper, Slot, Timing},
+        reader::Reader,
+    },
+    library::Library,
+    membership, timers,
+};
+
+/// What a worker runs with.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Its name.
+    pub id: String,
+    /// Leases and heartbeats.
+    pub timing: Timing,
+    /// Time between ticks.
+    pub tick: Duration,
+    /// How long a stop may take.
+    pub drain: Duration,
+}
+
+/// Runs an App until `shutdown`: the library's one door, for the program and for tests.
+pub async fn run(
+    app: Arc<dyn App>,
+    redis: Redis,
+    options: Options,
+    metrics: Option<TcpListener>,
+    shutdown: CancellationToken,
+) {
+    let library = Arc::new(Library::new(&*app));
+    let context = Context {
+        redis,
+        library,
+        app,
+        signals: Arc::new(Signals::default()),
+    };
+    let (ready, is_ready) = watch::channel(false);
+    let changed = Arc::new(Notify::new());
+    let mut tasks = JoinSet::new();
+    if let Some(listener) = metrics {
+        tasks.spawn(http::serve(
+            listener,
+            health(is_ready.clone()),
+            shutdown.clone(),
+        ));
+    }
+    let (mut slots, mut active) = (BTreeMap::new(), BTreeMap::new());
+    for shard in Shard::all() {
+        let (granted, grants) = watch::channel(Lanes::new());
+        let (reading, active_lanes) = watch::channel(Lanes::new());
+        active.insert(shard, active_lanes.clone());
+        slots.insert(
+            shard,
+            Slot {
+                granted,
+                active: active_lanes,
+            },
+        );
+        let reader = Reader {
+            context: context.clone(),
+            shard,
+            granted: grants,
+            active: reading,
+        };
+        tasks.spawn(reader.run());
+    }
+    tasks.spawn(timers::run(
+        context.clone(),
+        active,
+        options.tick,
+        shutdown.clone(),
+    ));
+    let (redis, hints, stop) = (context.redis.clone(), changed.clone(), shutdown.clone());
+    tasks.spawn(async move { membership::listen(redis, &hints, stop).await });
+
+    info!(worker = options.id, "worker runs");
+    // Ends after `shutdown`, when the readers have finished what they apply and leases are given back.
+    let keeper = Keeper::new(context, options.id, options.timing, slots, ready);
+    let stop = shutdown.clone();
+    tasks.spawn(async move { keeper.run(&changed, stop).await });
+    shutdown.cancelled().await;
+    info!("stopping");
+    let ended = async { while tasks.join_next().await.is_some() {} };
+    if tokio::time::timeout(options.drain, ended).await.is_err() {
+        warn!("not everything ended in time; what is unfinished is done by other workers");
+    }
+}
+
+/// `/metrics`, `/livez` (the process answers) and `/readyz` (it reads the lanes that it should).
+fn health(ready: watch::Receiver<bool>) -> Router {
+    telemetry::metrics_router()
+        .route("/livez", get(|| async { "ok\n" }))
+        .route(
+            "/readyz",
+            get(move || {
+                let ready = *ready.borrow();
+                async move {
+                    if ready {
+                        (StatusCode::OK, "ready\n")
+                    } else {
+                        (StatusCode::SERVICE_UNAVAILABLE, "not ready\n")
+                    }
+                }
+            }),
+        )
+}
