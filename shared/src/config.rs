@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use clap::{Args, ValueEnum};
+use clap::{Args, ValueEnum, builder::BoolishValueParser};
 
 /// Shortest secret, in bytes.
 pub const MIN_SECRET_BYTES: usize = 32;
@@ -24,7 +24,7 @@ pub struct RedisArgs {
     )]
     pub redis_url: String,
     /// Start even if Redis has no append-only file or evicts keys, so that acknowledged messages can be lost
-    #[arg(long, env = "FRONTDESK_ALLOW_WEAK_REDIS")]
+    #[arg(long, env = "FRONTDESK_ALLOW_WEAK_REDIS", value_parser = BoolishValueParser::new())]
     pub allow_weak_redis: bool,
 }
 
@@ -32,7 +32,7 @@ pub struct RedisArgs {
 #[derive(Clone, Args)]
 pub struct IdentityArgs {
     /// Open mode: no identities, anybody may be anybody; for trying out and for tests
-    #[arg(long, env = "FRONTDESK_OPEN", conflicts_with = "secret")]
+    #[arg(long, env = "FRONTDESK_OPEN", conflicts_with = "secret", value_parser = BoolishValueParser::new())]
     pub open: bool,
     /// Secret that signs identities, at least 32 bytes; required without --open
     #[arg(long, env = "FRONTDESK_SECRET", hide_env_values = true)]

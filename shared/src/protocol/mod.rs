@@ -123,4 +123,21 @@ mod tests {
         assert_eq!(best("fr, *;q=0.1"), None);
         assert_eq!(best(""), None);
     }
+
+    /// docs/PROTOCOL.md is what clients are written against: every row of both tables stands in it.
+    #[test]
+    fn the_docs_have_every_row() {
+        let docs = include_str!("../../../docs/PROTOCOL.md");
+        for row in notice::NOTICES {
+            let line = format!(
+                "| `{}` | `{}` | {} | {} |",
+                row.action, row.code, row.text[0], row.text[1]
+            );
+            assert!(docs.contains(&line), "missing: {line}");
+        }
+        for row in close::CLOSE_CODES {
+            let line = format!("| {} | `{}` | {} |", row.code, row.name, row.meaning);
+            assert!(docs.contains(&line), "missing: {line}");
+        }
+    }
 }

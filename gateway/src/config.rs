@@ -1,0 +1,140 @@
+//! The gateway's settings. `--help` is their documentation; [`Config::check`] holds them against
+//! each other, and every refusal says what to change.
+
+use std::{net::SocketAddr, time::Duration};
+
+use clap::{
+    Parser,
+    builder::{BoolishValueParser, RangedU64ValueParser},
+};
+use frontdesk_shared::{
+    config::{ConfigError, IdentityArgs, OptionalAddr, RedisArgs, TelemetryArgs},
+    protocol::Lang,
+};
+
+/// Holds the sockets of customers and staff; any number of gateways can share one Redis.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "frontdesk-gateway", version, max_term_width = 100)]
+pub struct Config {
+    /// How to reach Redis.
+    #[command(flatten)]
+    pub redis: RedisArgs,
+    /// Who may come in.
+    #[command(flatten)]
+    pub identity: IdentityArgs,
+    /// Logs.
+    #[command(flatten)]
+    pub telemetry: TelemetryArgs,
+    /// Address for WebSocket and HTTP, as in 127.0.0.1:9502 or 0.0.0.0:9502
+    #[arg(long, env = "FRONTDESK_LISTEN", default_value = "127.0.0.1:9502")]
+    pub listen: SocketAddr,
+    /// Let open mode listen on an address that other machines can reach
+    #[arg(long, env = "FRONTDESK_OPEN_ANYWAY", value_parser = BoolishValueParser::new())]
+    pub open_anyway: bool,
+    /// Address of GET /metrics, or off
+    #[arg(
+        long,
+        env = "FRONTDESK_METRICS_LISTEN",
+        default_value = "127.0.0.1:9590"
+    )]
+    pub metrics_listen: OptionalAddr,
+    /// Language of those who do not ask for one
+    #[arg(long, env = "FRONTDESK_DEFAULT_LANG", value_enum, default_value_t = Lang::ZhCn)]
+    pub default_lang: Lang,
+    /// Longest time between two pings to a socket, in seconds; each is sent up to a quarter earlier
+    #[arg(long, env = "FRONTDESK_PING_INTERVAL_S", default_value_t = 25, value_parser = RangedU64ValueParser::<u64>::new().range(1..=3600))]
+    pub ping_interval_s: u64,
+    /// Close a socket from which nothing came for so long, not even a pong, in seconds
+    #[arg(long, env = "FRONTDESK_IDLE_TIMEOUT_S", default_value_t = 60, value_parser = RangedU64ValueParser::<u64>::new().range(2..=7200))]
+    pub idle_timeout_s: u64,
+    /// Most sockets of this process; mind its limit of open files
+    #[arg(long, env = "FRONTDESK_MAX_CONNECTIONS", default_value_t = 18_000, value_parser = RangedU64ValueParser::<usize>::new().range(1..=1_000_000))]
+    pub max_connections: usize,
+    /// Time between two heartbeats to Redis, in milliseconds
+    #[arg(long, env = "FRONTDESK_HEARTBEAT_MS", default_value_t = 1000, value_parser = RangedU64ValueParser::<u64>::new().range(50..=5000))]
+    pub heartbeat_ms: u64,
+    /// How long a client may take to send its request's headers, in seconds
+    #[arg(long, env = "FRONTDESK_HANDSHAKE_TIMEOUT_S", default_value_t = 10, value_parser = RangedU64ValueParser::<u64>::new().range(1..=60))]
+    pub handshake_timeout_s: u64,
+    /// How long to close sockets and finish their events when stopping, in seconds
+    #[arg(long, env = "FRONTDESK_DRAIN_TIMEOUT_S", default_value_t = 8, value_parser = RangedU64ValueParser::<u64>::new().range(1..=600))]
+    pub drain_timeout_s: u64,
+}
+
+impl Config {
+    /// Holds the settings against each other.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        self.identity.check()?;
+        if self.identity.open && !self.open_anyway && !self.listen.ip().is_loopback() {
+            return Err(ConfigError(format!(
+                "open mode lets anybody be anybody, and --listen {} can be reached by other machines: listen on 127.0.0.1, or add --open-anyway (FRONTDESK_OPEN_ANYWAY) if that is meant",
+                self.listen
+            )));
+        }
+        if self.idle_timeout_s <= self.ping_interval_s {
+            return Err(ConfigError(format!(
+                "--idle-timeout-s {} would close sockets before they can answer a ping: set it above --ping-interval-s {}",
+                self.idle_timeout_s, self.ping_interval_s
+            )));
+        }
+        if self.metrics_listen.0 == Some(self.listen) {
+            return Err(ConfigError(format!(
+                "--listen and --metrics-listen are both {}: give one of them another port, or set --metrics-listen off",
+                self.listen
+            )));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn ping_interval(&self) -> Duration {
+        Duration::from_secs(self.ping_interval_s)
+    }
+
+    pub(crate) fn idle_timeout(&self) -> Duration {
+        Duration::from_secs(self.idle_timeout_s)
+    }
+
+    pub(crate) fn heartbeat(&self) -> Duration {
+        Duration::from_millis(self.heartbeat_ms)
+    }
+
+    pub(crate) fn handshake_timeout(&self) -> Duration {
+        Duration::from_secs(self.handshake_timeout_s)
+    }
+
+    pub(crate) fn drain_timeout(&self) -> Duration {
+        Duration::from_secs(self.drain_timeout_s)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(args: &[&str]) -> Result<(), ConfigError> {
+        let line = [&["frontdesk-gateway"], args].concat();
+        Config::try_parse_from(line).expect("parses").check()
+    }
+
+    #[test]
+    fn open_mode_stays_on_loopback_unless_told() {
+        assert_eq!(check(&["--open"]), Ok(()));
+        assert_eq!(check(&["--open", "--listen", "[::1]:9502"]), Ok(()));
+        let open = ["--open", "--listen", "0.0.0.0:9502"];
+        assert!(check(&open).is_err());
+        assert_eq!(check(&[&open[..], &["--open-anyway"]].concat()), Ok(()));
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        assert!(check(&["--open", "--idle-timeout-s", "25"]).is_err());
+        assert!(check(&["--open", "--metrics-listen", "127.0.0.1:9502"]).is_err());
+        assert!(check(&["--listen", "127.0.0.1:1"]).is_err(), "no secret");
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory as _;
+        Config::command().debug_assert();
+    }
+}

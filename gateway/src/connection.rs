@@ -1,0 +1,324 @@
+//! One socket, one task.
+//!
+//! ```text
+//! register ─▶ append `open`, until it is confirmed ─▶ talk ─▶ deregister ─▶ append `close`,
+//!                                                              └▶ goodbye     until confirmed
+//! ```
+//! Registering comes before `open`, so that no push of the opened connection can miss it; the
+//! client's frames are read only after `open` is in the log, so that none of them can overtake it.
+//! `open` and `close` are idempotent and repeated until confirmed; a message never is: its outcome
+//! unknown, the socket closes retryably and the client sends again under the same id.
+
+use std::{collections::VecDeque, future::pending, pin::Pin, sync::Arc, time::Duration};
+
+use frontdesk_shared::{
+    event::{Event, Kind},
+    ids::{ClientId, Shard},
+    protocol::{
+        close::{APPEND_UNKNOWN, PING_TIMEOUT, SLOW_CONSUMER, TRY_AGAIN, UNSUPPORTED},
+        frame::{self, Refusal, Verb},
+        notice::error_frame,
+    },
+};
+use futures_util::{SinkExt as _, StreamExt as _};
+use tokio::{
+    pin, select,
+    time::{Instant, sleep_until, timeout, timeout_at},
+};
+use tokio_tungstenite::tungstenite::{Bytes, Error as WsError, Message, Utf8Bytes};
+use tracing::debug;
+
+use crate::{
+    Gateway,
+    auth::Identity,
+    backoff::Backoff,
+    metrics::METRICS,
+    outbox::{Outbox, Outgoing},
+    registry::Place,
+    socket::{End, Socket, goodbye},
+    uplink::{Outcome, Receipt, Uplink},
+};
+
+/// Most messages of one socket on their way to the log. Beyond, the socket is not read: TCP slows
+/// the client down, and memory stays bounded however much it sends.
+const MAX_IN_FLIGHT: usize = 64;
+/// How long `open` may take; then the client is asked to come back.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long one write may take before the client counts as too slow.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Most frames written in one go before the socket is looked at again.
+const MAX_WRITE_FRAMES: usize = 64;
+
+struct Connection {
+    gateway: Arc<Gateway>,
+    socket: Socket,
+    identity: Identity,
+    client: ClientId,
+    outbox: Arc<Outbox>,
+    /// The number of the last message, counted from 1.
+    n: u64,
+    in_flight: VecDeque<Receipt>,
+    /// A message that waits for room in the uplink.
+    waiting: Option<Pin<Box<dyn Future<Output = Receipt> + Send>>>,
+    last_seen: Instant,
+    next_ping: Instant,
+}
+
+/// Serves a socket to its end.
+pub(crate) async fn serve(
+    gateway: Arc<Gateway>,
+    socket: Socket,
+    identity: Identity,
+    _place: Place,
+) {
+    let client = ClientId::random(&gateway.boot);
+    let shard = Shard::of(&identity.site);
+    let (registration, outbox) = gateway.registry.register(shard, &client);
+    let mut perhaps_open = false;
+    let mut connection = Connection {
+        socket,
+        outbox,
+        n: 0,
+        in_flight: VecDeque::new(),
+        waiting: None,
+        last_seen: Instant::now(),
+        next_ping: Instant::now(),
+        client,
+        identity,
+        gateway,
+    };
+    let end = match connection.open(&mut perhaps_open).await {
+        Ok(()) => connection.talk().await,
+        Err(end) => end,
+    };
+    drop(registration);
+    METRICS.closes.with_label_values(&[end.name()]).inc();
+    debug!(client = %connection.client, reason = end.name(), "socket ended");
+    if perhaps_open {
+        let kind = Kind::Close {
+            clean: end == End::ByClient { clean: true },
+            client: connection.client.clone(),
+        };
+        let close = connection.event(kind);
+        let uplink = connection.gateway.uplink.clone();
+        let closing = async move { confirm_close(&uplink, &close).await };
+        connection.gateway.tasks.spawn(closing);
+    }
+    // Boxed, or each idle socket's task would hold the goodbye's buffer from the start.
+    Box::pin(goodbye(connection.socket, end)).await;
+}
+
+impl Connection {
+    /// Appends `open` until it is confirmed, the socket is to close, or time is up. `perhaps_open`
+    /// says whether the log may hold it, whichever way this ends.
+    async fn open(&mut self, perhaps_open: &mut bool) -> Result<(), End> {
+        // After registering: see `Status::can_push`.
+        if !self.gateway.status.can_push() {
+            return Err(End::Close(TRY_AGAIN));
+        }
+        let open = self.event(Kind::Open {
+            client: self.client.clone(),
+            lang: self.identity.lang,
+            role: self.identity.role,
+        });
+        let deadline = Instant::now() + OPEN_TIMEOUT;
+        let confirmed = async {
+            let mut backoff = Backoff::new();
+            loop {
+                let before = *perhaps_open;
+                *perhaps_open = true;
+                match self.gateway.uplink.append(&open).await.outcome().await {
+                    Outcome::Stored(event) => {
+                        debug!(%event, client = %self.client, site = %self.identity.site, "opened");
+                        return;
+                    }
+                    Outcome::Refused => *perhaps_open = before,
+                    Outcome::Unknown => {}
+                }
+                backoff.wait().await;
+            }
+        };
+        select! {
+            done = timeout_at(deadline, confirmed) => done.map_err(|_| End::Close(TRY_AGAIN)),
+            code = self.outbox.killed() => Err(End::Close(code)),
+        }
+    }
+
+    /// Serves the opened socket until it ends, and says how.
+    async fn talk(&mut self) -> End {
+        self.last_seen = Instant::now();
+        self.schedule_ping();
+        let timer = sleep_until(self.next_ping);
+        pin!(timer);
+        loop {
+            let reading = self.waiting.is_none() && self.in_flight.len() < MAX_IN_FLIGHT;
+            let step = select! {
+                code = self.outbox.killed() => Err(End::Close(code)),
+                message = self.socket.next(), if reading => match message {
+                    Some(Ok(message)) => self.receive(message).await,
+                    Some(Err(error)) => Err(error.into()),
+                    None => Err(End::Lost),
+                },
+                () = self.outbox.filled() => self.write_queued().await,
+                outcome = first_outcome(&mut self.in_flight) => match outcome {
+                    Outcome::Stored(_) => Ok(()),
+                    Outcome::Refused | Outcome::Unknown => Err(End::Close(APPEND_UNKNOWN)),
+                },
+                receipt = room(&mut self.waiting) => {
+                    self.waiting = None;
+                    self.in_flight.push_back(receipt);
+                    Ok(())
+                }
+                () = &mut timer => {
+                    let done = self.tick().await;
+                    let idle = self.last_seen + self.gateway.config.idle_timeout();
+                    timer.as_mut().reset(self.next_ping.min(idle));
+                    done
+                }
+            };
+            if let Err(end) = step {
+                return end;
+            }
+        }
+    }
+
+    async fn receive(&mut self, message: Message) -> Result<(), End> {
+        self.last_seen = Instant::now();
+        let kind = match &message {
+            Message::Text(text) if text.as_str() == frame::PING => "ping",
+            Message::Text(_) => "text",
+            Message::Binary(_) => "binary",
+            _ => "control",
+        };
+        METRICS.frames_in.with_label_values(&[kind]).inc();
+        match message {
+            Message::Text(text) if text.as_str() == frame::PING => {
+                self.write(Utf8Bytes::from_static(frame::PONG)).await
+            }
+            Message::Text(text) => match frame::decode(&text) {
+                Ok(verb) => {
+                    self.append(verb);
+                    Ok(())
+                }
+                Err(refusal) => self.refuse(&refusal).await,
+            },
+            Message::Binary(_) => Err(End::Close(UNSUPPORTED)),
+            Message::Close(frame) => Err(End::ByClient {
+                clean: frame.is_none_or(|frame| u16::from(frame.code) == 1000),
+            }),
+            // tungstenite answers pings by itself.
+            Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => Ok(()),
+        }
+    }
+
+    fn append(&mut self, verb: Verb) {
+        self.n += 1;
+        let event = self.event(Kind::Verb {
+            client: self.client.clone(),
+            n: self.n,
+            verb,
+        });
+        if let Some(receipt) = self.gateway.uplink.try_append(&event) {
+            self.in_flight.push_back(receipt);
+        } else {
+            let uplink = self.gateway.uplink.clone();
+            self.waiting = Some(Box::pin(async move { uplink.append(&event).await }));
+        }
+    }
+
+    async fn refuse(&mut self, refusal: &Refusal) -> Result<(), End> {
+        METRICS.refused.with_label_values(&[refusal.code]).inc();
+        let reference = refusal.reference.as_deref();
+        let frame = error_frame(refusal.code, self.identity.lang, refusal.field, reference);
+        self.write(frame.into()).await
+    }
+
+    async fn write(&mut self, text: Utf8Bytes) -> Result<(), End> {
+        bounded(&self.outbox, self.socket.send(Message::Text(text))).await
+    }
+
+    /// Writes what is queued, several frames to one flush.
+    async fn write_queued(&mut self) -> Result<(), End> {
+        for _ in 0..MAX_WRITE_FRAMES {
+            match self.outbox.pop() {
+                Some(Outgoing::Text(text)) => {
+                    bounded(&self.outbox, self.socket.feed(Message::Text(text))).await?;
+                }
+                Some(Outgoing::Close(code)) => return Err(End::Close(code)),
+                None => break,
+            }
+        }
+        bounded(&self.outbox, self.socket.flush()).await
+    }
+
+    async fn tick(&mut self) -> Result<(), End> {
+        let now = Instant::now();
+        if now >= self.last_seen + self.gateway.config.idle_timeout() {
+            return Err(End::Close(PING_TIMEOUT));
+        }
+        if now >= self.next_ping {
+            self.schedule_ping();
+            bounded(&self.outbox, self.socket.send(Message::Ping(Bytes::new()))).await?;
+        }
+        Ok(())
+    }
+
+    /// Up to a quarter early, so that sockets that came together are not pinged together.
+    fn schedule_ping(&mut self) {
+        let interval = self.gateway.config.ping_interval();
+        self.next_ping = Instant::now() + interval.mul_f64(rand::random_range(0.75..1.0));
+    }
+
+    fn event(&self, kind: Kind) -> Event {
+        Event {
+            site: self.identity.site.clone(),
+            uid: self.identity.uid.clone(),
+            kind,
+        }
+    }
+}
+
+/// A write that takes too long, or during which the socket is killed, ends the socket.
+async fn bounded(
+    outbox: &Outbox,
+    write: impl Future<Output = Result<(), WsError>>,
+) -> Result<(), End> {
+    select! {
+        biased;
+        code = outbox.killed() => Err(End::Close(code)),
+        written = timeout(WRITE_TIMEOUT, write) => match written {
+            Ok(result) => result.map_err(End::from),
+            Err(_) => Err(End::Close(SLOW_CONSUMER)),
+        }
+    }
+}
+
+/// The outcome of the oldest append; for ever pending without one.
+async fn first_outcome(in_flight: &mut VecDeque<Receipt>) -> Outcome {
+    let Some(oldest) = in_flight.front_mut() else {
+        return pending().await;
+    };
+    let outcome = oldest.outcome().await;
+    in_flight.pop_front();
+    outcome
+}
+
+async fn room(waiting: &mut Option<Pin<Box<dyn Future<Output = Receipt> + Send>>>) -> Receipt {
+    match waiting {
+        Some(waiting) => waiting.await,
+        None => pending().await,
+    }
+}
+
+/// The socket is gone, but the log must learn of it.
+async fn confirm_close(uplink: &Uplink, close: &Event) {
+    let mut backoff = Backoff::new();
+    loop {
+        let mut receipt = uplink.append(close).await;
+        if let Outcome::Stored(event) = receipt.outcome().await {
+            debug!(%event, "closed");
+            return;
+        }
+        backoff.wait().await;
+    }
+}

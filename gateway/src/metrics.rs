@@ -1,0 +1,98 @@
+//! What the gateway counts. No ids in labels: their number has no bound.
+
+use std::sync::LazyLock;
+
+use prometheus::{
+    Histogram, IntCounter, IntCounterVec, IntGauge, exponential_buckets, histogram_opts, opts,
+    register_histogram, register_int_counter, register_int_counter_vec, register_int_gauge,
+};
+
+/// The process's counters, registered at first use.
+pub(crate) static METRICS: LazyLock<Metrics> = LazyLock::new(|| {
+    // Fails only if a name below is malformed or used twice, which the test notices.
+    #[allow(clippy::expect_used)]
+    Metrics::register().expect("metric names are valid and unique")
+});
+
+pub(crate) struct Metrics {
+    pub(crate) connections: IntGauge,
+    pub(crate) frames_in: IntCounterVec,
+    pub(crate) events_appended: IntCounterVec,
+    pub(crate) append_failures: IntCounterVec,
+    pub(crate) append_seconds: Histogram,
+    pub(crate) append_batch_size: Histogram,
+    pub(crate) push_payloads: IntCounter,
+    pub(crate) pushes_out: IntCounter,
+    pub(crate) closes: IntCounterVec,
+    pub(crate) refused: IntCounterVec,
+    pub(crate) handshakes_refused: IntCounterVec,
+    pub(crate) holes: IntCounter,
+    pub(crate) malformed_payloads: IntCounter,
+    pub(crate) unknown_targets: IntCounter,
+    pub(crate) subscriber_losses: IntCounter,
+    pub(crate) subscriber_confirmed: IntGauge,
+}
+
+impl Metrics {
+    fn register() -> prometheus::Result<Self> {
+        Ok(Self {
+            connections: register_int_gauge!("frontdesk_gateway_connections", "Open sockets")?,
+            frames_in: counters("frames_in_total", "Frames from clients", "kind")?,
+            events_appended: counters(
+                "events_appended_total",
+                "Events confirmed in the log",
+                "kind",
+            )?,
+            append_failures: counters(
+                "append_failures_total",
+                "Appends refused or of unknown outcome",
+                "outcome",
+            )?,
+            append_seconds: register_histogram!(histogram_opts!(
+                "frontdesk_gateway_append_seconds",
+                "From an event's queueing to Redis's confirmation",
+                exponential_buckets(0.000_25, 2.0, 15)?
+            ))?,
+            append_batch_size: register_histogram!(histogram_opts!(
+                "frontdesk_gateway_append_batch_size",
+                "Events in one pipeline",
+                exponential_buckets(1.0, 2.0, 10)?
+            ))?,
+            push_payloads: counter("push_payloads_total", "Payloads from workers")?,
+            pushes_out: counter("pushes_out_total", "Frames queued for sockets")?,
+            closes: counters("closes_total", "Ended sockets", "reason")?,
+            refused: counters("refused_total", "Frames answered with an error", "code")?,
+            handshakes_refused: counters(
+                "handshakes_refused_total",
+                "Handshakes refused",
+                "status",
+            )?,
+            holes: counter("holes_total", "Holes in the workers' numbering of payloads")?,
+            malformed_payloads: counter("malformed_payloads_total", "Payloads that do not decode")?,
+            unknown_targets: counter("unknown_targets_total", "Pushes to sockets that are gone")?,
+            subscriber_losses: counter("subscriber_losses_total", "Losses of the subscription")?,
+            subscriber_confirmed: register_int_gauge!(
+                "frontdesk_gateway_subscriber_confirmed",
+                "1 while Redis has confirmed the subscription"
+            )?,
+        })
+    }
+}
+
+fn counter(name: &str, help: &str) -> prometheus::Result<IntCounter> {
+    register_int_counter!(format!("frontdesk_gateway_{name}"), help)
+}
+
+fn counters(name: &str, help: &str, label: &str) -> prometheus::Result<IntCounterVec> {
+    register_int_counter_vec!(opts!(format!("frontdesk_gateway_{name}"), help), &[label])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::METRICS;
+
+    #[test]
+    fn every_metric_can_be_registered() {
+        METRICS.connections.set(0);
+    }
+}

@@ -1,0 +1,108 @@
+//! The routes: the handshake, a small page for people, and the two probes.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::{Request, State},
+    http::{StatusCode, header},
+    response::{Html, IntoResponse, Response},
+    routing::get,
+};
+use tracing::debug;
+
+use crate::{
+    Gateway,
+    auth::{self, Denied},
+    connection,
+    metrics::METRICS,
+    socket,
+};
+
+/// When a client that was turned away may try again, in seconds.
+const RETRY_AFTER_S: &str = "2";
+/// The page may style itself and nothing else.
+const PAGE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// All routes of the public listener.
+pub(crate) fn router(gateway: Arc<Gateway>) -> Router {
+    Router::new()
+        .route("/", get(root))
+        .route("/ws", get(enter))
+        .route("/livez", get(async || "alive\n"))
+        .route("/readyz", get(readyz))
+        .with_state(gateway)
+}
+
+async fn root(state: State<Arc<Gateway>>, request: Request) -> Response {
+    if socket::wants_upgrade(&request) {
+        return enter(state, request).await;
+    }
+    let headers = [
+        (header::CONTENT_SECURITY_POLICY, PAGE_POLICY),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+    ];
+    (headers, Html(include_str!("../web/index.html"))).into_response()
+}
+
+/// Readiness is for load balancers; liveness does not depend on it, since a restart heals no Redis.
+async fn readyz(State(gateway): State<Arc<Gateway>>) -> Response {
+    if gateway.status.ready() {
+        "ready\n".into_response()
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "not ready\n").into_response()
+    }
+}
+
+/// The handshake: well-formed, welcome now, by somebody, and one of not too many.
+async fn enter(State(gateway): State<Arc<Gateway>>, mut request: Request) -> Response {
+    let answer = admit(gateway, &mut request);
+    if !answer.status().is_informational() {
+        let status = answer.status();
+        METRICS
+            .handshakes_refused
+            .with_label_values(&[status.as_str()])
+            .inc();
+        debug!(%status, "handshake refused");
+    }
+    answer
+}
+
+fn admit(gateway: Arc<Gateway>, request: &mut Request) -> Response {
+    if !socket::wants_upgrade(request) {
+        let upgrade = [
+            (header::UPGRADE, "websocket"),
+            (header::CONNECTION, "upgrade"),
+        ];
+        let sentence = "This address speaks WebSocket.\n";
+        return (StatusCode::UPGRADE_REQUIRED, upgrade, sentence).into_response();
+    }
+    let (answer, upgrading) = match socket::handshake(request) {
+        Ok(agreed) => agreed,
+        Err(refusal) => return refusal,
+    };
+    if !gateway.status.ready() {
+        return later("This gateway cannot serve now; try again or try another one.\n");
+    }
+    let identity = match auth::identify(&gateway.config, request.uri(), request.headers()) {
+        Ok(identity) => identity,
+        Err(Denied { status, reason }) => return (status, reason + "\n").into_response(),
+    };
+    let Some(place) = gateway.registry.reserve() else {
+        return later("This gateway is full; try again or try another one.\n");
+    };
+    let tasks = gateway.tasks.clone();
+    tasks.spawn(async move {
+        match socket::upgrade(upgrading).await {
+            Ok(socket) => connection::serve(gateway, socket, identity, place).await,
+            Err(error) => debug!(%error, "the client left during the handshake"),
+        }
+    });
+    answer
+}
+
+fn later(sentence: &'static str) -> Response {
+    let retry = [(header::RETRY_AFTER, RETRY_AFTER_S)];
+    (StatusCode::SERVICE_UNAVAILABLE, retry, sentence).into_response()
+}

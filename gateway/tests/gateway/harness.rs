@@ -1,0 +1,377 @@
+//! A Redis, a gateway and clients for one test. All of it ends with the test, also when it panics.
+
+use std::{
+    net::{SocketAddr, TcpListener as StdListener},
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use clap::Parser as _;
+use frontdesk_gateway::{Config, Error, listen, prepare, run};
+use frontdesk_shared::{
+    event::Event,
+    ids::{Lane, Shard, Site, Uid},
+    keys,
+};
+use futures_util::{SinkExt as _, StreamExt as _};
+use redis::{aio::MultiplexedConnection, streams::StreamRangeReply};
+use tempfile::TempDir;
+use tokio::{net::TcpStream, task::JoinHandle};
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream, connect_async,
+    tungstenite::{Error as WsError, Message, protocol::CloseFrame},
+};
+use tokio_util::sync::CancellationToken;
+
+/// Nothing a test waits for takes longer, unless something is broken.
+pub const DEADLINE: Duration = Duration::from_secs(10);
+
+/// A redis-server of the test's own.
+pub struct RedisServer {
+    child: Child,
+    port: u16,
+    dir: TempDir,
+}
+
+impl RedisServer {
+    pub async fn start() -> Self {
+        // Another process may take the free port first; then the server ends and we try again.
+        for _ in 0..20 {
+            if let Some(server) = Self::try_start().await {
+                return server;
+            }
+        }
+        panic!("no redis-server could be started");
+    }
+
+    async fn try_start() -> Option<Self> {
+        let dir = tempfile::tempdir().expect("a temp dir");
+        let port = StdListener::bind("127.0.0.1:0")
+            .and_then(|free| free.local_addr())
+            .expect("a free port")
+            .port();
+        let child = launch(port, dir.path());
+        let mut server = Self { child, port, dir };
+        server.answers().await.then_some(server)
+    }
+
+    /// Kills the server.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Starts it again on the same port with the same data.
+    pub async fn restart(&mut self) {
+        self.child = launch(self.port, self.dir.path());
+        assert!(self.answers().await, "Redis starts again");
+    }
+
+    /// Waits until it answers; false if it ended instead.
+    async fn answers(&mut self) -> bool {
+        let until = Instant::now() + DEADLINE;
+        while Instant::now() < until && self.child.try_wait().expect("our child").is_none() {
+            if self.try_connect().await.is_ok() {
+                return true;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        false
+    }
+
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}/", self.port)
+    }
+
+    async fn try_connect(&self) -> redis::RedisResult<MultiplexedConnection> {
+        let client = redis::Client::open(self.url())?;
+        let config = redis::AsyncConnectionConfig::new().set_response_timeout(Some(DEADLINE));
+        client
+            .get_multiplexed_async_connection_with_config(&config)
+            .await
+    }
+
+    pub async fn connect(&self) -> MultiplexedConnection {
+        self.try_connect().await.expect("Redis answers")
+    }
+
+    /// Sends a signal to the server, as in `STOP`.
+    pub fn signal(&self, name: &str) {
+        signal(self.child.id(), name);
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn launch(port: u16, dir: &Path) -> Child {
+    Command::new("redis-server")
+        .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
+        .args([
+            "--save",
+            "",
+            "--appendonly",
+            "yes",
+            "--appendfsync",
+            "always",
+        ])
+        .arg("--dir")
+        .arg(dir)
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("redis-server is installed")
+}
+
+pub fn signal(pid: u32, name: &str) {
+    let done = Command::new("kill")
+        .args([&format!("-{name}"), &pid.to_string()])
+        .status();
+    assert!(done.expect("kill runs").success());
+}
+
+/// A Redis with one gateway on it.
+pub struct Bench {
+    pub redis: RedisServer,
+    pub connection: MultiplexedConnection,
+    pub address: SocketAddr,
+    pub boot: String,
+    pub shutdown: CancellationToken,
+    running: Option<JoinHandle<Result<(), Error>>>,
+}
+
+impl Bench {
+    pub async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    pub async fn start_with(settings: &[&str]) -> Self {
+        let redis = RedisServer::start().await;
+        let connection = redis.connect().await;
+        let url = redis.url();
+        let base = [
+            "frontdesk-gateway",
+            "--open",
+            "--listen=127.0.0.1:0",
+            "--metrics-listen=off",
+            "--heartbeat-ms=50",
+            "--redis-url",
+            &url,
+        ];
+        let config = Config::parse_from([&base, settings].concat());
+        let client = prepare(&config).await.expect("this Redis is fit");
+        let (listener, metrics) = listen(&config).expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let shutdown = CancellationToken::new();
+        let running = tokio::spawn(run(config, listener, metrics, client, shutdown.clone()));
+        let mut bench = Self {
+            redis,
+            connection,
+            address,
+            boot: String::new(),
+            shutdown,
+            running: Some(running),
+        };
+        bench.until_ready().await;
+        let boots = bench.boots().await;
+        bench.boot = boots.into_iter().next().expect("registered");
+        bench
+    }
+
+    pub async fn until_ready(&self) {
+        eventually("the gateway is ready", async || {
+            self.get("/readyz").await.starts_with("HTTP/1.1 200")
+        })
+        .await;
+    }
+
+    pub async fn boots(&mut self) -> Vec<String> {
+        let mut command = redis::cmd("HKEYS");
+        command
+            .arg(keys::GATEWAYS)
+            .query_async(&mut self.connection)
+            .await
+            .expect("HKEYS")
+    }
+
+    /// Waits for the end of `run`.
+    pub async fn ended(&mut self) -> Result<(), Error> {
+        let running = self.running.take().expect("ended once");
+        let done = tokio::time::timeout(DEADLINE, running).await;
+        done.expect("the gateway ends").expect("no panic")
+    }
+
+    /// The whole answer to a plain GET.
+    pub async fn get(&self, path: &str) -> String {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+        self.raw(request.as_bytes()).await
+    }
+
+    /// The whole answer to these bytes.
+    pub async fn raw(&self, request: &[u8]) -> String {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let mut stream = TcpStream::connect(self.address).await.expect("listening");
+        stream.write_all(request).await.expect("sent");
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer).await;
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    pub async fn client(&self, query: &str) -> Client {
+        self.try_client(query).await.expect("let in")
+    }
+
+    pub async fn try_client(&self, query: &str) -> Result<Client, WsError> {
+        let (socket, _) = connect_async(format!("ws://{}/ws?{query}", self.address)).await?;
+        Ok(Client { socket })
+    }
+
+    /// A client of this user whose `open` is in the log, and its client_id.
+    pub async fn opened(&mut self, uid: &str) -> (Client, String) {
+        let before = self.events(uid).await.len();
+        let client = self.client(&format!("uid={uid}")).await;
+        let events = self.until_events(uid, before + 1).await;
+        let id = field(&events[before], "client").expect("open names its client");
+        (client, id)
+    }
+
+    /// All entries of a user (site `default`), oldest first, as pairs. Others may share the lane.
+    pub async fn events(&mut self, uid: &str) -> Vec<Vec<(String, String)>> {
+        let site = Site::parse("default").expect("valid");
+        let lane = Lane::of(&Uid::parse(uid).expect("valid"));
+        let mut command = redis::cmd("XRANGE");
+        command
+            .arg(keys::events(Shard::of(&site), lane))
+            .arg("-")
+            .arg("+");
+        let reply: StreamRangeReply = command
+            .query_async(&mut self.connection)
+            .await
+            .expect("XRANGE");
+        let pairs = |entry: redis::streams::StreamId| {
+            let map = entry.map.into_iter();
+            map.map(|(name, value)| (name, redis::from_redis_value(value).expect("text")))
+                .collect()
+        };
+        let of_the_user = |event: &Vec<_>| field(event, "uid").as_deref() == Some(uid);
+        reply
+            .ids
+            .into_iter()
+            .map(pairs)
+            .filter(of_the_user)
+            .collect()
+    }
+
+    /// Waits until the lane holds at least so many entries.
+    pub async fn until_events(&mut self, uid: &str, count: usize) -> Vec<Vec<(String, String)>> {
+        let until = Instant::now() + DEADLINE;
+        loop {
+            let events = self.events(uid).await;
+            if events.len() >= count {
+                return events;
+            }
+            assert!(Instant::now() < until, "{} of {count} events", events.len());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Publishes on the gateway's channel; returns how many heard it.
+    pub async fn publish(&mut self, payload: &[u8]) -> u64 {
+        let mut command = redis::cmd("PUBLISH");
+        command
+            .arg(format!("{}{}", keys::GATEWAY_CHANNEL_PREFIX, self.boot))
+            .arg(payload);
+        command
+            .query_async(&mut self.connection)
+            .await
+            .expect("PUBLISH")
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        self.shutdown.cancel();
+    }
+}
+
+/// The shard of the site `default`.
+pub fn shard() -> u8 {
+    Shard::of(&Site::parse("default").expect("valid")).number()
+}
+
+/// A payload as the scripts write it, with one record.
+pub fn payload(counter: u64, kind: char, targets: &str, bytes: &str) -> Vec<u8> {
+    let length = bytes.len();
+    format!(
+        "1 {} {counter}\n{kind} 6.1.5-0 {length} {targets}\n{bytes}\n",
+        shard()
+    )
+    .into_bytes()
+}
+
+pub fn field(event: &[(String, String)], name: &str) -> Option<String> {
+    event
+        .iter()
+        .find(|(n, _)| n == name)
+        .map(|(_, value)| value.clone())
+}
+
+/// The entry as the worker will see it.
+pub fn decode(event: &[(String, String)]) -> Event {
+    let get = |name: &str| {
+        event
+            .iter()
+            .find(|(n, _)| n == name)
+            .map(|(_, value)| value.as_str())
+    };
+    Event::decode(get).expect("what a gateway writes decodes")
+}
+
+pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let until = Instant::now() + DEADLINE;
+    while !holds().await {
+        assert!(Instant::now() < until, "not in time: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// An independent WebSocket client.
+pub struct Client {
+    pub socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+}
+
+impl Client {
+    pub async fn send(&mut self, text: &str) {
+        self.socket.send(Message::text(text)).await.expect("sent");
+    }
+
+    /// The next text frame.
+    pub async fn text(&mut self) -> String {
+        loop {
+            match self.next().await.expect("still open").expect("no error") {
+                Message::Text(text) => return text.to_string(),
+                Message::Ping(_) | Message::Pong(_) => {}
+                other => panic!("{other:?} instead of text"),
+            }
+        }
+    }
+
+    /// Reads to the end: the close code, or `None` if the socket broke without one.
+    pub async fn close_code(&mut self) -> Option<u16> {
+        let mut code = None;
+        while let Some(Ok(message)) = self.next().await {
+            if let Message::Close(frame) = message {
+                code = frame.map(|frame: CloseFrame| frame.code.into());
+            }
+        }
+        code
+    }
+
+    pub async fn next(&mut self) -> Option<Result<Message, WsError>> {
+        let next = tokio::time::timeout(DEADLINE, self.socket.next()).await;
+        next.expect("something arrives in time")
+    }
+}
