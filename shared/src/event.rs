@@ -5,7 +5,7 @@
 //! bounds are checked again, because a log outlives the program that wrote it.
 
 use crate::{
-    ids::{ClientId, ConversationId, IdError, MessageRef, Site, Uid},
+    ids::{BootId, ClientId, ConversationId, IdError, MessageRef, Site, Uid},
     protocol::{Lang, MAX_FRAME_BYTES, Role, frame::Verb},
 };
 
@@ -59,6 +59,11 @@ pub enum Kind {
         /// The customer's conversation.
         conversation: ConversationId,
     },
+    /// A gateway is dead: close what it held. An event of a shard, in the lane 0 of each.
+    GatewayDead {
+        /// The boot that is dead.
+        boot: BootId,
+    },
     /// Places in queues may have changed: tell those concerned. Appended by the tick.
     QueueMoved,
     /// A queue has lost its staff member: continue telling those who wait in it.
@@ -111,6 +116,10 @@ impl Event {
             Kind::IdleTimer { conversation } => {
                 put("kind", "idle_timer".into());
                 put("conversation", conversation.to_string());
+            }
+            Kind::GatewayDead { boot } => {
+                put("kind", "gateway_dead".into());
+                put("boot", boot.to_string());
             }
             Kind::QueueMoved => put("kind", "queue_moved".into()),
             Kind::QueueLost { queue, upto } => {
@@ -228,6 +237,10 @@ impl<'a, G: Fn(&str) -> Option<&'a str>> Fields<'_, G> {
                 let conversation = self.parse("conversation", ConversationId::parse)?;
                 return Ok(Kind::IdleTimer { conversation });
             }
+            "gateway_dead" => {
+                let boot = self.parse("boot", BootId::parse)?;
+                return Ok(Kind::GatewayDead { boot });
+            }
             "queue_moved" => return Ok(Kind::QueueMoved),
             "queue_lost" => {
                 return Ok(Kind::QueueLost {
@@ -280,7 +293,6 @@ fn json_text(field: &str) -> Result<String, ()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::BootId;
 
     fn round_trip(kind: Kind) {
         let event = Event {
@@ -313,6 +325,9 @@ mod tests {
         });
         round_trip(Kind::IdleTimer {
             conversation: conversation.clone(),
+        });
+        round_trip(Kind::GatewayDead {
+            boot: BootId::random(),
         });
         round_trip(Kind::QueueMoved);
         round_trip(Kind::QueueLost {

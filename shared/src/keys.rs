@@ -5,7 +5,8 @@ use crate::ids::{BootId, Lane, Shard, Site};
 
 /// Cluster-wide facts written at first boot: `schema`, `shards`, `lanes`, `app`.
 pub const META: &str = "frontdesk:meta";
-/// Hash of gateway registrations: boot id → heartbeat counter.
+/// Hash of gateway registrations: boot id → heartbeat counter, or `dead <ms>` once it was declared
+/// dead or has stopped. A boot that is not there, or dead, is fenced: it never comes back.
 pub const GATEWAYS: &str = "frontdesk:gateways";
 /// Hash of live workers: worker id → heartbeat counter.
 pub const WORKERS: &str = "frontdesk:workers";
@@ -57,6 +58,21 @@ pub fn moved(shard: Shard) -> String {
 /// Set of sites that have staff on duty or customers waiting.
 pub fn sites(shard: Shard) -> String {
     format!("{}sites", shard_prefix(shard))
+}
+
+/// Hash of one gateway's connections in a shard: client id → `<site> <uid>`.
+pub fn boot(shard: Shard, boot: &BootId) -> String {
+    format!("{}boot:{boot}", shard_prefix(shard))
+}
+
+/// Sorted set of boots that are dead in this shard, by the wall clock of their burial.
+pub fn fenced(shard: Shard) -> String {
+    format!("{}fenced", shard_prefix(shard))
+}
+
+/// Hash boot id → number of the last payload that scripts published to it.
+pub fn pushes(shard: Shard) -> String {
+    format!("{}pushes", shard_prefix(shard))
 }
 
 /// Stream of the events that could not be applied.

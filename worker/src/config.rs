@@ -40,6 +40,10 @@ pub struct Config {
     /// Milliseconds between heartbeats; at most a third of --lease-ms
     #[arg(long, env = "FRONTDESK_HEARTBEAT_MS", default_value_t = 1000)]
     pub heartbeat_ms: u64,
+    /// Milliseconds after which a silent gateway is dead and its users leave; gateways need the same
+    /// value (3000 to 600000)
+    #[arg(long, env = "FRONTDESK_GATEWAY_TTL_MS", default_value_t = 15_000)]
+    pub gateway_ttl_ms: u64,
     /// Milliseconds between ticks of the timers (50 to 2000)
     #[arg(long, env = "FRONTDESK_TICK_MS", default_value_t = 1000)]
     pub tick_ms: u64,
@@ -61,6 +65,9 @@ impl Config {
             return wrong(
                 "--heartbeat-ms (FRONTDESK_HEARTBEAT_MS) must be at most a third of --lease-ms, or a late heartbeat costs the leases",
             );
+        }
+        if !(3000..=600_000).contains(&self.gateway_ttl_ms) {
+            return wrong("--gateway-ttl-ms (FRONTDESK_GATEWAY_TTL_MS) must be 3000 to 600000");
         }
         if !(50..=2000).contains(&self.tick_ms) {
             return wrong(

@@ -5,7 +5,7 @@
 //! it (`lua/apply.lua`), and [`lane::acks`] tells the sender once the reply is here.
 //!
 //! Around it: [`membership`] says which workers live, [`lane::lease`] which lanes are ours,
-//! [`timers`] drives the clocks of the shards whose lane 0 we hold.
+//! [`timers`] drives the clocks of the shards whose lane 0 we hold, [`reaper`] finds dead gateways.
 
 pub mod app;
 pub mod config;
@@ -14,5 +14,6 @@ pub mod lane;
 pub mod library;
 pub mod membership;
 pub mod metrics;
+pub mod reaper;
 pub mod run;
 pub mod timers;

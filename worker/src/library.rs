@@ -27,6 +27,8 @@ pub const MAX_DEAD_LETTERS: usize = 10_000;
 pub const MAX_TIMERS_PER_TICK: usize = 100;
 /// Most sites of a shard that the metrics look at.
 pub const MAX_SITES_IN_STATS: usize = 200;
+/// How long a dead gateway is remembered, in milliseconds; by then nothing of it is on its way.
+pub const FENCED_MS: u64 = 24 * 60 * 60 * 1000;
 /// A sender's ids are kept in two generations of this many.
 pub const SENT_IDS: usize = 256;
 /// How long a sender's ids are kept, in milliseconds.
@@ -56,6 +58,14 @@ const AFTER: &[Source] = &[
     Source {
         name: "tick.lua",
         code: include_str!("../lua/tick.lua"),
+    },
+    Source {
+        name: "declare.lua",
+        code: include_str!("../lua/declare.lua"),
+    },
+    Source {
+        name: "bury.lua",
+        code: include_str!("../lua/bury.lua"),
     },
     Source {
         name: "stats.lua",
@@ -285,6 +295,7 @@ fn generated() -> String {
         ("sites", MAX_SITES_IN_STATS as u64),
         ("sent", SENT_IDS as u64),
         ("sent_ms", SENT_MS),
+        ("fenced_ms", FENCED_MS),
     ];
     let limits = limits.map(|(name, value)| format!("{name} = {value}"));
     let _ = writeln!(lua, "local L = {{ {} }}", limits.join(", "));

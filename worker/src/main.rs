@@ -50,6 +50,7 @@ async fn start(config: Config) -> anyhow::Result<()> {
     let options = Options {
         id: config.worker_id(),
         timing: config.timing(),
+        gateway_ttl: Duration::from_millis(config.gateway_ttl_ms),
         tick: Duration::from_millis(config.tick_ms),
         drain: Duration::from_secs(config.drain_timeout_s),
     };

@@ -22,6 +22,7 @@ const RESUBSCRIBE_PAUSE: Duration = Duration::from_secs(1);
 pub struct Observer {
     ttl: Duration,
     seen: HashMap<String, (u64, Instant)>,
+    last: Option<Instant>,
 }
 
 impl Observer {
@@ -30,15 +31,24 @@ impl Observer {
         Self {
             ttl,
             seen: HashMap::new(),
+            last: None,
         }
     }
 
-    /// Takes one reading. Returns (alive, dead).
+    /// Takes one reading. Returns (alive, dead). After half a TTL without one (this process was
+    /// stopped, Redis slow) nobody's silence meanwhile counts.
     pub fn observe(
         &mut self,
         now: Instant,
         counters: &HashMap<String, u64>,
     ) -> (BTreeSet<String>, BTreeSet<String>) {
+        let unbroken = self
+            .last
+            .is_some_and(|last| now.duration_since(last) <= self.ttl / 2);
+        if !unbroken {
+            self.seen.clear();
+        }
+        self.last = Some(now);
         self.seen.retain(|id, _| counters.contains_key(id));
         let (mut alive, mut dead) = (BTreeSet::new(), BTreeSet::new());
         for (id, counter) in counters {
@@ -177,21 +187,11 @@ mod tests {
         let mut observer = Observer::new(Duration::from_secs(5));
         let start = Instant::now();
         let at = |s| start + Duration::from_secs(s);
-        assert_eq!(
-            observer
-                .observe(at(0), &counters(&[("a", 1), ("b", 1)]))
-                .0
-                .len(),
-            2
-        );
-        assert_eq!(
-            observer
-                .observe(at(4), &counters(&[("a", 2), ("b", 1)]))
-                .0
-                .len(),
-            2
-        );
-        let (alive, dead) = observer.observe(at(5), &counters(&[("a", 2), ("b", 1)]));
+        for (second, a) in [(0, 1), (2, 2), (4, 3)] {
+            let (alive, _) = observer.observe(at(second), &counters(&[("a", a), ("b", 1)]));
+            assert_eq!(alive.len(), 2, "at {second} s");
+        }
+        let (alive, dead) = observer.observe(at(5), &counters(&[("a", 4), ("b", 1)]));
         assert!(alive.contains("a") && dead.contains("b"));
     }
 
@@ -199,10 +199,13 @@ mod tests {
     fn a_time_without_readings_kills_nobody() {
         let mut observer = Observer::new(Duration::from_secs(5));
         let start = Instant::now();
+        let late = start + Duration::from_secs(60);
         observer.observe(start, &counters(&[("a", 1)]));
+        // This process was stopped meanwhile.
+        assert!(observer.observe(late, &counters(&[("a", 1)])).1.is_empty());
+        // A reading failed.
         observer.interrupted();
-        let (alive, dead) =
-            observer.observe(start + Duration::from_secs(60), &counters(&[("a", 1)]));
+        let (alive, dead) = observer.observe(late + Duration::from_secs(2), &counters(&[("a", 1)]));
         assert!(alive.contains("a") && dead.is_empty());
     }
 }

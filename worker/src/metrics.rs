@@ -30,6 +30,10 @@ pub struct Metrics {
     pub age_seconds: Histogram,
     /// Lanes this worker reads.
     pub lanes: IntGauge,
+    /// Gateways that are registered and not dead.
+    pub gateways: IntGauge,
+    /// Gateways that this worker declared dead.
+    pub gateways_dead: IntCounter,
     /// Timers that became events.
     pub timers_fired: IntCounter,
     /// Customers waiting, in the shards whose lane 0 this worker holds.
@@ -104,6 +108,14 @@ impl Metrics {
                 SECONDS,
             ),
             lanes: gauge("frontdesk_worker_lanes", "Lanes this worker reads"),
+            gateways: gauge(
+                "frontdesk_worker_gateways",
+                "Gateways registered and not dead, as every worker sees them",
+            ),
+            gateways_dead: counter(
+                "frontdesk_worker_gateways_dead_total",
+                "Gateways that this worker declared dead",
+            ),
             timers_fired: counter(
                 "frontdesk_worker_timers_fired_total",
                 "Timers that became events",

@@ -20,7 +20,9 @@ use crate::{
         reader::Reader,
     },
     library::Library,
-    membership, timers,
+    membership,
+    reaper::Reaper,
+    timers,
 };
 
 /// What a worker runs with.
@@ -30,6 +32,8 @@ pub struct Options {
     pub id: String,
     /// Leases and heartbeats.
     pub timing: Timing,
+    /// How long a silent gateway lives.
+    pub gateway_ttl: Duration,
     /// Time between ticks.
     pub tick: Duration,
     /// How long a stop may take.
@@ -81,6 +85,8 @@ pub async fn run(
         };
         tasks.spawn(reader.run());
     }
+    let reaper = Reaper::new(context.clone(), active.clone(), options.gateway_ttl);
+    tasks.spawn(reaper.run(options.timing.heartbeat, shutdown.clone()));
     tasks.spawn(timers::run(
         context.clone(),
         active,

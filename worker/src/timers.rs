@@ -3,17 +3,14 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use frontdesk_shared::{
-    ids::{Lane, Shard},
-    keys,
-};
+use frontdesk_shared::{ids::Shard, keys};
 use redis::{RedisResult, aio::MultiplexedConnection};
 use tokio::{sync::watch, time::MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::{
-    lane::{Context, Lanes},
+    lane::{Context, Lanes, reads_lane_0},
     library::is_missing,
     metrics::METRICS,
 };
@@ -37,12 +34,7 @@ pub async fn run(
     while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
         let shards: Vec<Shard> = active
             .iter()
-            .filter(|(_, lanes)| {
-                lanes
-                    .borrow()
-                    .iter()
-                    .any(|lane| Some(*lane) == Lane::new(0))
-            })
+            .filter(|(_, lanes)| reads_lane_0(lanes))
             .map(|(shard, _)| *shard)
             .collect();
         let ticked = tick(

@@ -76,6 +76,10 @@ impl App for Desk {
                 fields.push(("conversation", conversation.to_string()));
                 "idle_timer"
             }
+            Kind::GatewayDead { boot } => {
+                fields.push(("boot", boot.to_string()));
+                "gateway_dead"
+            }
             Kind::QueueMoved => "queue_moved",
             Kind::QueueLost { queue, upto } => {
                 fields.push(("queue", queue.clone()));

@@ -22,6 +22,7 @@ pub(super) const SOURCES: &[Source] = sources![
     "transitions/close_conversation.lua",
     "transitions/message.lua",
     "transitions/idle_timer.lua",
+    "transitions/gateway_dead.lua",
     "transitions/queue_moved.lua",
     "transitions/queue_lost.lua",
 ];

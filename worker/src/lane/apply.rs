@@ -114,7 +114,8 @@ impl Applier {
         let mut prepared = Vec::with_capacity(batch.len());
         let mut newer = false;
         for entry in batch {
-            let Some(transition) = prepare(&*self.context.app, self.shard, self.lane, &entry) else {
+            let Some(transition) = prepare(&*self.context.app, self.shard, self.lane, &entry)
+            else {
                 newer = true;
                 break;
             };

@@ -10,12 +10,17 @@ pub mod share;
 use std::{collections::BTreeSet, sync::Arc};
 
 use frontdesk_shared::{ids::Lane, redis::Redis};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::{app::App, library::Library};
 
 /// Lanes of one shard.
 pub type Lanes = BTreeSet<Lane>;
+
+/// Whether a reader reads lane 0, whose owner drives the shard's timers and burials.
+pub fn reads_lane_0(active: &watch::Receiver<Lanes>) -> bool {
+    active.borrow().iter().any(|lane| lane.number() == 0)
+}
 
 /// What every part of a worker needs.
 #[derive(Clone)]

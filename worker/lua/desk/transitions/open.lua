@@ -1,6 +1,7 @@
 -- open: a socket is there. Idempotent: an `open` that is known already changes nothing.
 --
 -- fields  prefix site uid client lang role
+-- reads   fenced: an `open` of a dead gateway changes nothing
 -- writes  u:<uid> {conns, lang, lane, role, n:<client>}, boot:<boot> {client: "site uid"}
 -- pushes  W welcome to the connection; C 4500 when the user has too many
 
@@ -8,6 +9,7 @@ T.open = function(c, e, a)
   local key = D.user_key(e, e.uid)
   local conns = D.get(key, "conns") or ""
   if D.has(conns, a.client) then return end
+  if redis.call("ZSCORE", c.P .. "fenced", string.sub(a.client, 1, 22)) then return end
   if D.count(conns) >= L.connections then
     D.push_client(e, "C", a.client, "4500")
     return
