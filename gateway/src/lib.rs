@@ -97,7 +97,7 @@ pub(crate) struct Gateway {
 /// Settings held against each other, Redis held against ours.
 pub async fn prepare(config: &Config) -> Result<Redis, Error> {
     config.check()?;
-    let redis = Redis::new(&config.redis.redis_url)?;
+    let redis = Redis::from_args(&config.redis)?;
     redis
         .check_durability(config.redis.allow_weak_redis)
         .await?;

@@ -15,7 +15,7 @@ pub struct ConfigError(pub String);
 /// How to reach and judge Redis.
 #[derive(Debug, Clone, Args)]
 pub struct RedisArgs {
-    /// Redis to use: redis://[user:password@]host:port/[db]
+    /// Redis to use: redis://[user:password@]host:port/[db], or rediss:// for TLS
     #[arg(
         long,
         env = "FRONTDESK_REDIS_URL",
@@ -23,6 +23,10 @@ pub struct RedisArgs {
         hide_env_values = true
     )]
     pub redis_url: String,
+    /// File with the CA certificate (PEM) that Redis's certificate is checked against, instead of this
+    /// machine's trust store; only for rediss://
+    #[arg(long, env = "FRONTDESK_REDIS_CA")]
+    pub redis_ca: Option<std::path::PathBuf>,
     /// Start even if Redis has no append-only file or evicts keys, so that acknowledged messages can be lost
     #[arg(long, env = "FRONTDESK_ALLOW_WEAK_REDIS", value_parser = BoolishValueParser::new())]
     pub allow_weak_redis: bool,

@@ -1,17 +1,19 @@
 //! Connections to Redis with every timeout and TCP option set on purpose, and the checks of the
 //! server's settings at start.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use deadpool_redis::{Manager, Pool, Runtime};
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionInfo, IntoConnectionInfo, RedisError, Value,
+    AsyncConnectionConfig, Client, ConnectionInfo, IntoConnectionInfo, RedisError, TlsCertificates,
+    Value,
     aio::{MultiplexedConnection, PubSub},
     io::tcp::{TcpSettings, socket2::TcpKeepalive},
 };
 use tracing::warn;
 
 use crate::{
+    config::RedisArgs,
     ids::{LANES, SHARDS},
     keys,
 };
@@ -34,6 +36,19 @@ pub enum RedisSetupError {
     /// The pool could not be built.
     #[error("the Redis pool could not be built: {0}")]
     Pool(#[from] deadpool_redis::BuildError),
+    /// A CA for a connection that is not encrypted.
+    #[error(
+        "--redis-ca (FRONTDESK_REDIS_CA) is set but --redis-url is not rediss://: use rediss://, or leave the CA out"
+    )]
+    CaWithoutTls,
+    /// The CA cannot be read.
+    #[error("--redis-ca (FRONTDESK_REDIS_CA) {path} cannot be read: {reason}", path = path.display())]
+    Ca {
+        /// The file.
+        path: std::path::PathBuf,
+        /// Why not.
+        reason: std::io::Error,
+    },
     /// A setting under which acknowledged messages are lost.
     #[error(
         "Redis has {setting} = {found}; set `{setting} {wanted}` (deploy/redis.conf has it), or start with --allow-weak-redis to accept losing acknowledged messages"
@@ -68,10 +83,38 @@ pub struct Redis {
 }
 
 impl Redis {
-    /// Prepares client and pool; connects to nothing yet.
+    /// Prepares client and pool by the settings; connects to nothing yet.
+    pub fn from_args(args: &RedisArgs) -> Result<Self, RedisSetupError> {
+        let url = &args.redis_url;
+        let tls = url.starts_with("rediss://");
+        if tls {
+            // The crate brings no cryptography of its own. Installed already is as good.
+            let _ = rustls::crypto::ring::default_provider().install_default();
+        }
+        let Some(path) = &args.redis_ca else {
+            return Self::open(Client::open(connection_info(url)?)?);
+        };
+        if !tls {
+            return Err(RedisSetupError::CaWithoutTls);
+        }
+        let root_cert = std::fs::read(path).map_err(|reason| RedisSetupError::Ca {
+            path: path.clone(),
+            reason,
+        })?;
+        let certificates = TlsCertificates {
+            client_tls: None,
+            root_cert: Some(root_cert),
+        };
+        Self::open(Client::build_with_tls(connection_info(url)?, certificates)?)
+    }
+
+    /// Prepares client and pool for a Redis without TLS; connects to nothing yet.
     pub fn new(url: &str) -> Result<Self, RedisSetupError> {
-        let info = connection_info(url)?;
-        let client = Client::open(info.clone())?;
+        Self::open(Client::open(connection_info(url)?)?)
+    }
+
+    fn open(client: Client) -> Result<Self, RedisSetupError> {
+        let info = client.get_connection_info().clone();
         let manager = Manager::new_with_config(info, connection_config(RESPONSE_TIMEOUT))?;
         let pool = Pool::builder(manager)
             .max_size(POOL_SIZE)
@@ -121,25 +164,20 @@ impl Redis {
 
     /// Refuses a Redis that forgets what it acknowledged (`--allow-weak-redis` only warns).
     pub async fn check_durability(&self, allow_weak: bool) -> Result<(), RedisSetupError> {
-        let mut connection = self.connect().await?;
+        let settings = self.server_settings().await?;
         for (setting, wanted, required) in [
             ("appendonly", "yes", true),
             ("maxmemory-policy", "noeviction", true),
             ("appendfsync", "always", false),
             ("no-appendfsync-on-rewrite", "no", false),
         ] {
-            let reply: Result<Vec<String>, RedisError> = redis::cmd("CONFIG")
-                .arg("GET")
-                .arg(setting)
-                .query_async(&mut connection)
-                .await;
-            let found = match reply {
-                Ok(pair) => pair.into_iter().nth(1).unwrap_or_default(),
-                Err(error) if error.is_io_error() => return Err(error.into()),
-                Err(error) => {
-                    warn!(setting, %error, "cannot read this Redis setting; what is acknowledged may not be on disk");
-                    continue;
-                }
+            let Some(found) = settings.get(setting).cloned() else {
+                warn!(
+                    setting,
+                    wanted,
+                    "this Redis user cannot see the setting: make sure yourself, see docs/OPERATIONS.md"
+                );
+                continue;
             };
             if found == wanted {
                 continue;
@@ -159,6 +197,38 @@ impl Redis {
             );
         }
         Ok(())
+    }
+
+    /// The server's settings by CONFIG GET; what INFO tells of them for a user who may not, since
+    /// CONFIG GET would show that user the password of everybody.
+    async fn server_settings(&self) -> Result<HashMap<String, String>, RedisError> {
+        let mut connection = self.connect().await?;
+        let mut command = redis::cmd("CONFIG");
+        command
+            .arg("GET")
+            .arg("append*")
+            .arg("no-append*")
+            .arg("maxmemory-policy");
+        match command.query_async(&mut connection).await {
+            Err(error) if error.code() == Some("NOPERM") => {}
+            settings => return settings,
+        }
+        let info: String = redis::cmd("INFO").query_async(&mut connection).await?;
+        let field = |name: &str| {
+            info.lines()
+                .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+                .map(str::to_owned)
+        };
+        let appendonly =
+            field("aof_enabled").map(|on| if on == "1" { "yes" } else { "no" }.to_owned());
+        let known = [
+            ("appendonly", appendonly),
+            ("maxmemory-policy", field("maxmemory_policy")),
+        ];
+        Ok(known
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+            .collect())
     }
 
     /// Writes the cluster's shape at first boot and refuses another one afterwards.

@@ -36,7 +36,7 @@ async fn start(config: Config) -> anyhow::Result<()> {
     config.check()?;
     telemetry::init(&config.telemetry)?;
     let app: Arc<dyn App> = Arc::new(Desk::new(config.desk.clone()));
-    let redis = Redis::new(&config.redis.redis_url)?;
+    let redis = Redis::from_args(&config.redis)?;
     redis
         .check_durability(config.redis.allow_weak_redis)
         .await?;
