@@ -269,7 +269,10 @@ fn connection_info(url: &str) -> Result<ConnectionInfo, RedisError> {
         .set_nodelay(true)
         .set_keepalive(keepalive)
         .set_user_timeout(Duration::from_secs(15));
-    Ok(url.into_connection_info()?.set_tcp_settings(tcp))
+    let info = url.into_connection_info()?.set_tcp_settings(tcp);
+    // CLIENT SETINFO came with 7.2; the ACL users of deploy/users.acl work from 7.0 on.
+    let login = info.redis_settings().clone().set_skip_set_lib_name();
+    Ok(info.set_redis_settings(login))
 }
 
 fn connection_config(response: Duration) -> AsyncConnectionConfig {
