@@ -1,1 +1,37 @@
+//! The harness of the system tests: everything here is real (redis-server, the two programs,
+//! haproxy, sockets), starts on ports of its own in a temporary directory, and ends with the test,
+//! whatever way the test ends.
+//!
+//! - [`ports`] leases ports, [`child`] holds a process, [`wait`] polls with a deadline, [`http`]
+//!   asks for a page.
+//! - [`redis_server`] is one Redis with the shipped configuration; usable alone and without async.
+//! - [`process`] is one gateway or worker, [`cluster`] a Redis with several of both.
+//! - [`client`] is a WebSocket client that checks every text against [`table`]; [`raw`] is a socket
+//!   that may break the protocol.
+//! - [`conversation_log`] reads what the cluster wrote down, [`load`] talks under faults and compares the two.
+//! - [`lane_driver`] applies events without any process, [`redis_dump`] shows all that changed,
+//!   [`desk_model`] is the desk once more in plain Rust, [`desk_state`] compares it with Redis.
+//! - [`dns`] answers for the names that haproxy looks up.
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "in a test harness a panic with a sentence is how a failure is reported"
+)]
 
+pub mod child;
+pub mod client;
+pub mod cluster;
+pub mod conversation_log;
+pub mod desk_model;
+pub mod desk_state;
+pub mod dns;
+pub mod http;
+pub mod lane_driver;
+pub mod load;
+pub mod ports;
+pub mod process;
+pub mod raw;
+pub mod redis_dump;
+pub mod redis_server;
+pub mod table;
+pub mod wait;

@@ -32,7 +32,9 @@ local function tell_sender(c, e, fields)
   e.out = {}
   if not (fields.client and fields.n) then return end
   pcall(function()
-    local lang = redis.call("HGET", D.user_key(e, e.uid), "lang")
+    -- The failure may be that this very key cannot be read.
+    local lang = redis.pcall("HGET", D.user_key(e, e.uid), "lang")
+    if type(lang) ~= "string" then lang = nil end
     local ref = fields.id and (',"ref":"' .. fields.id .. '"') or ""
     D.push_client(e, "F", fields.client, D.head(lang, "internal") .. ref .. "}}")
     D.keep(c, e)

@@ -37,6 +37,8 @@ D.enqueue = function(c, e, uid, conv, ticket)
   redis.call("ZADD", D.queue_key(e, queue), ticket, uid)
   redis.call("ZADD", e.S .. "duty", "XX", "INCR", WAITS, queue)
   local place = redis.call("ZRANK", D.queue_key(e, queue), uid) + 1
+  -- An old ticket goes in before others.
+  if place < redis.call("ZCARD", D.queue_key(e, queue)) then D.queue_changed(c, e, queue) end
   redis.call("HSET", D.user_key(e, uid), "conv", conv, "queue", queue, "place", place)
   redis.call("HSET", D.conv_key(e, conv), "state", "waiting", "customer", uid, "ticket", ticket,
     "words", 0, "bytes", 0)
@@ -81,9 +83,10 @@ D.assign = function(c, e, customer, staff, conv)
   c.touched = c.touched + 2
 end
 
--- Gives free places to those who wait longest. Ends because every round uses up a free place.
+-- Gives free places to those who wait longest. Every round uses up a free place, and an event
+-- frees fewer than the bound; the bound is for state that should not exist.
 D.fill = function(c, e)
-  while true do
+  for _ = 1, L.touched do
     local staff = redis.call("ZRANGE", e.S .. "free", 0, 0)[1]
     local customer = staff and redis.call("ZRANGE", e.S .. "waiting", 0, 0)[1]
     if not customer then return end

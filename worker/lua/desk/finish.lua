@@ -84,12 +84,16 @@ end
 -- connect to somebody else, or moved (setting `on_staff_leave`). A call touches at most L.touched
 -- users; what is left is finished by a continuation event in the same lane.
 D.queue_lost = function(c, e, queue, upto)
+  local requeue, others = c.settings.on_staff_leave == "requeue", redis.call("ZCARD", e.S .. "duty") > 0
+  -- Before a continuation somebody may have come on duty for this very queue: then it is not lost
+  -- any more, and moving would put everybody back where they were, for ever.
+  local served = queue == SHARED and others or redis.call("ZSCORE", e.S .. "duty", queue)
+  if requeue and served then return end
   local room = math.max(L.touched - c.touched, 0)
   local key = D.queue_key(e, queue)
   local customers = redis.call("ZRANGEBYSCORE", key, "-inf", upto, "LIMIT", 0, room + 1)
-  local others = redis.call("ZCARD", e.S .. "duty") > 0
   for i = 1, math.min(#customers, room) do
-    if others and c.settings.on_staff_leave == "requeue" then
+    if others and requeue then
       move(c, e, customers[i])
     else
       D.finish(c, e, redis.call("HGET", D.user_key(e, customers[i]), "conv"), "queue_staff_offline")
@@ -115,6 +119,7 @@ D.off_duty = function(c, e, uid)
   redis.call("ZREM", e.S .. "duty", uid)
   redis.call("HDEL", key, "duty")
   redis.call("ZREM", e.S .. "free", uid)
+  c.touched = c.touched + 1
   local others = redis.call("ZCARD", e.S .. "duty") > 0
   for conv in string.gmatch(redis.call("HGET", key, "convs") or "", "%S+") do
     if others and c.settings.on_staff_leave == "requeue" then
@@ -130,7 +135,7 @@ D.off_duty = function(c, e, uid)
       D.fill(c, e)
       return
     end
-    queue = "-"
+    queue = SHARED
   end
   -- Everybody who joined this queue has a ticket up to now; who joins later is not concerned.
   D.queue_lost(c, e, queue, D.int(D.turn(e)))

@@ -27,9 +27,12 @@ end
 
 -- The last messages of a conversation, for a staff member who takes it over: at most L.words.
 D.push_words = function(e, conv, conns)
-  -- Entries that are no messages are few: one per assignment and requeue.
-  local newest = redis.call("XREVRANGE", D.log_key(e, conv), "+", "-", "COUNT", L.words + 4)
+  -- Entries that are no messages are few: one per assignment and requeue, so the messages are among
+  -- twice as many entries; of one more only the id is needed, as the predecessor of the first.
+  local count = 2 * L.words + 1
+  local newest = redis.call("XREVRANGE", D.log_key(e, conv), "+", "-", "COUNT", count)
   local frames, before = {}, nil
+  if #newest == count then before = table.remove(newest)[2][6] end
   for i = #newest, 1, -1 do
     local f = {}
     for k = 1, #newest[i][2], 2 do f[newest[i][2][k]] = newest[i][2][k + 1] end

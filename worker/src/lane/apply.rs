@@ -198,7 +198,7 @@ impl Applier {
 
 /// The transition for an entry; poison becomes one that no App has, so that the script files it as
 /// a dead letter. `None` for an entry of a newer version.
-fn prepare(app: &dyn App, shard: Shard, lane: Lane, entry: &Entry) -> Option<Transition> {
+pub fn prepare(app: &dyn App, shard: Shard, lane: Lane, entry: &Entry) -> Option<Transition> {
     let get = |name: &str| entry.fields.get(name).and_then(text);
     let event = Event::decode(get).and_then(|event| belongs(event, shard, lane));
     match event {

@@ -60,6 +60,8 @@ pub struct Keeper {
     connection: Option<MultiplexedConnection>,
     renewed: Option<Instant>,
     standby_until: Option<Instant>,
+    /// Whether the others have been told of the standby: once, since telling wakes everybody.
+    left: bool,
     ready: watch::Sender<bool>,
 }
 
@@ -84,6 +86,7 @@ impl Keeper {
             connection: None,
             renewed: None,
             standby_until: None,
+            left: false,
             ready,
         }
     }
@@ -133,9 +136,13 @@ impl Keeper {
             .standby_until
             .is_some_and(|until| Instant::now() < until);
         let wanted: BTreeMap<Shard, Lanes> = if standby {
-            self.membership.leave(&mut connection).await?;
+            if !self.left {
+                self.membership.leave(&mut connection).await?;
+                self.left = true;
+            }
             BTreeMap::new()
         } else {
+            self.left = false;
             let alive = self.membership.beat(&mut connection).await?;
             let me = &self.membership.id;
             self.slots

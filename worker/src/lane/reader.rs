@@ -77,6 +77,8 @@ impl Reader {
             {
                 return;
             }
+            // Said before the session opens: a keeper that takes lanes back meanwhile must wait for it.
+            self.active.send_replace(self.granted.borrow().clone());
             let ended = self.session().await;
             self.active.send_replace(Lanes::new());
             let Err(end) = ended else { continue };

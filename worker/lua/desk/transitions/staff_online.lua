@@ -10,7 +10,8 @@ T.staff_online = function(c, e, a)
     D.get(key, "n:" .. a.client, "conns", "lang", "role", "duty", "conv", "name", "max")
   if not D.is_next(e, a, n) then return end
   if role == "customer" or conv then return D.refuse(e, a, lang, "wrong_role") end
-  if a.max and tonumber(a.max) > tonumber(c.settings.max_per_staff) then
+  local wanted = tonumber(a.max or 1)
+  if wanted < 1 or wanted > tonumber(c.settings.max_per_staff) then
     return D.refuse(e, a, lang, "bad_max")
   end
   D.take(e, a)

@@ -1,0 +1,888 @@
+//! The support desk once more, written from DESIGN.md's tables in plain Rust with plain scans, to
+//! hold the scripts against. Knows neither keys nor scores; conversations are numbers here.
+//!
+//! One [`DeskModel`] is one site. It is given the events in the order in which they are applied and
+//! answers what every connection is told.
+
+use std::collections::BTreeMap;
+
+use frontdesk_shared::{
+    event::{Event, Kind, SHARED_QUEUE},
+    protocol::{
+        Lang, MAX_CONNECTIONS_PER_USER, MAX_WAITING_BYTES, MAX_WAITING_MESSAGES, Role, frame::Verb,
+    },
+};
+use frontdesk_worker::desk::settings::{DeskSettings, OnStaffLeave, Policy};
+
+/// A conversation's number in the model.
+pub type Conv = usize;
+
+/// One site.
+#[derive(Debug, Clone)]
+pub struct DeskModel {
+    rules: DeskSettings,
+    /// Users by id, while they are connected.
+    pub users: BTreeMap<String, User>,
+    /// Every conversation there ever was.
+    pub conversations: Vec<Conversation>,
+    sent: BTreeMap<String, Vec<Sent>>,
+    order: u64,
+    /// What names conversations on the wire, as far as the test has seen it.
+    pub names: Vec<Option<String>>,
+}
+
+/// A connected user.
+#[derive(Debug, Clone)]
+pub struct User {
+    /// Connections in the order of opening, with the number of the last frame taken.
+    pub sockets: Vec<(String, u64)>,
+    /// Language.
+    pub lang: Lang,
+    /// Role.
+    pub role: Role,
+    /// Set while on duty.
+    pub duty: Option<Duty>,
+    /// The conversation as a customer.
+    pub conversation: Option<Conv>,
+    /// The place in the queue that they know.
+    pub told: u64,
+}
+
+/// A staff member's duty.
+#[derive(Debug, Clone)]
+pub struct Duty {
+    /// Name, as a JSON string.
+    pub name: String,
+    /// Most conversations at a time.
+    pub max: u32,
+    /// When they came on duty.
+    pub since: u64,
+    /// When they got their latest conversation, or came on duty.
+    pub latest: u64,
+    /// Open conversations in the order of assignment.
+    pub open: Vec<Conv>,
+}
+
+/// A conversation.
+#[derive(Debug, Clone)]
+pub struct Conversation {
+    /// The event that began it.
+    pub born: String,
+    /// The customer.
+    pub customer: String,
+    /// When they asked.
+    pub ticket: u64,
+    /// How it stands.
+    pub state: State,
+    /// Its log.
+    pub log: Vec<Line>,
+}
+
+/// How a conversation stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// In a queue, with so many messages and bytes kept.
+    Waiting {
+        /// Whose queue.
+        queue: String,
+        /// Messages kept.
+        words: usize,
+        /// Their bytes.
+        bytes: usize,
+    },
+    /// With a staff member.
+    Open {
+        /// Who.
+        staff: String,
+        /// Redis's clock at the assignment, at the earliest.
+        at: u64,
+        /// When it counts as idle.
+        idle: u64,
+        /// When its timer is due; `None` while the timer's event is on its way.
+        timer: Option<u64>,
+    },
+    /// Over.
+    Ended,
+}
+
+/// One line of a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// customer, staff or system.
+    pub from: &'static str,
+    /// Who made it.
+    pub uid: String,
+    /// message, assigned, ended or requeued.
+    pub kind: &'static str,
+    /// The words, or what is to be known.
+    pub value: String,
+    /// The sender's id.
+    pub reference: Option<String>,
+}
+
+#[derive(Debug, Clone)]
+struct Sent {
+    id: String,
+    body: String,
+    ack: Acked,
+}
+
+/// What an ack says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Acked {
+    /// Where the message is.
+    pub conversation: Conv,
+    /// Its place.
+    pub seq: usize,
+}
+
+/// What a connection is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    /// The connection.
+    pub client: String,
+    /// In which language.
+    pub lang: Lang,
+    /// What.
+    pub what: What,
+}
+
+/// What somebody is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum What {
+    /// That the connection is open.
+    Welcome(String),
+    /// That it is closed with this code.
+    Close(u16),
+    /// A row of the table of notices.
+    Notice {
+        /// The row's key.
+        key: &'static str,
+        /// Further fields.
+        fields: Vec<(&'static str, Field)>,
+    },
+    /// The words of a line of a log.
+    Words(Conv, usize),
+}
+
+/// A field of a notice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Field {
+    /// JSON.
+    Json(String),
+    /// The name of a conversation.
+    Conversation(Conv),
+    /// Place, id, predecessor and time of a line of a log.
+    Line(Conv, usize),
+}
+
+/// When an event is applied.
+#[derive(Debug, Clone)]
+pub struct Moment {
+    /// The event's id.
+    pub event: String,
+    /// When it was appended, in ms.
+    pub appended: u64,
+    /// Redis's clock now.
+    pub applied: u64,
+    /// The shard's clock now.
+    pub clock: u64,
+}
+
+/// What an event did.
+#[derive(Debug, Default)]
+pub struct Effect {
+    /// What connections are told, in order.
+    pub told: Vec<Told>,
+    /// The sender's ack.
+    pub ack: Option<Acked>,
+}
+
+struct Step<'m> {
+    m: &'m mut DeskModel,
+    now: &'m Moment,
+    actor: String,
+    effect: Effect,
+}
+
+impl DeskModel {
+    /// A site without anybody.
+    pub fn new(rules: DeskSettings) -> Self {
+        Self {
+            rules,
+            users: BTreeMap::new(),
+            conversations: Vec::new(),
+            sent: BTreeMap::new(),
+            order: 0,
+            names: Vec::new(),
+        }
+    }
+
+    /// Applies one event.
+    pub fn apply(&mut self, event: &Event, now: &Moment) -> Effect {
+        let actor = event.uid.to_string();
+        let mut step = Step {
+            m: self,
+            now,
+            actor,
+            effect: Effect::default(),
+        };
+        match &event.kind {
+            Kind::Open { client, lang, role } => step.open(client.as_str(), *lang, *role),
+            Kind::Close { client, .. } => step.close(client.as_str()),
+            Kind::Verb { client, n, verb } => step.frame(client.as_str(), *n, verb),
+            Kind::IdleTimer { conversation } => step.idle(conversation.as_str()),
+            Kind::QueueMoved => step.queue_moved(),
+            Kind::QueueLost { .. } => panic!("too few users for a continuation"),
+        }
+        step.effect
+    }
+
+    /// The timers that fire when the shard's clock says `now`. Their events are on their way then.
+    pub fn fire(&mut self, now: u64) -> Vec<Conv> {
+        let mut fired = Vec::new();
+        for (number, conversation) in self.conversations.iter_mut().enumerate() {
+            if let State::Open { timer, .. } = &mut conversation.state
+                && timer.is_some_and(|due| due <= now)
+            {
+                *timer = None;
+                fired.push(number);
+            }
+        }
+        fired
+    }
+
+    /// Whether somebody's place in a queue is not the one they know.
+    pub fn somebody_moved(&self) -> bool {
+        self.waiting().iter().any(|conv| {
+            let customer = &self.conversations[*conv].customer;
+            self.place(*conv) != self.users[customer].told
+        })
+    }
+
+    /// Staff on duty, the one with the shortest queue first; tie: on duty longest.
+    pub fn on_duty(&self) -> Vec<String> {
+        self.staff_by(|uid, duty| (self.queue(uid).len(), duty.since))
+    }
+
+    /// Staff with a free place, the one with the fewest conversations first; tie: longest without
+    /// a new one.
+    pub fn free(&self) -> Vec<String> {
+        let mut free = self.staff_by(|_, duty| (duty.open.len(), duty.latest));
+        free.retain(|uid| {
+            let duty = self.users[uid].duty.as_ref().expect("on duty");
+            duty.open.len() < duty.max as usize
+        });
+        free
+    }
+
+    /// Who waits, longest first.
+    pub fn waiting(&self) -> Vec<Conv> {
+        self.queued(|_| true)
+    }
+
+    /// Who waits in a queue, longest first.
+    pub fn queue(&self, name: &str) -> Vec<Conv> {
+        self.queued(|queue| queue == name)
+    }
+
+    /// Conversations that begun with names that are known.
+    pub fn name(&self, conv: Conv) -> &str {
+        let name = self.names.get(conv).and_then(Option::as_deref);
+        name.unwrap_or("a conversation without a name")
+    }
+
+    fn queued(&self, wanted: impl Fn(&str) -> bool) -> Vec<Conv> {
+        let mut found: Vec<Conv> = (0..self.conversations.len())
+            .filter(|conv| match &self.conversations[*conv].state {
+                State::Waiting { queue, .. } => wanted(queue),
+                _ => false,
+            })
+            .collect();
+        found.sort_by_key(|conv| self.conversations[*conv].ticket);
+        found
+    }
+
+    fn staff_by<K: Ord>(&self, key: impl Fn(&str, &Duty) -> K) -> Vec<String> {
+        let mut staff: Vec<(K, String)> = self
+            .users
+            .iter()
+            .filter_map(|(uid, user)| Some((key(uid, user.duty.as_ref()?), uid.clone())))
+            .collect();
+        staff.sort();
+        staff.into_iter().map(|(_, uid)| uid).collect()
+    }
+
+    /// The place in the queue of a conversation that waits, from 1.
+    pub fn place(&self, conv: Conv) -> u64 {
+        let State::Waiting { queue, .. } = &self.conversations[conv].state else {
+            panic!("{conv} does not wait");
+        };
+        let ahead = self.queue(queue).iter().position(|other| *other == conv);
+        ahead.expect("in its own queue") as u64 + 1
+    }
+
+    fn turn(&mut self) -> u64 {
+        self.order += 1;
+        self.order
+    }
+}
+
+impl Step<'_> {
+    fn user(&mut self, uid: &str) -> &mut User {
+        self.m.users.get_mut(uid).expect("a connected user")
+    }
+
+    fn tell_one(&mut self, client: &str, what: What) {
+        let user = self.m.users.get(&self.actor);
+        self.effect.told.push(Told {
+            client: client.to_owned(),
+            lang: user.map_or(Lang::ZhCn, |user| user.lang),
+            what,
+        });
+    }
+
+    fn tell(&mut self, uid: &str, except: Option<&str>, what: &What) {
+        let Some(user) = self.m.users.get(uid) else {
+            return;
+        };
+        for (client, _) in &user.sockets {
+            if Some(client.as_str()) != except {
+                self.effect.told.push(Told {
+                    client: client.clone(),
+                    lang: user.lang,
+                    what: what.clone(),
+                });
+            }
+        }
+    }
+
+    fn log(
+        &mut self,
+        conv: Conv,
+        from: &'static str,
+        uid: &str,
+        kind: &'static str,
+        value: &str,
+        reference: Option<String>,
+    ) -> usize {
+        let log = &mut self.m.conversations[conv].log;
+        log.push(Line {
+            from,
+            uid: uid.to_owned(),
+            kind,
+            value: value.to_owned(),
+            reference,
+        });
+        log.len()
+    }
+
+    fn open(&mut self, client: &str, lang: Lang, role: Role) {
+        let user = self.m.users.get(&self.actor);
+        let sockets = user.map_or(&[][..], |user| &user.sockets);
+        if sockets.iter().any(|(known, _)| known == client) {
+            return;
+        }
+        if sockets.len() == MAX_CONNECTIONS_PER_USER {
+            return self.tell_one(client, What::Close(4500));
+        }
+        let user = self.m.users.entry(self.actor.clone()).or_insert(User {
+            sockets: Vec::new(),
+            lang,
+            role,
+            duty: None,
+            conversation: None,
+            told: 0,
+        });
+        user.sockets.push((client.to_owned(), 0));
+        (user.lang, user.role) = (lang, role);
+        self.tell_one(client, What::Welcome(self.actor.clone()));
+    }
+
+    fn close(&mut self, client: &str) {
+        let actor = self.actor.clone();
+        let Some(user) = self.m.users.get_mut(&actor) else {
+            return;
+        };
+        user.sockets.retain(|(known, _)| known != client);
+        if !user.sockets.is_empty() {
+            return;
+        }
+        if user.duty.is_some() {
+            self.leave_duty();
+        } else if let Some(conv) = user.conversation {
+            self.end(conv, "customer_left");
+            self.fill();
+        }
+        self.m.users.remove(&actor);
+    }
+
+    fn frame(&mut self, client: &str, n: u64, verb: &Verb) {
+        let socket = self
+            .m
+            .users
+            .get_mut(&self.actor)
+            .and_then(|user| user.sockets.iter_mut().find(|(known, _)| known == client));
+        let Some((_, last)) = socket.filter(|(_, last)| n == *last + 1) else {
+            return self.tell_one(client, What::Close(4004));
+        };
+        *last = n;
+        let refused = match verb {
+            Verb::StaffOnline { name, max } => self.staff_online(name.as_deref(), *max),
+            Verb::StaffOffline => self.staff_offline(),
+            Verb::CustomerConnect => self.connect(client),
+            Verb::CustomerLeave => self.leave(),
+            Verb::Message {
+                body,
+                id,
+                conversation,
+            } => {
+                let id = id.as_ref().map(ToString::to_string);
+                let conversation = conversation.as_ref().map(ToString::to_string);
+                self.message(client, body, id, conversation.as_deref())
+            }
+            Verb::Close { conversation } => {
+                self.close_conversation(conversation.as_ref().map(ToString::to_string).as_deref())
+            }
+        };
+        if let Err(key) = refused {
+            let mut fields = Vec::new();
+            if let Verb::Message { id: Some(id), .. } = verb {
+                fields.push(("ref", Field::Json(format!("\"{id}\""))));
+            }
+            self.tell_one(client, What::Notice { key, fields });
+        }
+    }
+
+    fn staff_online(&mut self, name: Option<&str>, max: Option<u32>) -> Result<(), &'static str> {
+        let (uid, most) = (self.actor.clone(), self.m.rules.max_per_staff);
+        let default = format!("\"{}\"", self.m.rules.default_staff_name);
+        let user = self.user(&uid);
+        if user.role == Role::Customer || user.conversation.is_some() {
+            return Err("wrong_role");
+        }
+        if max.is_some_and(|max| max == 0 || max > most) {
+            return Err("bad_max");
+        }
+        if user.duty.is_none() {
+            let turn = self.m.turn();
+            self.user(&uid).duty = Some(Duty {
+                name: default,
+                max: 1,
+                since: turn,
+                latest: turn,
+                open: Vec::new(),
+            });
+        }
+        let duty = self.user(&uid).duty.as_mut().expect("on duty now");
+        if let Some(name) = name {
+            name.clone_into(&mut duty.name);
+        }
+        duty.max = max.unwrap_or(duty.max);
+        let fields = vec![
+            ("name", Field::Json(duty.name.clone())),
+            ("max", Field::Json(duty.max.to_string())),
+        ];
+        let key = "on_duty";
+        self.tell(&uid, None, &What::Notice { key, fields });
+        self.fill();
+        Ok(())
+    }
+
+    fn staff_offline(&mut self) -> Result<(), &'static str> {
+        let uid = self.actor.clone();
+        let user = self.user(&uid);
+        if user.role == Role::Customer || user.conversation.is_some() {
+            return Err("wrong_role");
+        }
+        let on_duty = user.duty.is_some();
+        self.tell(
+            &uid,
+            None,
+            &What::Notice {
+                key: "off_duty",
+                fields: Vec::new(),
+            },
+        );
+        if on_duty {
+            self.leave_duty();
+        }
+        Ok(())
+    }
+
+    fn connect(&mut self, client: &str) -> Result<(), &'static str> {
+        let uid = self.actor.clone();
+        let user = self.user(&uid);
+        if user.role == Role::Staff || user.duty.is_some() {
+            return Err("wrong_role");
+        }
+        if let Some(conv) = user.conversation {
+            let what = self.standing(conv);
+            self.tell_one(client, what);
+            return Ok(());
+        }
+        let free = self.m.free();
+        let answer = if self.m.on_duty().is_empty() {
+            Some("no_staff")
+        } else if free.is_empty() && self.m.waiting().len() >= self.m.rules.queue_limit as usize {
+            Some("queue_full")
+        } else {
+            None
+        };
+        if let Some(key) = answer {
+            let fields = Vec::new();
+            self.tell_one(client, What::Notice { key, fields });
+            return Ok(());
+        }
+        let ticket = self.m.turn();
+        self.m.conversations.push(Conversation {
+            born: self.now.event.clone(),
+            customer: uid.clone(),
+            ticket,
+            state: State::Ended,
+            log: Vec::new(),
+        });
+        self.m.names.push(None);
+        let conv = self.m.conversations.len() - 1;
+        if let Some(staff) = free.first() {
+            self.assign(conv, &staff.clone());
+        } else {
+            self.enqueue(conv);
+            let what = self.standing(conv);
+            self.tell(&uid, None, &what);
+        }
+        Ok(())
+    }
+
+    /// What a customer in a conversation is told when they ask (again).
+    fn standing(&self, conv: Conv) -> What {
+        let mut fields = vec![("conversation", Field::Conversation(conv))];
+        let key = match &self.m.conversations[conv].state {
+            State::Waiting { .. } => {
+                fields.push(("queue", Field::Json(self.m.place(conv).to_string())));
+                "queued"
+            }
+            State::Open { staff, .. } => {
+                let duty = self.m.users[staff].duty.as_ref().expect("on duty");
+                fields.push(("name", Field::Json(duty.name.clone())));
+                "connected"
+            }
+            State::Ended => panic!("an ended conversation is nobody's"),
+        };
+        What::Notice { key, fields }
+    }
+
+    fn leave(&mut self) -> Result<(), &'static str> {
+        let uid = self.actor.clone();
+        let user = self.user(&uid);
+        if user.role == Role::Staff || user.duty.is_some() {
+            return Err("wrong_role");
+        }
+        let conv = user.conversation.ok_or("no_conversation")?;
+        self.end(conv, "customer_left");
+        self.fill();
+        Ok(())
+    }
+
+    /// The conversation that the actor means.
+    fn meant(&mut self, named: Option<&str>) -> Result<Conv, &'static str> {
+        let uid = self.actor.clone();
+        let user = &self.m.users[&uid];
+        let mine: Vec<Conv> = match &user.duty {
+            Some(duty) => duty.open.clone(),
+            None => user.conversation.into_iter().collect(),
+        };
+        if let Some(named) = named {
+            let found = mine.into_iter().find(|conv| self.m.name(*conv) == named);
+            return found.ok_or("no_conversation");
+        }
+        let [conv] = mine[..] else {
+            return Err(if mine.is_empty() {
+                "no_conversation"
+            } else {
+                "which_conversation"
+            });
+        };
+        match self.m.conversations[conv].state {
+            State::Open { at, .. } if user.duty.is_some() && at > self.now.appended => {
+                Err("which_conversation")
+            }
+            _ => Ok(conv),
+        }
+    }
+
+    fn close_conversation(&mut self, named: Option<&str>) -> Result<(), &'static str> {
+        let conv = self.meant(named)?;
+        let on_duty = self.m.users[&self.actor].duty.is_some();
+        self.end(conv, if on_duty { "closed" } else { "customer_left" });
+        self.fill();
+        Ok(())
+    }
+
+    fn message(
+        &mut self,
+        client: &str,
+        body: &str,
+        id: Option<String>,
+        named: Option<&str>,
+    ) -> Result<(), &'static str> {
+        let uid = self.actor.clone();
+        if let Some(id) = &id
+            && let Some(sent) = self
+                .m
+                .sent
+                .get(&uid)
+                .into_iter()
+                .flatten()
+                .find(|s| s.id == *id)
+        {
+            if sent.body != body {
+                return Err("id_reused");
+            }
+            self.effect.ack = Some(sent.ack.clone());
+            return Ok(());
+        }
+        let conv = self.meant(named)?;
+        let on_duty = self.m.users[&uid].duty.is_some();
+        let idle_ms = self.m.rules.idle_s * 1000;
+        let conversation = &mut self.m.conversations[conv];
+        let mut other = Some(conversation.customer.clone()).filter(|_| on_duty);
+        let mut waits = false;
+        match &mut conversation.state {
+            State::Waiting { words, bytes, .. } => {
+                if *words + 1 > MAX_WAITING_MESSAGES || *bytes + body.len() > MAX_WAITING_BYTES {
+                    return Err("queue_words_full");
+                }
+                *words += 1;
+                *bytes += body.len();
+                waits = true;
+            }
+            State::Open { staff, idle, .. } => {
+                if !on_duty {
+                    *idle = self.now.clock + idle_ms;
+                    other = Some(staff.clone());
+                }
+            }
+            State::Ended => panic!("an ended conversation is nobody's"),
+        }
+        let from = if on_duty { "staff" } else { "customer" };
+        let seq = self.log(conv, from, &uid, "message", body, id.clone());
+        if waits {
+            let fields = vec![("conversation", Field::Conversation(conv))];
+            let key = "still_queued";
+            self.tell_one(client, What::Notice { key, fields });
+        }
+        if let Some(other) = other {
+            self.tell(&other, None, &What::Words(conv, seq));
+        }
+        self.tell(&uid, Some(client), &What::Words(conv, seq));
+        if let Some(id) = id {
+            let ack = Acked {
+                conversation: conv,
+                seq,
+            };
+            self.effect.ack = Some(ack.clone());
+            let body = body.to_owned();
+            self.m
+                .sent
+                .entry(uid)
+                .or_default()
+                .push(Sent { id, body, ack });
+        }
+        Ok(())
+    }
+
+    fn idle(&mut self, named: &str) {
+        let found = (0..self.m.conversations.len()).find(|conv| self.m.name(*conv) == named);
+        let conv = found.expect("timers are of known conversations");
+        let clock = self.now.clock;
+        if let State::Open { idle, timer, .. } = &mut self.m.conversations[conv].state {
+            if *idle > clock {
+                *timer = Some(*idle);
+            } else {
+                self.end(conv, "timeout");
+                self.fill();
+            }
+        }
+    }
+
+    fn queue_moved(&mut self) {
+        for conv in self.m.waiting() {
+            let (customer, place) = (
+                self.m.conversations[conv].customer.clone(),
+                self.m.place(conv),
+            );
+            if self.m.users[&customer].told == place {
+                continue;
+            }
+            self.user(&customer).told = place;
+            let fields = vec![("queue", Field::Json(place.to_string()))];
+            let key = "queue_moved";
+            self.tell(&customer, None, &What::Notice { key, fields });
+        }
+    }
+
+    fn enqueue(&mut self, conv: Conv) {
+        let queue = match self.m.rules.policy {
+            Policy::Shared => SHARED_QUEUE.to_owned(),
+            Policy::Shortest => self.m.on_duty()[0].clone(),
+        };
+        self.m.conversations[conv].state = State::Waiting {
+            queue,
+            words: 0,
+            bytes: 0,
+        };
+        self.seat(conv);
+    }
+
+    /// The customer is in the conversation and knows their place.
+    fn seat(&mut self, conv: Conv) {
+        let customer = self.m.conversations[conv].customer.clone();
+        let place = self.m.place(conv);
+        let user = self.user(&customer);
+        user.conversation = Some(conv);
+        user.told = place;
+    }
+
+    fn assign(&mut self, conv: Conv, staff: &str) {
+        let turn = self.m.turn();
+        let customer = self.m.conversations[conv].customer.clone();
+        let waited = matches!(self.m.conversations[conv].state, State::Waiting { .. });
+        let idle = self.now.clock + self.m.rules.idle_s * 1000;
+        self.m.conversations[conv].state = State::Open {
+            staff: staff.to_owned(),
+            at: self.now.applied,
+            idle,
+            timer: Some(idle),
+        };
+        let user = self.user(&customer);
+        user.conversation = Some(conv);
+        user.told = 0;
+        let duty = self.user(staff).duty.as_mut().expect("on duty");
+        duty.open.push(conv);
+        duty.latest = turn;
+        assert!(duty.open.len() <= duty.max as usize, "the model is wrong");
+        let name = duty.name.clone();
+        let seq = self.log(conv, "system", staff, "assigned", &customer, None);
+
+        let conversation = || ("conversation", Field::Conversation(conv));
+        let line = || ("line", Field::Line(conv, seq));
+        if waited {
+            let key = "your_turn";
+            let fields = vec![conversation()];
+            self.tell(&customer, None, &What::Notice { key, fields });
+        }
+        let key = "connected";
+        let fields = vec![conversation(), ("name", Field::Json(name)), line()];
+        self.tell(&customer, None, &What::Notice { key, fields });
+        let key = "new_customer";
+        let who = ("customer", Field::Json(format!("\"{customer}\"")));
+        let fields = vec![conversation(), who, line()];
+        self.tell(staff, None, &What::Notice { key, fields });
+        let said: Vec<usize> = (1..)
+            .zip(&self.m.conversations[conv].log)
+            .filter(|(_, line)| line.kind == "message")
+            .map(|(seq, _)| seq)
+            .collect();
+        for seq in &said[said.len().saturating_sub(MAX_WAITING_MESSAGES)..] {
+            self.tell(staff, None, &What::Words(conv, *seq));
+        }
+    }
+
+    fn fill(&mut self) {
+        loop {
+            let (free, waiting) = (self.m.free(), self.m.waiting());
+            let (Some(staff), Some(conv)) = (free.first(), waiting.first()) else {
+                return;
+            };
+            self.assign(*conv, staff);
+        }
+    }
+
+    fn release(&mut self, conv: Conv) {
+        if let State::Open { staff, .. } = &self.m.conversations[conv].state {
+            let staff = staff.clone();
+            if let Some(duty) = &mut self.user(&staff).duty {
+                duty.open.retain(|open| *open != conv);
+            }
+        }
+    }
+
+    fn end(&mut self, conv: Conv, reason: &'static str) {
+        self.release(conv);
+        let before = std::mem::replace(&mut self.m.conversations[conv].state, State::Ended);
+        let customer = self.m.conversations[conv].customer.clone();
+        let user = self.user(&customer);
+        user.conversation = None;
+        user.told = 0;
+        let actor = self.actor.clone();
+        let seq = self.log(conv, "system", &actor, "ended", reason, None);
+        let (to_customer, to_staff) = match reason {
+            "timeout" => ("timeout", Some("customer_timeout")),
+            "staff_offline" => ("staff_offline", None),
+            "queue_staff_offline" => ("queue_close.staff_offline", None),
+            both => (both, Some(both)),
+        };
+        let fields = vec![
+            ("conversation", Field::Conversation(conv)),
+            ("line", Field::Line(conv, seq)),
+        ];
+        let notice = |key| What::Notice {
+            key,
+            fields: fields.clone(),
+        };
+        self.tell(&customer, None, &notice(to_customer));
+        if let (State::Open { staff, .. }, Some(key)) = (before, to_staff) {
+            self.tell(&staff, None, &notice(key));
+        }
+    }
+
+    fn leave_duty(&mut self) {
+        let uid = self.actor.clone();
+        let mut duty = self.user(&uid).duty.take().expect("on duty");
+        let others = !self.m.on_duty().is_empty();
+        let requeue = others && self.m.rules.on_staff_leave == OnStaffLeave::Requeue;
+        for conv in std::mem::take(&mut duty.open) {
+            if requeue {
+                self.requeue(conv, &uid);
+            } else {
+                self.end(conv, "staff_offline");
+            }
+        }
+        let lost = match self.m.rules.policy {
+            Policy::Shortest => self.m.queue(&uid),
+            Policy::Shared if others => Vec::new(),
+            Policy::Shared => self.m.queue(SHARED_QUEUE),
+        };
+        for conv in lost {
+            if requeue {
+                self.move_on(conv);
+            } else {
+                self.end(conv, "queue_staff_offline");
+            }
+        }
+        self.fill();
+    }
+
+    fn requeue(&mut self, conv: Conv, staff: &str) {
+        self.enqueue(conv);
+        let seq = self.log(conv, "system", staff, "requeued", "staff_offline", None);
+        let What::Notice { key, mut fields } = self.standing(conv) else {
+            panic!("a place in a queue is a notice");
+        };
+        fields.push(("line", Field::Line(conv, seq)));
+        let customer = self.m.conversations[conv].customer.clone();
+        self.tell(&customer, None, &What::Notice { key, fields });
+    }
+
+    fn move_on(&mut self, conv: Conv) {
+        let to = self.m.on_duty()[0].clone();
+        if let State::Waiting { queue, .. } = &mut self.m.conversations[conv].state {
+            *queue = to;
+        }
+        self.seat(conv);
+        let customer = self.m.conversations[conv].customer.clone();
+        let what = self.standing(conv);
+        self.tell(&customer, None, &what);
+    }
+}

@@ -1,0 +1,518 @@
+//! A worker without processes, leases or time: appends events to the lanes of one shard, applies
+//! them with the worker's own library when the test says so, and collects what the gateways of
+//! that shard's users would be told.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use frontdesk_shared::{
+    event::Event,
+    ids::{BootId, ClientId, ConversationId, Lane, Shard, Site, StreamId, Uid},
+    keys,
+    protocol::{Lang, Role, frame::Verb},
+    push,
+    redis::Redis,
+};
+use frontdesk_worker::{
+    app::Transition,
+    desk::{Desk, settings::DeskSettings},
+    lane::apply::{Entry, prepare},
+    library::{Library, Outcome, Prepared, event_id},
+};
+use futures_util::StreamExt as _;
+use redis::{
+    aio::{MultiplexedConnection, PubSubStream},
+    streams::StreamRangeReply,
+};
+use serde_json::Value;
+
+use crate::redis_dump::Dump;
+
+pub use frontdesk_shared::event::Kind;
+
+/// Applies the lanes of one site's shard.
+pub struct LaneDriver {
+    /// For everything the test asks Redis itself.
+    pub connection: MultiplexedConnection,
+    /// The site that the short forms mean.
+    pub site: Site,
+    /// Its shard.
+    pub shard: Shard,
+    library: Library,
+    desk: Desk,
+    pushed: PubSubStream,
+    marker: String,
+    counters: HashMap<(u8, String), u64>,
+}
+
+/// An entry that the apply script has looked at.
+#[derive(Debug, Clone)]
+pub struct Settled {
+    /// Its lane.
+    pub lane: Lane,
+    /// Its place there.
+    pub id: StreamId,
+    /// Its event, unless it does not decode.
+    pub event: Option<Event>,
+    /// What became of it.
+    pub outcome: Outcome,
+}
+
+/// An entry that waits to be applied.
+#[derive(Debug, Clone)]
+pub struct Pending {
+    /// What the script is given.
+    pub prepared: Prepared,
+    /// Its event, unless it does not decode.
+    pub event: Option<Event>,
+}
+
+/// One record of a push, for one connection.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pushed {
+    /// The connection.
+    pub client: String,
+    /// Frame, welcome or close.
+    pub kind: push::Kind,
+    /// The event that made it.
+    pub event: String,
+    /// The frame, or the close code.
+    pub text: String,
+}
+
+impl Pushed {
+    /// The frame as JSON.
+    pub fn frame(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("not JSON: {self:?}"))
+    }
+
+    /// `action/code`, `action/from` of words, or `close/<number>`.
+    pub fn short(&self) -> String {
+        if self.kind == push::Kind::Close {
+            return format!("close/{}", self.text);
+        }
+        let frame = self.frame();
+        let word = |name: &str| frame["payload"][name].as_str().unwrap_or("-").to_owned();
+        let about = if frame["payload"]["code"].is_string() {
+            word("code")
+        } else {
+            word("from")
+        };
+        format!("{}/{about}", frame["action"].as_str().unwrap_or("-"))
+    }
+}
+
+/// A connection as its gateway sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Socket {
+    /// Whose it is.
+    pub uid: Uid,
+    /// Its id.
+    pub client: ClientId,
+    /// Frames sent.
+    pub sent: u64,
+}
+
+impl Socket {
+    /// A new one of a gateway.
+    pub fn new(uid: &str, boot: &BootId) -> Self {
+        Self {
+            uid: Uid::parse(uid).expect("well-formed"),
+            client: ClientId::random(boot),
+            sent: 0,
+        }
+    }
+
+    /// The event of its next frame.
+    pub fn verb(&mut self, verb: Verb) -> Kind {
+        self.sent += 1;
+        Kind::Verb {
+            client: self.client.clone(),
+            n: self.sent,
+            verb,
+        }
+    }
+
+    /// The event of its opening.
+    pub fn open(&self) -> Kind {
+        Kind::Open {
+            client: self.client.clone(),
+            lang: Lang::ZhCn,
+            role: Role::Any,
+        }
+    }
+
+    /// The event of its end.
+    pub fn close(&self) -> Kind {
+        Kind::Close {
+            client: self.client.clone(),
+            clean: true,
+        }
+    }
+}
+
+/// Words without an id, to the current conversation.
+pub fn words(text: &str) -> Verb {
+    Verb::Message {
+        body: Value::from(text).to_string(),
+        id: None,
+        conversation: None,
+    }
+}
+
+/// Words with the sender's id.
+pub fn words_with_id(text: &str, id: &str) -> Verb {
+    Verb::Message {
+        body: Value::from(text).to_string(),
+        id: Some(frontdesk_shared::ids::MessageRef::parse(id).expect("well-formed")),
+        conversation: None,
+    }
+}
+
+/// Words to a named conversation.
+pub fn words_to(text: &str, conversation: &str) -> Verb {
+    Verb::Message {
+        body: Value::from(text).to_string(),
+        id: None,
+        conversation: Some(ConversationId::parse(conversation).expect("well-formed")),
+    }
+}
+
+/// Coming on duty for so many at a time.
+pub fn on_duty(max: u32) -> Verb {
+    Verb::StaffOnline {
+        name: None,
+        max: Some(max),
+    }
+}
+
+impl LaneDriver {
+    /// A driver of a site on the Redis at `url`.
+    pub async fn connect(url: &str, site: &str, settings: DeskSettings) -> Self {
+        let site = Site::parse(site).expect("well-formed");
+        let redis = Redis::new(url).expect("the URL is well-formed");
+        let mut connection = redis.connect().await.expect("Redis accepts");
+        let mut subscriber = redis.subscriber().await.expect("Redis accepts");
+        let marker = format!("frontdesk:test:{}", BootId::random());
+        let all = format!("{}*", keys::GATEWAY_CHANNEL_PREFIX);
+        subscriber.psubscribe(all).await.expect("subscribed");
+        subscriber.subscribe(&marker).await.expect("subscribed");
+        let desk = Desk::new(settings);
+        let library = Library::new(&desk);
+        library.load(&mut connection).await.expect("loaded");
+        Self {
+            connection,
+            shard: Shard::of(&site),
+            site,
+            library,
+            desk,
+            pushed: subscriber.into_on_message(),
+            marker,
+            counters: HashMap::new(),
+        }
+    }
+
+    /// The library, for calls that this driver does not make.
+    pub fn library(&self) -> &Library {
+        &self.library
+    }
+
+    /// Appends an event of the driver's site to the lane of its user.
+    pub async fn append(&mut self, uid: &str, kind: Kind) -> StreamId {
+        let event = Event {
+            site: self.site.clone(),
+            uid: Uid::parse(uid).expect("well-formed"),
+            kind,
+        };
+        self.append_event(&event).await
+    }
+
+    /// Appends an event to the lane of its user.
+    pub async fn append_event(&mut self, event: &Event) -> StreamId {
+        assert_eq!(Shard::of(&event.site), self.shard, "a site of this shard");
+        self.append_fields(Lane::of(&event.uid), &event.encode())
+            .await
+    }
+
+    /// Appends anything.
+    pub async fn append_fields(&mut self, lane: Lane, fields: &[(&str, String)]) -> StreamId {
+        let id: String = redis::cmd("XADD")
+            .arg(keys::events(self.shard, lane))
+            .arg("*")
+            .arg(fields)
+            .query_async(&mut self.connection)
+            .await
+            .expect("appended");
+        StreamId::parse(&id).expect("Redis makes stream ids")
+    }
+
+    /// Appends an event and applies it alone. Everything before it must be applied.
+    pub async fn act(&mut self, uid: &str, kind: Kind) -> Outcome {
+        let id = self.append(uid, kind).await;
+        let lane = Lane::of(&Uid::parse(uid).expect("well-formed"));
+        let settled = self.apply_pending(lane, 1).await;
+        assert_eq!(settled[0].id, id, "something before this was not applied");
+        settled[0].outcome.clone()
+    }
+
+    /// Opens a connection of a new gateway.
+    pub async fn open(&mut self, uid: &str) -> Socket {
+        let socket = Socket::new(uid, &BootId::random());
+        assert_eq!(self.act(uid, socket.open()).await, Outcome::Applied);
+        socket
+    }
+
+    /// Sends a frame and applies it.
+    pub async fn send(&mut self, socket: &mut Socket, verb: Verb) -> Outcome {
+        let kind = socket.verb(verb);
+        let uid = socket.uid.clone();
+        self.act(uid.as_str(), kind).await
+    }
+
+    /// The id of the last entry applied.
+    pub async fn applied(&mut self, lane: Lane) -> Option<StreamId> {
+        let id: Option<String> = redis::cmd("HGET")
+            .arg(keys::applied(self.shard))
+            .arg(lane.number().to_string())
+            .query_async(&mut self.connection)
+            .await
+            .expect("a hash");
+        id.map(|id| StreamId::parse(&id).expect("a stream id"))
+    }
+
+    /// Up to `limit` entries that wait to be applied.
+    pub async fn pending(&mut self, lane: Lane, limit: usize) -> Vec<Pending> {
+        let from = self
+            .applied(lane)
+            .await
+            .map_or("-".to_owned(), |id| format!("({id}"));
+        self.entries(lane, &from, limit).await
+    }
+
+    /// Up to `limit` entries from a place on, applied or not.
+    pub async fn entries(&mut self, lane: Lane, from: &str, limit: usize) -> Vec<Pending> {
+        let reply: StreamRangeReply = redis::cmd("XRANGE")
+            .arg(keys::events(self.shard, lane))
+            .arg(from)
+            .arg("+")
+            .arg("COUNT")
+            .arg(limit)
+            .query_async(&mut self.connection)
+            .await
+            .expect("a stream");
+        let entries = reply.ids.into_iter().map(|entry| Entry {
+            id: StreamId::parse(&entry.id).expect("a stream id"),
+            fields: entry.map,
+        });
+        entries
+            .map(|entry| {
+                let get = |name: &str| {
+                    entry
+                        .fields
+                        .get(name)
+                        .and_then(frontdesk_shared::redis::text)
+                };
+                Pending {
+                    event: Event::decode(get).ok(),
+                    prepared: Prepared {
+                        id: entry.id,
+                        transition: prepare(&self.desk, self.shard, lane, &entry)
+                            .expect("of a known version"),
+                    },
+                }
+            })
+            .collect()
+    }
+
+    /// One call of the apply script.
+    pub async fn apply(&mut self, lane: Lane, entries: &[Prepared]) -> Vec<Outcome> {
+        let applied = self
+            .library
+            .apply(&mut self.connection, self.shard, lane, entries)
+            .await;
+        applied.expect("the script runs")
+    }
+
+    /// One call of the apply script with up to `limit` waiting entries.
+    pub async fn apply_pending(&mut self, lane: Lane, limit: usize) -> Vec<Settled> {
+        let pending = self.pending(lane, limit).await;
+        if pending.is_empty() {
+            return Vec::new();
+        }
+        let prepared: Vec<_> = pending.iter().map(|p| p.prepared.clone()).collect();
+        let outcomes = self.apply(lane, &prepared).await;
+        let settled = pending
+            .into_iter()
+            .zip(outcomes)
+            .map(|(pending, outcome)| Settled {
+                lane,
+                id: pending.prepared.id,
+                event: pending.event,
+                outcome,
+            });
+        settled.collect()
+    }
+
+    /// Applies until every lane is done.
+    pub async fn drain(&mut self) -> Vec<Settled> {
+        let mut all = Vec::new();
+        loop {
+            let before = all.len();
+            for lane in Lane::all() {
+                let settled = self.apply_pending(lane, 32).await;
+                let stands_still =
+                    |entry: &Settled| matches!(entry.outcome, Outcome::Duplicate | Outcome::Gap);
+                assert!(
+                    settled.is_empty() || !settled.iter().all(stands_still),
+                    "the lane stands still: {settled:?}"
+                );
+                all.extend(settled);
+            }
+            if all.len() == before {
+                return all;
+            }
+        }
+    }
+
+    /// Everything pushed since the last call. Checks that the payloads of each gateway are numbered
+    /// without a hole.
+    pub async fn pushes(&mut self) -> Vec<Pushed> {
+        let () = redis::cmd("PUBLISH")
+            .arg(&self.marker)
+            .arg("")
+            .query_async(&mut self.connection)
+            .await
+            .expect("published");
+        let mut all = Vec::new();
+        loop {
+            let message = self.pushed.next().await.expect("the subscription lives");
+            let channel = message.get_channel_name();
+            if channel == self.marker {
+                return all;
+            }
+            let boot = channel
+                .strip_prefix(keys::GATEWAY_CHANNEL_PREFIX)
+                .expect("a gateway's channel")
+                .to_owned();
+            let payload = push::decode(&Bytes::copy_from_slice(message.get_payload_bytes()))
+                .expect("well-formed");
+            if payload.counter > 0 {
+                let last = self
+                    .counters
+                    .entry((payload.shard, boot.clone()))
+                    .or_default();
+                assert_eq!(payload.counter, *last + 1, "a hole in the pushes to {boot}");
+                *last = payload.counter;
+            }
+            for record in payload.records {
+                let text =
+                    |bytes: &Bytes| String::from_utf8(bytes.to_vec()).expect("pushes are text");
+                for client in record.targets() {
+                    assert!(client.starts_with(&boot), "{client} is not of {boot}");
+                    all.push(Pushed {
+                        client: client.to_owned(),
+                        kind: record.kind,
+                        event: text(&record.event),
+                        text: text(&record.bytes),
+                    });
+                }
+            }
+        }
+    }
+
+    /// Everything pushed since the last call to one connection, in short.
+    pub async fn pushes_to(&mut self, socket: &Socket) -> Vec<String> {
+        let pushes = self.pushes().await;
+        let client = socket.client.as_str();
+        pushes
+            .iter()
+            .filter(|pushed| pushed.client == client)
+            .map(Pushed::short)
+            .collect()
+    }
+
+    /// Everything in Redis.
+    pub async fn dump(&mut self) -> Dump {
+        Dump::read(&mut self.connection).await
+    }
+
+    /// The time on the shard's clock.
+    pub async fn clock(&mut self) -> u64 {
+        let now: Option<u64> = redis::cmd("HGET")
+            .arg(keys::clock(self.shard))
+            .arg("now")
+            .query_async(&mut self.connection)
+            .await
+            .expect("a number");
+        now.unwrap_or(0)
+    }
+
+    /// Moves the shard's clock on and ticks once, without regard to the wall clock.
+    /// Returns how many timers became events.
+    pub async fn tick_after(&mut self, ms: u64) -> u64 {
+        let () = redis::cmd("HINCRBY")
+            .arg(keys::clock(self.shard))
+            .arg("now")
+            .arg(ms)
+            .query_async(&mut self.connection)
+            .await
+            .expect("a number");
+        self.tick(0).await.0
+    }
+
+    /// Ticks; the clock moves on by the time since the last tick, at most `most_ms`.
+    /// Returns how many timers became events, and the clock.
+    pub async fn tick(&mut self, most_ms: u64) -> (u64, u64) {
+        let (shard, names) = (self.shard, [keys::clock, keys::due, keys::moved]);
+        let mut call = self.library.call("tick", &names.map(|key| key(shard)));
+        call.arg(keys::shard_prefix(shard)).arg(most_ms);
+        self.library
+            .run(&mut self.connection, &call)
+            .await
+            .expect("the script runs")
+    }
+
+    /// Redis's clock in ms.
+    pub async fn time_ms(&mut self) -> u64 {
+        let (s, us): (u64, u64) = redis::cmd("TIME")
+            .query_async(&mut self.connection)
+            .await
+            .expect("Redis knows the time");
+        s * 1000 + us / 1000
+    }
+
+    /// Waits until Redis's clock is past the millisecond of an entry. Returns the time.
+    pub async fn pass(&mut self, id: StreamId) -> u64 {
+        loop {
+            let now = self.time_ms().await;
+            if now > id.ms {
+                return now;
+            }
+        }
+    }
+
+    /// An event's id.
+    pub fn event_id(&self, lane: Lane, id: StreamId) -> String {
+        event_id(self.shard, lane, id).to_string()
+    }
+
+    /// The conversation that a customer is in.
+    pub async fn conversation_of(&mut self, uid: &str) -> Option<String> {
+        redis::cmd("HGET")
+            .arg(self.key(&format!("u:{uid}")))
+            .arg("conv")
+            .query_async(&mut self.connection)
+            .await
+            .expect("a hash")
+    }
+
+    /// The name of a key of the site.
+    pub fn key(&self, rest: &str) -> String {
+        format!("{}{rest}", keys::site_prefix(&self.site))
+    }
+
+    /// The fields that an event's transition is given.
+    pub fn transition(&self, event: &Event) -> Transition {
+        frontdesk_worker::app::App::prepare(&self.desk, event)
+    }
+}

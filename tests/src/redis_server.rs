@@ -1,0 +1,280 @@
+//! One real redis-server with the shipped `deploy/redis.conf`, on its own port, in its own
+//! directory. Starts without async, so property tests can use it too.
+//!
+//! The directory is in memory where there is room. Tests kill Redis, which loses nothing that it
+//! has written, fsync or not; a disk that stalls for seconds because something is compiled
+//! meanwhile would only test the timeouts. `FRONTDESK_TEST_DIR` names another place.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use redis::{AsyncConnectionConfig, Client, Connection, aio::MultiplexedConnection};
+use tempfile::TempDir;
+
+use crate::{child::Child, ports::Port, wait};
+
+/// The configuration that is shipped.
+pub const CONFIG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/redis.conf");
+
+/// How a test's Redis differs from the shipped one.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    cluster: bool,
+    settings: Vec<(String, String)>,
+}
+
+impl Options {
+    /// A Redis Cluster of one node that owns every slot.
+    #[must_use]
+    pub fn cluster(mut self) -> Self {
+        self.cluster = true;
+        self
+    }
+
+    /// Another value for a directive of redis.conf.
+    #[must_use]
+    pub fn set(mut self, directive: &str, value: &str) -> Self {
+        self.settings.push((directive.into(), value.into()));
+        self
+    }
+
+    /// Starts it and waits until it answers.
+    pub fn start(self) -> RedisServer {
+        let (port, bus) = (Port::lease(), Port::lease());
+        let dir = tempfile::Builder::new()
+            .prefix("frontdesk-redis-")
+            .tempdir_in(place())
+            .expect("the temporary directory is writable");
+        let child = launch(&self, &port, &bus, dir.path());
+        let mut server = RedisServer {
+            child,
+            options: self,
+            port,
+            bus,
+            dir,
+        };
+        server.wait_ready();
+        server
+    }
+}
+
+/// A running redis-server.
+#[derive(Debug)]
+pub struct RedisServer {
+    child: Child,
+    options: Options,
+    port: Port,
+    bus: Port,
+    dir: TempDir,
+}
+
+impl RedisServer {
+    /// With the shipped configuration.
+    pub fn start() -> Self {
+        Options::default().start()
+    }
+
+    /// Where it listens.
+    pub fn addr(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.port.number()))
+    }
+
+    /// Its address as the programs take it.
+    pub fn url(&self) -> String {
+        format!("redis://{}/", self.addr())
+    }
+
+    /// Its directory, which holds the append-only file.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// A client of the redis crate.
+    pub fn client(&self) -> Client {
+        Client::open(self.url()).expect("the URL is well-formed")
+    }
+
+    /// A blocking connection.
+    pub fn connection(&self) -> Connection {
+        self.client().get_connection().expect("Redis accepts")
+    }
+
+    /// An async connection.
+    pub async fn connect(&self) -> MultiplexedConnection {
+        // The crate's own limits are 0.5 s and 1 s.
+        let config = AsyncConnectionConfig::new()
+            .set_response_timeout(Some(wait::DEADLINE))
+            .set_connection_timeout(Some(wait::DEADLINE));
+        let client = self.client();
+        let connection = client
+            .get_multiplexed_async_connection_with_config(&config)
+            .await;
+        connection.expect("Redis accepts")
+    }
+
+    /// Freezes it.
+    pub fn pause(&self) {
+        self.child.pause();
+    }
+
+    /// Lets it go on.
+    pub fn unpause(&self) {
+        self.child.unpause();
+    }
+
+    /// Ends it without warning.
+    pub fn kill9(&mut self) {
+        self.child.kill9();
+    }
+
+    /// Starts it again on the same port and directory, after ending it without warning if it runs.
+    pub fn restart(&mut self) {
+        self.kill9();
+        self.child = launch(&self.options, &self.port, &self.bus, self.dir.path());
+        self.wait_ready();
+    }
+
+    /// Its log.
+    pub fn log(&self) -> String {
+        self.child.log()
+    }
+
+    fn wait_ready(&mut self) {
+        let client = self.client();
+        let mut connection = wait::until_blocking("redis-server answers", || {
+            if let Some(status) = self.child.exited() {
+                panic!("redis-server ended ({status}):\n{}", self.child.log());
+            }
+            let mut connection = client.get_connection().ok()?;
+            // Refused while it loads its file.
+            let pong: redis::RedisResult<String> = redis::cmd("PING").query(&mut connection);
+            pong.ok().map(|_| connection)
+        });
+        if self.options.cluster {
+            own_every_slot(&mut connection);
+        }
+    }
+}
+
+fn launch(options: &Options, port: &Port, bus: &Port, dir: &Path) -> Child {
+    let mut args = vec![CONFIG.to_owned()];
+    let mut set = |directive: &str, value: &str| {
+        args.extend([format!("--{directive}"), value.to_owned()]);
+    };
+    set("port", &port.number().to_string());
+    set("bind", "127.0.0.1");
+    set("dir", &dir.display().to_string());
+    if options.cluster {
+        set("cluster-enabled", "yes");
+        set("cluster-port", &bus.number().to_string());
+    }
+    for (directive, value) in &options.settings {
+        set(directive, value);
+    }
+    let program = find_program("redis-server");
+    Child::start("redis-server", &program, &args, &[], &dir.join("redis.log"))
+}
+
+/// Where directories of servers go.
+fn place() -> PathBuf {
+    const MEMORY: &str = "/dev/shm";
+    const ROOM_KIB: u64 = 1024 * 1024;
+    if let Some(dir) = std::env::var_os("FRONTDESK_TEST_DIR") {
+        return dir.into();
+    }
+    let free = Command::new("df")
+        .args(["-k", "--output=avail", MEMORY])
+        .output();
+    let free = free.ok().and_then(|output| {
+        let text = String::from_utf8(output.stdout).ok()?;
+        text.lines().nth(1)?.trim().parse::<u64>().ok()
+    });
+    match free {
+        Some(kib) if kib >= ROOM_KIB => MEMORY.into(),
+        _ => std::env::temp_dir(),
+    }
+}
+
+/// Finds a program that the tests need in PATH or in the system's directories.
+pub fn find_program(name: &str) -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path)
+        .chain(["/usr/sbin".into(), "/usr/local/sbin".into()])
+        .map(|dir| dir.join(name))
+        .find(|candidate| candidate.is_file());
+    found.unwrap_or_else(|| panic!("{name} is not installed: run `make install`"))
+}
+
+fn own_every_slot(connection: &mut Connection) {
+    let info = |connection: &mut Connection| -> String {
+        redis::cmd("CLUSTER")
+            .arg("INFO")
+            .query(connection)
+            .expect("Redis runs as a cluster")
+    };
+    if info(connection).contains("cluster_slots_assigned:0") {
+        let () = redis::cmd("CLUSTER")
+            .arg("ADDSLOTSRANGE")
+            .arg(0)
+            .arg(16383)
+            .query(connection)
+            .expect("a new node takes every slot");
+    }
+    wait::until_blocking("the one-node cluster is up", || {
+        info(connection).contains("cluster_state:ok").then_some(())
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_acknowledged_survives_kill9() {
+        let mut server = RedisServer::start();
+        let () = redis::cmd("SET")
+            .arg("k")
+            .arg("v")
+            .query(&mut server.connection())
+            .expect("written");
+        server.restart();
+        let value: String = redis::cmd("GET")
+            .arg("k")
+            .query(&mut server.connection())
+            .expect("still there");
+        assert_eq!(value, "v");
+    }
+
+    #[test]
+    fn the_shipped_configuration_is_in_force() {
+        let server = RedisServer::start();
+        for (setting, expected) in [
+            ("appendonly", "yes"),
+            ("appendfsync", "always"),
+            ("no-appendfsync-on-rewrite", "no"),
+            ("maxmemory-policy", "noeviction"),
+            ("maxmemory", "1073741824"),
+            ("save", ""),
+        ] {
+            let pair: Vec<String> = redis::cmd("CONFIG")
+                .arg("GET")
+                .arg(setting)
+                .query(&mut server.connection())
+                .expect("readable");
+            assert_eq!(pair[1], expected, "{setting}");
+        }
+    }
+
+    #[test]
+    fn a_one_node_cluster_refuses_keys_of_two_slots() {
+        let server = Options::default().cluster().start();
+        let both: redis::RedisResult<Vec<Option<String>>> = redis::cmd("MGET")
+            .arg("a")
+            .arg("b")
+            .query(&mut server.connection());
+        assert!(both.is_err());
+    }
+}

@@ -1,0 +1,260 @@
+//! Debian's haproxy with the shipped deploy/haproxy.cfg in front of two gateways, which it finds by
+//! DNS as it does in docker-compose.yml.
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "in a test a panic with a sentence is how a failure is reported"
+)]
+
+use std::{
+    collections::HashSet,
+    net::{Ipv4Addr, SocketAddr},
+    path::Path,
+};
+
+use frontdesk_tests::{
+    child::Child,
+    client::Client,
+    cluster::Cluster,
+    dns::Dns,
+    http,
+    ports::Port,
+    process::{Program, Settings},
+    redis_server::find_program,
+    wait,
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    time::timeout,
+};
+
+const CONFIG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/haproxy.cfg");
+const FIRST: Ipv4Addr = Ipv4Addr::LOCALHOST;
+const SECOND: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+
+/// Two gateways on one port of two addresses, and haproxy before them.
+struct Site {
+    proxy: SocketAddr,
+    gateways: Vec<Program>,
+    dns: Dns,
+    _haproxy: Haproxy,
+    cluster: Cluster,
+}
+
+/// A running haproxy.
+struct Haproxy {
+    addr: SocketAddr,
+    _child: Child,
+    _port: Port,
+}
+
+impl Haproxy {
+    /// In front of all gateways that the name server knows, on this port of theirs.
+    fn start(dns: &Dns, gateway_port: u16, dir: &Path) -> Self {
+        let port = Port::lease();
+        let addr = SocketAddr::from((FIRST, port.number()));
+        let env = [
+            ("FRONTDESK_PROXY_BIND", addr.to_string()),
+            (
+                "FRONTDESK_PROXY_GATEWAYS",
+                format!("gateway.test:{gateway_port}"),
+            ),
+            ("FRONTDESK_PROXY_DNS", dns.addr().to_string()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value));
+        let args = ["-db", "-f", CONFIG].map(str::to_owned);
+        let log = dir.join("haproxy.log");
+        Self {
+            addr,
+            _child: Child::start("haproxy", &find_program("haproxy"), &args, &env, &log),
+            _port: port,
+        }
+    }
+}
+
+impl Site {
+    async fn start() -> Self {
+        let cluster = Cluster::builder().gateways(0).start().await;
+        let mut gateways = Vec::new();
+        let port = Port::lease();
+        let number = port.number();
+        let mut lease = Some(port);
+        for ip in [FIRST, SECOND] {
+            let settings = Settings::default().set("listen", SocketAddr::from((ip, number)));
+            // Both use the one leased port; the first holds the lease, a spare one fills the
+            // second's place.
+            let port = lease.take().unwrap_or_else(Port::lease);
+            let name = format!("gateway-{ip}");
+            let redis = cluster.redis.url();
+            let mut gateway =
+                Program::gateway_at(ip.into(), port, &name, &redis, &settings, cluster.logs());
+            gateway.listen.set_port(number);
+            gateway.ready().await;
+            gateways.push(gateway);
+        }
+        let dns = Dns::start(&[FIRST, SECOND]);
+        let haproxy = Haproxy::start(&dns, number, cluster.logs());
+        let site = Self {
+            proxy: haproxy.addr,
+            gateways,
+            dns,
+            _haproxy: haproxy,
+            cluster,
+        };
+        site.serves_from(2).await;
+        site
+    }
+
+    /// Waits until a round of new connections reaches exactly this many gateways.
+    async fn serves_from(&self, count: usize) {
+        let what = format!("haproxy serves from {count} gateways");
+        wait::until(&what, async || (self.boots().await? == count).then_some(())).await;
+    }
+
+    /// How many gateways a few new sockets, held at once, come to.
+    async fn boots(&self) -> Option<usize> {
+        let mut clients = Vec::new();
+        for n in 0..6 {
+            clients.push(
+                Client::try_connect(self.proxy, &format!("uid=probe{n}"))
+                    .await
+                    .ok()?,
+            );
+        }
+        let mut boots = HashSet::new();
+        for client in &mut clients {
+            let welcome = client.expect("welcome", "welcome").await;
+            boots.insert(boot(&welcome));
+        }
+        Some(boots.len())
+    }
+}
+
+/// The first half of a client_id names the gateway's start.
+fn boot(welcome: &serde_json::Value) -> String {
+    welcome["client_id"].as_str().expect("a client_id")[..22].to_owned()
+}
+
+#[tokio::test]
+async fn a_conversation_goes_through_the_proxy_and_survives_the_other_gateways_death() {
+    let mut site = Site::start().await;
+    // leastconn: the second socket comes to the other gateway.
+    let mut staff = Client::connect(site.proxy, "uid=s1").await;
+    let mut customer = Client::connect(site.proxy, "uid=c1").await;
+    assert_ne!(boot(&staff.welcome), boot(&customer.welcome));
+    staff.act("staffOnline").await;
+    staff.expect("message", "on_duty").await;
+    customer.act("customerConnect").await;
+    customer.expect("message", "connected").await;
+    staff.expect("message", "new_customer").await;
+    customer.say("你好").await;
+    staff.expect_words("customer", "你好").await;
+    staff.say("您好").await;
+    customer.expect_words("staff", "您好").await;
+    customer.act("customerLeave").await;
+    customer.expect("chat_close", "customer_left").await;
+    staff.expect("chat_close", "customer_left").await;
+
+    // One gateway dies: new sockets come to the other one, and who sat there notices nothing.
+    site.gateways[0].child.kill9();
+    site.serves_from(1).await;
+    let survivor = Client::connect(site.proxy, "uid=c2").await;
+    let (mut alive, mut dead) = (staff, customer);
+    if boot(&alive.welcome) != boot(&survivor.welcome) {
+        (alive, dead) = (dead, alive);
+    }
+    alive.ping().await;
+    drop(dead);
+    drop(survivor);
+    assert!(site.cluster.redis.log().contains("Ready to accept"));
+}
+
+#[tokio::test]
+async fn gateways_come_and_go_by_dns() {
+    let site = Site::start().await;
+    site.dns.set(&[SECOND]);
+    site.serves_from(1).await;
+    site.dns.set(&[FIRST, SECOND]);
+    site.serves_from(2).await;
+}
+
+#[tokio::test]
+async fn machines_pages_stay_behind_the_proxy() {
+    let site = Site::start().await;
+    for path in ["/readyz", "/livez", "/metrics"] {
+        assert_eq!(
+            http::get(site.proxy, path).await.expect("an answer").status,
+            404,
+            "{path}"
+        );
+    }
+    assert_eq!(
+        http::get(site.proxy, "/").await.expect("an answer").status,
+        200
+    );
+}
+
+#[tokio::test]
+async fn a_handshake_that_drips_is_cut() {
+    let site = Site::start().await;
+    let mut stream = TcpStream::connect(site.proxy)
+        .await
+        .expect("haproxy accepts");
+    stream
+        .write_all(b"GET / HTTP/1.1\r\nHost: x\r\n")
+        .await
+        .expect("written");
+    let mut answer = Vec::new();
+    timeout(wait::DEADLINE, stream.read_to_end(&mut answer))
+        .await
+        .expect("cut within timeout http-request")
+        .expect("closed in order");
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+}
+
+/// A gateway sees the address that haproxy saw, and nothing that the client claims.
+#[tokio::test]
+async fn the_clients_address_is_passed_on_and_cannot_be_claimed() {
+    let gateway = TcpListener::bind((FIRST, 0)).await.expect("a free port");
+    let gateway_port = gateway.local_addr().expect("bound").port();
+    let dns = Dns::start(&[FIRST]);
+    let dir = tempfile::tempdir().expect("the temporary directory is writable");
+    let haproxy = Haproxy::start(&dns, gateway_port, dir.path());
+    let (heads, mut seen) = tokio::sync::mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = gateway.accept().await.expect("accepted");
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                match stream.read_u8().await {
+                    Ok(byte) => head.push(byte),
+                    Err(_) => break,
+                }
+            }
+            let _ = heads.send(String::from_utf8_lossy(&head).to_lowercase());
+            let ok = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+            let _ = stream.write_all(ok).await;
+        }
+    });
+    let claim = "GET /claimed HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 6.6.6.6\r\n\
+                 Forwarded: for=6.6.6.6\r\nConnection: close\r\n\r\n";
+    wait::until("haproxy has found the gateway", async || {
+        let mut stream = TcpStream::connect(haproxy.addr).await.ok()?;
+        stream.write_all(claim.as_bytes()).await.ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.ok()?;
+        answer.starts_with("HTTP/1.1 200").then_some(())
+    })
+    .await;
+    let head = loop {
+        let head = seen.recv().await.expect("the gateway runs");
+        if head.starts_with("get /claimed") {
+            break head;
+        }
+        assert!(head.is_empty() || head.starts_with("get /readyz"), "{head}");
+    };
+    assert!(head.contains("x-forwarded-for: 127.0.0.1\r\n"), "{head}");
+    assert!(!head.contains("6.6.6.6"), "{head}");
+}

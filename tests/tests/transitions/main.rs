@@ -1,0 +1,41 @@
+//! Every transition on a real Redis, and on a Redis Cluster of one node, where a key of another slot
+//! would be refused: the state before, the call, and every key, value and TTL after. Each call is
+//! made by two clients at once and then again: it takes effect once.
+//!
+//! A change is written as lines: `-` was, `+` is, `>` was told. Names stand for ids: `alice.1` is
+//! alice's first connection, `g1` its gateway, `e3` the third event, `e3.1` the first thing it made.
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "in a test a panic with a sentence is how a failure is reported"
+)]
+#![allow(
+    clippy::too_many_lines,
+    reason = "most lines of a test are what is expected"
+)]
+
+/// Each test once on a plain Redis and once on a Redis Cluster.
+macro_rules! on_both {
+    ($($name:ident),* $(,)?) => {
+        mod standalone {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(frontdesk_tests::redis_server::Options::default()).await;
+            })*
+        }
+        mod one_node_cluster {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(frontdesk_tests::redis_server::Options::default().cluster()).await;
+            })*
+        }
+    };
+}
+
+mod connections;
+mod crowds;
+mod customers;
+mod scene;
+mod shard;
+mod staff;
+mod words;
