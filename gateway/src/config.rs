@@ -12,6 +12,9 @@ use frontdesk_shared::{
     protocol::Lang,
 };
 
+/// Heartbeats that must fit into the TTL, so that a few may be late.
+const HEARTBEATS_PER_TTL: u64 = 5;
+
 /// Holds the sockets of customers and staff; any number of gateways can share one Redis.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "frontdesk-gateway", version, max_term_width = 100)]
@@ -53,6 +56,15 @@ pub struct Config {
     /// Time between two heartbeats to Redis, in milliseconds
     #[arg(long, env = "FRONTDESK_HEARTBEAT_MS", default_value_t = 1000, value_parser = RangedU64ValueParser::<u64>::new().range(50..=5000))]
     pub heartbeat_ms: u64,
+    /// How long a gateway's heartbeat may stand still until others count it as dead, in
+    /// milliseconds; after two thirds of it the gateway closes its own sockets. Give all gateways
+    /// and workers of a cluster the same
+    #[arg(long, env = "FRONTDESK_GATEWAY_TTL_MS", default_value_t = 15_000, value_parser = RangedU64ValueParser::<u64>::new().range(500..=300_000))]
+    pub gateway_ttl_ms: u64,
+    /// Longest time between two comparisons of the open sockets with what Redis holds, in seconds;
+    /// each comes up to a quarter earlier
+    #[arg(long, env = "FRONTDESK_ROLL_CALL_S", default_value_t = 180, value_parser = RangedU64ValueParser::<u64>::new().range(1..=86_400))]
+    pub roll_call_s: u64,
     /// How long a client may take to send its request's headers, in seconds
     #[arg(long, env = "FRONTDESK_HANDSHAKE_TIMEOUT_S", default_value_t = 10, value_parser = RangedU64ValueParser::<u64>::new().range(1..=60))]
     pub handshake_timeout_s: u64,
@@ -77,6 +89,14 @@ impl Config {
                 self.idle_timeout_s, self.ping_interval_s
             )));
         }
+        if self.heartbeat_ms * HEARTBEATS_PER_TTL > self.gateway_ttl_ms {
+            return Err(ConfigError(format!(
+                "--heartbeat-ms {} is too slow for --gateway-ttl-ms {}: a few late heartbeats would close all sockets; set it to at most {}",
+                self.heartbeat_ms,
+                self.gateway_ttl_ms,
+                self.gateway_ttl_ms / HEARTBEATS_PER_TTL
+            )));
+        }
         if self.metrics_listen.0 == Some(self.listen) {
             return Err(ConfigError(format!(
                 "--listen and --metrics-listen are both {}: give one of them another port, or set --metrics-listen off",
@@ -96,6 +116,15 @@ impl Config {
 
     pub(crate) fn heartbeat(&self) -> Duration {
         Duration::from_millis(self.heartbeat_ms)
+    }
+
+    /// How long a heartbeat is good for: two thirds of the TTL.
+    pub(crate) fn fence_after(&self) -> Duration {
+        Duration::from_millis(self.gateway_ttl_ms * 2 / 3)
+    }
+
+    pub(crate) fn roll_call(&self) -> Duration {
+        Duration::from_secs(self.roll_call_s)
     }
 
     pub(crate) fn handshake_timeout(&self) -> Duration {
@@ -128,6 +157,14 @@ mod tests {
     #[test]
     fn contradictions_are_refused() {
         assert!(check(&["--open", "--idle-timeout-s", "25"]).is_err());
+        let slow = [
+            "--open",
+            "--gateway-ttl-ms",
+            "5000",
+            "--heartbeat-ms",
+            "1001",
+        ];
+        assert!(check(&slow).is_err());
         assert!(check(&["--open", "--metrics-listen", "127.0.0.1:9502"]).is_err());
         assert!(check(&["--listen", "127.0.0.1:1"]).is_err(), "no secret");
     }

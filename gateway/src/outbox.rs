@@ -7,6 +7,7 @@
 use std::{
     collections::VecDeque,
     sync::{Mutex, MutexGuard, OnceLock, PoisonError},
+    time::Instant,
 };
 
 use frontdesk_shared::protocol::close::{CloseCode, SLOW_CONSUMER};
@@ -34,6 +35,7 @@ pub(crate) struct Outbox {
     filled: Notify,
     kill: OnceLock<CloseCode>,
     killed: Notify,
+    welcomed: OnceLock<Instant>,
 }
 
 #[derive(Debug, Default)]
@@ -68,6 +70,16 @@ impl Outbox {
             *self.lock() = Queue::default();
             self.killed.notify_one();
         }
+    }
+
+    /// The state knows this socket from now on.
+    pub(crate) fn welcome(&self) {
+        let _ = self.welcomed.set(Instant::now()); // the first time counts
+    }
+
+    /// When the state first knew it.
+    pub(crate) fn welcomed(&self) -> Option<Instant> {
+        self.welcomed.get().copied()
     }
 
     /// The next item, if there is one.

@@ -12,9 +12,9 @@ use axum::{
 use tracing::debug;
 
 use crate::{
-    Gateway,
     auth::{self, Denied},
     connection,
+    front::Front,
     metrics::METRICS,
     socket,
 };
@@ -25,16 +25,16 @@ const RETRY_AFTER_S: &str = "2";
 const PAGE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// All routes of the public listener.
-pub(crate) fn router(gateway: Arc<Gateway>) -> Router {
+pub(crate) fn router(front: Arc<Front>) -> Router {
     Router::new()
         .route("/", get(root))
         .route("/ws", get(enter))
         .route("/livez", get(async || "alive\n"))
         .route("/readyz", get(readyz))
-        .with_state(gateway)
+        .with_state(front)
 }
 
-async fn root(state: State<Arc<Gateway>>, request: Request) -> Response {
+async fn root(state: State<Arc<Front>>, request: Request) -> Response {
     if socket::wants_upgrade(&request) {
         return enter(state, request).await;
     }
@@ -47,8 +47,8 @@ async fn root(state: State<Arc<Gateway>>, request: Request) -> Response {
 }
 
 /// Readiness is for load balancers; liveness does not depend on it, since a restart heals no Redis.
-async fn readyz(State(gateway): State<Arc<Gateway>>) -> Response {
-    if gateway.status.ready() {
+async fn readyz(State(front): State<Arc<Front>>) -> Response {
+    if front.ready().is_some() {
         "ready\n".into_response()
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "not ready\n").into_response()
@@ -56,8 +56,8 @@ async fn readyz(State(gateway): State<Arc<Gateway>>) -> Response {
 }
 
 /// The handshake: well-formed, welcome now, by somebody, and one of not too many.
-async fn enter(State(gateway): State<Arc<Gateway>>, mut request: Request) -> Response {
-    let answer = admit(gateway, &mut request);
+async fn enter(State(front): State<Arc<Front>>, mut request: Request) -> Response {
+    let answer = admit(&front, &mut request);
     if !answer.status().is_informational() {
         let status = answer.status();
         METRICS
@@ -69,7 +69,7 @@ async fn enter(State(gateway): State<Arc<Gateway>>, mut request: Request) -> Res
     answer
 }
 
-fn admit(gateway: Arc<Gateway>, request: &mut Request) -> Response {
+fn admit(front: &Front, request: &mut Request) -> Response {
     if !socket::wants_upgrade(request) {
         let upgrade = [
             (header::UPGRADE, "websocket"),
@@ -82,18 +82,17 @@ fn admit(gateway: Arc<Gateway>, request: &mut Request) -> Response {
         Ok(agreed) => agreed,
         Err(refusal) => return refusal,
     };
-    if !gateway.status.ready() {
+    let Some(gateway) = front.ready() else {
         return later("This gateway cannot serve now; try again or try another one.\n");
-    }
-    let identity = match auth::identify(&gateway.config, request.uri(), request.headers()) {
+    };
+    let identity = match auth::identify(&front.config, request.uri(), request.headers()) {
         Ok(identity) => identity,
         Err(Denied { status, reason }) => return (status, reason + "\n").into_response(),
     };
-    let Some(place) = gateway.registry.reserve() else {
+    let Some(place) = front.reserve() else {
         return later("This gateway is full; try again or try another one.\n");
     };
-    let tasks = gateway.tasks.clone();
-    tasks.spawn(async move {
+    front.tasks.spawn(async move {
         match socket::upgrade(upgrading).await {
             Ok(socket) => connection::serve(gateway, socket, identity, place).await,
             Err(error) => debug!(%error, "the client left during the handshake"),

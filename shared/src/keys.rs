@@ -5,7 +5,7 @@ use crate::ids::{BootId, Lane, Shard, Site};
 
 /// Cluster-wide facts written at first boot: `schema`, `shards`, `lanes`, `app`.
 pub const META: &str = "frontdesk:meta";
-/// Hash of gateway registrations: boot id → heartbeat counter.
+/// Hash of gateway registrations: boot id → heartbeat counter, or `dead <ms>`.
 pub const GATEWAYS: &str = "frontdesk:gateways";
 /// Hash of live workers: worker id → heartbeat counter.
 pub const WORKERS: &str = "frontdesk:workers";
@@ -62,6 +62,16 @@ pub fn sites(shard: Shard) -> String {
 /// Stream of the events that could not be applied.
 pub fn dead(shard: Shard) -> String {
     format!("{}dead", shard_prefix(shard))
+}
+
+/// Hash of the connections of one gateway's boot: client_id → `site uid`.
+pub fn connections(shard: Shard, boot: &BootId) -> String {
+    format!("{}boot:{boot}", shard_prefix(shard))
+}
+
+/// Hash of payload counters: boot id → number of the last payload published for it.
+pub fn pushes(shard: Shard) -> String {
+    format!("{}pushes", shard_prefix(shard))
 }
 
 /// What every key of a site begins with.

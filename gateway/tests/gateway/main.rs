@@ -7,5 +7,8 @@ mod bad_input;
 mod harness;
 mod life;
 mod log;
+mod membership;
 mod process;
+mod proxy;
 mod pushes;
+mod roll_call;
