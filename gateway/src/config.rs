@@ -1,7 +1,10 @@
 //! The gateway's settings. `--help` is their documentation; [`Config::check`] holds them against
 //! each other, and every refusal says what to change.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use clap::{
     Parser,
@@ -11,6 +14,9 @@ use frontdesk_shared::{
     config::{ConfigError, IdentityArgs, OptionalAddr, RedisArgs, TelemetryArgs},
     protocol::Lang,
 };
+use ipnet::IpNet;
+
+use crate::{address::parse_net, origin::Origin};
 
 /// Heartbeats that must fit into the TTL, so that a few may be late.
 const HEARTBEATS_PER_TTL: u64 = 5;
@@ -53,6 +59,23 @@ pub struct Config {
     /// Most sockets of this process; mind its limit of open files
     #[arg(long, env = "FRONTDESK_MAX_CONNECTIONS", default_value_t = 18_000, value_parser = RangedU64ValueParser::<usize>::new().range(1..=1_000_000))]
     pub max_connections: usize,
+    /// Most sockets of one client address (of one /64 network with IPv6); off for clients on this
+    /// machine in open mode
+    #[arg(long, env = "FRONTDESK_MAX_CONNECTIONS_PER_IP", default_value_t = 100, value_parser = RangedU64ValueParser::<usize>::new().range(1..=1_000_000))]
+    pub max_connections_per_ip: usize,
+    /// New sockets per second of one client address on average; as many as it may hold can come
+    /// at once
+    #[arg(long, env = "FRONTDESK_CONNECTION_RATE_PER_IP", default_value_t = 20, value_parser = RangedU64ValueParser::<u32>::new().range(1..=100_000))]
+    pub connection_rate_per_ip: u32,
+    /// Origins of web pages that may connect, as in https://www.example.com; separated by commas
+    /// or given several times. Without any: pages of the host that the request names. Programs that
+    /// send no Origin may always connect
+    #[arg(long, env = "FRONTDESK_ALLOW_ORIGIN", value_delimiter = ',', value_parser = Origin::parse)]
+    pub(crate) allow_origin: Vec<Origin>,
+    /// Proxies whose X-Forwarded-For says where a client is, as in 10.0.0.0/8; separated by commas
+    /// or given several times
+    #[arg(long, env = "FRONTDESK_TRUSTED_PROXIES", value_delimiter = ',', value_parser = parse_net)]
+    pub trusted_proxies: Vec<IpNet>,
     /// Time between two heartbeats to Redis, in milliseconds
     #[arg(long, env = "FRONTDESK_HEARTBEAT_MS", default_value_t = 1000, value_parser = RangedU64ValueParser::<u64>::new().range(50..=5000))]
     pub heartbeat_ms: u64,
@@ -61,6 +84,13 @@ pub struct Config {
     /// and workers of a cluster the same
     #[arg(long, env = "FRONTDESK_GATEWAY_TTL_MS", default_value_t = 15_000, value_parser = RangedU64ValueParser::<u64>::new().range(500..=300_000))]
     pub gateway_ttl_ms: u64,
+    /// Answer messages with `busy` while a user's lane holds an event that nobody has applied for
+    /// so long, in milliseconds
+    #[arg(long, env = "FRONTDESK_BACKLOG_LIMIT_MS", default_value_t = 10_000, value_parser = RangedU64ValueParser::<u64>::new().range(100..=600_000))]
+    pub backlog_limit_ms: u64,
+    /// Refuse messages and new sockets while Redis uses so much of its maxmemory, in percent
+    #[arg(long, env = "FRONTDESK_MEMORY_LIMIT_PERCENT", default_value_t = 80, value_parser = RangedU64ValueParser::<u8>::new().range(1..=100))]
+    pub memory_limit_percent: u8,
     /// Longest time between two comparisons of the open sockets with what Redis holds, in seconds;
     /// each comes up to a quarter earlier
     #[arg(long, env = "FRONTDESK_ROLL_CALL_S", default_value_t = 180, value_parser = RangedU64ValueParser::<u64>::new().range(1..=86_400))]
@@ -125,6 +155,16 @@ impl Config {
 
     pub(crate) fn roll_call(&self) -> Duration {
         Duration::from_secs(self.roll_call_s)
+    }
+
+    /// Open mode that only this machine can reach.
+    pub(crate) fn is_open_on_loopback(&self) -> bool {
+        self.identity.open && self.listen.ip().is_loopback()
+    }
+
+    /// Whether the limits per address concern this client.
+    pub(crate) fn limits(&self, client: IpAddr) -> bool {
+        !(self.identity.open && client.is_loopback())
     }
 
     pub(crate) fn handshake_timeout(&self) -> Duration {

@@ -13,8 +13,7 @@
 use std::{collections::VecDeque, future::pending, pin::Pin, sync::Arc, time::Duration};
 
 use frontdesk_shared::{
-    event::{Event, Kind},
-    ids::{ClientId, Shard},
+    event::Kind,
     protocol::{
         close::{APPEND_UNKNOWN, PING_TIMEOUT, SLOW_CONSUMER, TRY_AGAIN, UNSUPPORTED},
         frame::{self, Refusal, Verb},
@@ -23,9 +22,7 @@ use frontdesk_shared::{
 };
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::{
-    pin,
-    runtime::Handle,
-    select,
+    pin, select,
     time::{Instant, sleep_until, timeout, timeout_at},
 };
 use tokio_tungstenite::tungstenite::{
@@ -40,7 +37,7 @@ use crate::{
     front::Place,
     metrics::METRICS,
     outbox::{Outbox, Outgoing},
-    registry::Registration,
+    presence::Presence,
     socket::{End, Socket, goodbye},
     uplink::{Outcome, Receipt},
 };
@@ -70,51 +67,6 @@ struct Connection {
     next_ping: Instant,
 }
 
-/// A connection's being here. Dropping it takes the socket out and appends its `close`, whatever
-/// has ended the task: also a panic.
-struct Presence {
-    gateway: Arc<Gateway>,
-    registration: Option<Registration>,
-    identity: Identity,
-    client: ClientId,
-    /// The log may hold its `open`.
-    perhaps_open: bool,
-    /// It left on purpose.
-    clean: bool,
-}
-
-impl Presence {
-    fn event(&self, kind: Kind) -> Event {
-        Event {
-            site: self.identity.site.clone(),
-            uid: self.identity.uid.clone(),
-            kind,
-        }
-    }
-}
-
-impl Drop for Presence {
-    fn drop(&mut self) {
-        let Some(registration) = self.registration.take() else {
-            return;
-        };
-        // A runtime that is gone runs nothing more; the reaper of dead gateways does it.
-        if !self.perhaps_open || Handle::try_current().is_err() {
-            return;
-        }
-        let close = self.event(Kind::Close {
-            clean: self.clean,
-            client: self.client.clone(),
-        });
-        let closing = registration.into_closing();
-        let gateway = Arc::clone(&self.gateway);
-        self.gateway.tasks.spawn(async move {
-            confirm_close(&gateway, &close).await;
-            drop(closing);
-        });
-    }
-}
-
 /// Serves a socket to its end.
 pub(crate) async fn serve(
     gateway: Arc<Gateway>,
@@ -122,9 +74,7 @@ pub(crate) async fn serve(
     identity: Identity,
     _place: Place,
 ) {
-    let client = ClientId::random(&gateway.boot);
-    let shard = Shard::of(&identity.site);
-    let (registration, outbox) = gateway.registry.register(shard, &client);
+    let (presence, outbox) = Presence::enter(gateway, identity);
     let mut connection = Connection {
         socket,
         outbox,
@@ -134,14 +84,7 @@ pub(crate) async fn serve(
         early: None,
         last_seen: Instant::now(),
         next_ping: Instant::now(),
-        presence: Presence {
-            gateway,
-            registration: Some(registration),
-            identity,
-            client,
-            perhaps_open: false,
-            clean: false,
-        },
+        presence,
     };
     let end = match connection.open().await {
         Ok(()) => connection.talk().await,
@@ -167,6 +110,9 @@ impl Connection {
         let presence = &mut self.presence;
         // After registering: see `Status::may_serve`.
         if !presence.gateway.status.may_serve() {
+            return Err(End::Close(TRY_AGAIN));
+        }
+        if presence.gateway.pressure.full() {
             return Err(End::Close(TRY_AGAIN));
         }
         let open = presence.event(Kind::Open {
@@ -254,11 +200,14 @@ impl Connection {
                 self.write(Utf8Bytes::from_static(frame::PONG)).await
             }
             Message::Text(text) => match frame::decode(&text) {
-                Ok(verb) => {
-                    self.append(verb);
-                    Ok(())
-                }
-                Err(refusal) => self.refuse(&refusal).await,
+                Ok(verb) => match self.presence.too_busy() {
+                    None => {
+                        self.append(verb);
+                        Ok(())
+                    }
+                    retry_after => self.refuse(&busy(&verb), retry_after).await,
+                },
+                Err(refusal) => self.refuse(&refusal, None).await,
             },
             Message::Binary(_) => Err(End::Close(UNSUPPORTED)),
             Message::Close(frame) => Err(by_client(frame.as_ref())),
@@ -282,7 +231,11 @@ impl Connection {
         }
     }
 
-    async fn refuse(&mut self, refusal: &Refusal) -> Result<(), End> {
+    async fn refuse(
+        &mut self,
+        refusal: &Refusal,
+        retry_after: Option<Duration>,
+    ) -> Result<(), End> {
         METRICS.refused.with_label_values(&[refusal.code]).inc();
         let reference = refusal.reference.as_deref();
         let frame = error_frame(
@@ -290,6 +243,7 @@ impl Connection {
             self.presence.identity.lang,
             refusal.field,
             reference,
+            retry_after,
         );
         self.write(frame.into()).await
     }
@@ -378,26 +332,20 @@ async fn left(socket: &mut Socket, early: &mut Option<Message>) -> End {
     pending().await
 }
 
+fn busy(verb: &Verb) -> Refusal {
+    let reference = match verb {
+        Verb::Message { id, .. } => id.as_ref().map(ToString::to_string),
+        _ => None,
+    };
+    Refusal {
+        code: "busy",
+        field: None,
+        reference,
+    }
+}
+
 fn by_client(frame: Option<&CloseFrame>) -> End {
     End::ByClient {
         clean: frame.is_none_or(|frame| u16::from(frame.code) == 1000),
     }
-}
-
-/// The socket is gone, but the log must learn of it; unless this boot is fenced, since then the
-/// reaper of dead gateways writes it.
-pub(crate) async fn confirm_close(gateway: &Gateway, close: &Event) {
-    let confirmed = async {
-        let mut backoff = Backoff::new();
-        loop {
-            let mut receipt = gateway.uplink.append(close).await;
-            if let Outcome::Stored(event) = receipt.outcome().await {
-                debug!(%event, "closed");
-                return;
-            }
-            backoff.wait().await;
-        }
-    };
-    let fenced = gateway.status.fenced();
-    fenced.run_until_cancelled(confirmed).await;
 }

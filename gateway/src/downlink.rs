@@ -205,6 +205,7 @@ impl Downlink {
     fn deliver(&mut self, message: Msg) {
         METRICS.push_payloads.inc();
         let payload = Bytes::from_owner(Raw(message));
+        let payload_bytes = payload.len();
         let decoded = push::decode(&payload)
             .ok()
             .and_then(|payload| Some((Shard::new(payload.shard)?, payload)));
@@ -230,15 +231,16 @@ impl Downlink {
             );
         }
         for record in payload.records {
-            self.hand_out(shard, &record);
+            self.hand_out(shard, &record, payload_bytes);
         }
     }
 
-    fn hand_out(&self, shard: Shard, record: &Record) {
+    fn hand_out(&self, shard: Shard, record: &Record, payload_bytes: usize) {
         let event = String::from_utf8_lossy(&record.event);
         let outgoing = match record.kind {
             Kind::Frame | Kind::Welcome => {
-                if let Ok(text) = Utf8Bytes::try_from(record.bytes.clone()) {
+                let bytes = own_memory(&record.bytes, payload_bytes);
+                if let Ok(text) = Utf8Bytes::try_from(bytes) {
                     Outgoing::Text(text)
                 } else {
                     error!(%event, "push is not UTF-8; closing its sockets to resync");
@@ -271,6 +273,16 @@ fn close_code(text: &[u8]) -> CloseCode {
         .ok()
         .and_then(|text| CloseCode::by_code(text.parse().ok()?))
         .unwrap_or(RESYNC)
+}
+
+/// A frame that waits for a slow socket must not hold a payload of many others: unless it is at
+/// least half of its payload, it gets a copy of its own, one for all its sockets.
+fn own_memory(frame: &Bytes, payload_bytes: usize) -> Bytes {
+    if frame.len() * 2 < payload_bytes {
+        Bytes::copy_from_slice(frame)
+    } else {
+        frame.clone()
+    }
 }
 
 /// Lets frames share the memory of the message they came in.
@@ -317,6 +329,14 @@ async fn compare(
 mod tests {
     use super::*;
     use frontdesk_shared::protocol::close::TOO_MANY_CONNECTIONS;
+
+    #[test]
+    fn a_queued_frame_holds_at_most_twice_its_size() {
+        let payload = Bytes::from(vec![b'x'; 1000]);
+        let shares = |frame: &Bytes| payload.as_ptr_range().contains(&frame.as_ptr());
+        assert!(!shares(&own_memory(&payload.slice(0..499), payload.len())));
+        assert!(shares(&own_memory(&payload.slice(0..500), payload.len())));
+    }
 
     #[test]
     fn close_codes_are_read_from_text() {

@@ -3,15 +3,36 @@
 //! A boot that is FENCED is given up, and the process goes on under a new boot id behind the same
 //! listener. Sockets belong to the boot that they came to, to their end.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::{
+    net::IpAddr,
+    sync::{Arc, PoisonError, RwLock},
+    time::Instant,
+};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 
-use crate::{Config, Gateway};
+use crate::{
+    Config, Gateway,
+    crowd::{Crowd, Guest},
+};
 
-/// A place under `--max-connections`, held from the handshake to the end of the TCP connection.
-pub(crate) type Place = OwnedSemaphorePermit;
+/// A place under `--max-connections` and under the limits of its address, held from the handshake
+/// to the end of the TCP connection.
+#[derive(Debug)]
+pub(crate) struct Place {
+    _place: OwnedSemaphorePermit,
+    _guest: Option<Guest>,
+}
+
+/// Why there is no place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NoPlace {
+    /// The process has as many sockets as it may.
+    Full,
+    /// This address has too many, or comes too fast.
+    Crowded,
+}
 
 #[derive(Debug)]
 pub(crate) struct Front {
@@ -19,6 +40,7 @@ pub(crate) struct Front {
     /// The sockets of all boots, and the `close` events that outlive them.
     pub(crate) tasks: TaskTracker,
     places: Arc<Semaphore>,
+    crowd: Arc<Crowd>,
     gateway: RwLock<Option<Arc<Gateway>>>,
 }
 
@@ -26,6 +48,10 @@ impl Front {
     pub(crate) fn new(config: Config) -> Self {
         Self {
             places: Arc::new(Semaphore::new(config.max_connections)),
+            crowd: Arc::new(Crowd::new(
+                config.max_connections_per_ip,
+                config.connection_rate_per_ip.into(),
+            )),
             config: Arc::new(config),
             tasks: TaskTracker::new(),
             gateway: RwLock::default(),
@@ -44,9 +70,19 @@ impl Front {
         present.clone().filter(|gateway| gateway.status.ready())
     }
 
-    /// A place for one more socket, if there is one.
-    pub(crate) fn reserve(&self) -> Option<Place> {
-        Arc::clone(&self.places).try_acquire_owned().ok()
+    /// A place for one more socket of this client, if there is one.
+    pub(crate) fn reserve(&self, client: IpAddr) -> Result<Place, NoPlace> {
+        let guest = if self.config.limits(client) {
+            let guest = self.crowd.enter(client, Instant::now());
+            Some(guest.ok_or(NoPlace::Crowded)?)
+        } else {
+            None
+        };
+        let place = Arc::clone(&self.places).try_acquire_owned();
+        Ok(Place {
+            _place: place.map_err(|_| NoPlace::Full)?,
+            _guest: guest,
+        })
     }
 }
 
@@ -59,9 +95,11 @@ mod tests {
     fn places_are_limited_and_come_back() {
         let settings = ["frontdesk-gateway", "--max-connections=1"];
         let front = Front::new(Config::parse_from(settings));
-        let place = front.reserve();
-        assert!(place.is_some() && front.reserve().is_none());
+        let reserve = || front.reserve(IpAddr::from([192, 0, 2, 1]));
+        let place = reserve();
+        assert!(place.is_ok());
+        assert_eq!(reserve().err(), Some(NoPlace::Full));
         drop(place);
-        assert!(front.reserve().is_some());
+        assert!(reserve().is_ok());
     }
 }

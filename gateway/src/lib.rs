@@ -1,7 +1,7 @@
 //! The gateway: holds sockets, nothing else. Any number of them share one Redis.
 //!
 //! The path of a client's frame: [`run`] → `server` (routes, handshake) → `auth` (who is it?) →
-//! `connection` (one task per socket, on `socket`) → `uplink` (batches, XADD) → a lane's stream.
+//! `connection` (one task per socket, on `socket`; `presence` opens and closes it) → `uplink` (room) → `batcher` (XADD) → a lane's stream.
 //!
 //! The path of a push: the gateway's own channel → `downlink` (the one subscriber) → `registry`
 //! (who is here?) → `outbox` (a socket's bounded queue) → `connection` → the client.
@@ -9,20 +9,27 @@
 //! One start under one boot id is a [`Gateway`]; a boot that was declared dead is given up and the
 //! process goes on under another one. `front` is what outlives it. `heartbeat` keeps the
 //! registration alive, `status` knows whether this boot may act, `counters` sees holes in the
-//! pushes, `roll_call` compares the sockets with the state, `metrics` counts, `limits` looks at open
+//! pushes, `roll_call` compares the sockets with the state, `pressure` knows whether the cluster
+//! keeps up, `address`, `origin` and `crowd` guard the door, `metrics` counts, `limits` looks at open
 //! files, `backoff` waits. docs/ARCHITECTURE.md tells the rest of the story.
 
+mod address;
 mod auth;
 mod backoff;
+mod batcher;
 mod config;
 mod connection;
 mod counters;
+mod crowd;
 mod downlink;
 mod front;
 mod heartbeat;
 mod limits;
 mod metrics;
+mod origin;
 mod outbox;
+mod presence;
+mod pressure;
 mod registry;
 mod roll_call;
 mod server;
@@ -101,8 +108,48 @@ pub(crate) struct Gateway {
     pub(crate) registry: Arc<registry::Registry>,
     pub(crate) status: Arc<status::Status>,
     pub(crate) uplink: uplink::Uplink,
+    pub(crate) pressure: Arc<pressure::Pressure>,
     pub(crate) bell: Arc<roll_call::Bell>,
     pub(crate) tasks: TaskTracker,
+}
+
+impl Gateway {
+    /// A new boot, and what its batcher takes over.
+    fn new(front: &Front, redis: &Redis) -> (Arc<Self>, batcher::Context, uplink::Queue) {
+        let boot = BootId::random();
+        let (uplink, appends) = uplink::Uplink::new();
+        let context = batcher::Context {
+            redis: redis.clone(),
+            channel: keys::gateway_channel(&boot),
+            status: Arc::new(status::Status::new(front.config.fence_after())),
+            pressure: Arc::new(pressure::Pressure::new(&front.config)),
+            bell: Arc::default(),
+        };
+        let gateway = Self {
+            config: front.config.clone(),
+            boot,
+            registry: Arc::default(),
+            status: context.status.clone(),
+            uplink,
+            pressure: context.pressure.clone(),
+            bell: context.bell.clone(),
+            tasks: front.tasks.clone(),
+        };
+        (Arc::new(gateway), context, appends)
+    }
+}
+
+/// A gateway without roles and without a Redis, and what is appended to it.
+#[cfg(test)]
+pub(crate) fn offline(
+    front: &Front,
+) -> (
+    Arc<Gateway>,
+    tokio::sync::mpsc::UnboundedReceiver<uplink::Append>,
+) {
+    let redis = Redis::new("redis://127.0.0.1:1/").expect("a good address");
+    let (gateway, _, queue) = Gateway::new(front, &redis);
+    (gateway, queue.appends)
 }
 
 /// Settings held against each other, Redis held against ours.
@@ -208,28 +255,16 @@ struct Boot {
 impl Boot {
     /// Starts under a new boot id and serves new sockets from here on.
     fn start(front: &Front, redis: &Redis) -> Self {
-        let boot = BootId::random();
-        info!(%boot, "begins");
-        let status = Arc::new(status::Status::new(front.config.fence_after()));
-        let bell = Arc::<roll_call::Bell>::default();
-        let channel = keys::gateway_channel(&boot);
-        let (uplink, batcher) =
-            uplink::Uplink::new(redis.clone(), channel, status.clone(), bell.clone());
-        let gateway = Arc::new(Gateway {
-            config: front.config.clone(),
-            boot,
-            registry: Arc::default(),
-            status,
-            uplink,
-            bell,
-            tasks: front.tasks.clone(),
-        });
+        let (gateway, context, appends) = Gateway::new(front, redis);
+        let batcher = batcher::Batcher::new(context, appends);
+        info!(boot = %gateway.boot, "begins");
         let stop = CancellationToken::new();
         let mut roles = JoinSet::new();
         roles.spawn(batcher.run(stop.clone()));
         roles.spawn(downlink::Downlink::new(redis.clone(), gateway.clone()).run(stop.clone()));
         roles.spawn(heartbeat::run(redis.clone(), gateway.clone(), stop.clone()));
         roles.spawn(roll_call::run(redis.clone(), gateway.clone(), stop.clone()));
+        roles.spawn(pressure::run(redis.clone(), gateway.clone(), stop.clone()));
         front.put(gateway.clone());
         Self {
             gateway,

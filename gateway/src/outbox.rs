@@ -16,8 +16,8 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 /// Most frames that wait for one socket.
 pub(crate) const MAX_QUEUED_FRAMES: usize = 1024;
-/// Most bytes of frames that wait for one socket. A frame shares its payload's memory, so what a
-/// slow socket holds can be more than this by the other frames of the same payloads.
+/// Most bytes of frames that wait for one socket. What a frame keeps in memory is at most twice its
+/// size (see `downlink`), and less when it goes to several sockets.
 pub(crate) const MAX_QUEUED_BYTES: usize = 256 * 1024;
 
 /// What the socket's task is to do next.

@@ -34,7 +34,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use crate::{Gateway, backoff::Backoff, connection::confirm_close, metrics::METRICS};
+use crate::{Gateway, backoff::Backoff, metrics::METRICS, presence::confirm_close};
 
 /// Connections read per page.
 const PAGE: usize = 500;

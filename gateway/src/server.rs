@@ -1,10 +1,10 @@
 //! The routes: the handshake, a small page for people, and the two probes.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use axum::{
     Router,
-    extract::{Request, State},
+    extract::{ConnectInfo, Request, State},
     http::{StatusCode, header},
     response::{Html, IntoResponse, Response},
     routing::get,
@@ -12,11 +12,12 @@ use axum::{
 use tracing::debug;
 
 use crate::{
+    address,
     auth::{self, Denied},
     connection,
-    front::Front,
+    front::{Front, NoPlace},
     metrics::METRICS,
-    socket,
+    origin, socket,
 };
 
 /// When a client that was turned away may try again, in seconds.
@@ -85,12 +86,34 @@ fn admit(front: &Front, request: &mut Request) -> Response {
     let Some(gateway) = front.ready() else {
         return later("This gateway cannot serve now; try again or try another one.\n");
     };
-    let identity = match auth::identify(&front.config, request.uri(), request.headers()) {
+    let config = &front.config;
+    if !origin::may_enter(
+        request.headers(),
+        &config.allow_origin,
+        config.is_open_on_loopback(),
+    ) {
+        let sentence = "Pages of this origin may not connect; see --allow-origin.\n";
+        return (StatusCode::FORBIDDEN, sentence).into_response();
+    }
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+    let Some(ConnectInfo(peer)) = peer else {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response(); // the listener puts it there
+    };
+    let client = address::of_client(peer.ip(), request.headers(), &config.trusted_proxies);
+    let identity = match auth::identify(config, request.uri(), request.headers()) {
         Ok(identity) => identity,
         Err(Denied { status, reason }) => return (status, reason + "\n").into_response(),
     };
-    let Some(place) = front.reserve() else {
-        return later("This gateway is full; try again or try another one.\n");
+    let place = match front.reserve(client) {
+        Ok(place) => place,
+        Err(NoPlace::Full) => {
+            return later("This gateway is full; try again or try another one.\n");
+        }
+        Err(NoPlace::Crowded) => {
+            let retry = [(header::RETRY_AFTER, RETRY_AFTER_S)];
+            let sentence = "Too many sockets from this address; try again later.\n";
+            return (StatusCode::TOO_MANY_REQUESTS, retry, sentence).into_response();
+        }
     };
     front.tasks.spawn(async move {
         match socket::upgrade(upgrading).await {

@@ -166,21 +166,16 @@ impl Bench {
 
     async fn start_on(redis: RedisServer, url: &str, settings: &[&str]) -> Self {
         let connection = redis.connect().await;
-        let base = [
-            "frontdesk-gateway",
-            "--open",
+        let defaults = [
             "--listen=127.0.0.1:0",
             "--metrics-listen=off",
-            "--redis-url",
-            url,
+            "--heartbeat-ms=50",
         ];
-        let mut line = [&base, settings].concat();
-        if !settings
-            .iter()
-            .any(|setting| setting.starts_with("--heartbeat-ms"))
-        {
-            line.push("--heartbeat-ms=50");
-        }
+        let name = |setting: &str| setting.split('=').next().unwrap_or_default().to_owned();
+        let given: Vec<String> = settings.iter().map(|setting| name(setting)).collect();
+        let mut line = vec!["frontdesk-gateway", "--open", "--redis-url", url];
+        line.extend(defaults.iter().filter(|one| !given.contains(&name(one))));
+        line.extend(settings);
         let config = Config::try_parse_from(line).expect("good settings");
         let client = prepare(&config).await.expect("this Redis is fit");
         let (listener, metrics) = listen(&config).expect("a free port");
@@ -223,6 +218,21 @@ impl Bench {
         let done: redis::RedisResult<redis::Value> =
             command.query_async(&mut self.connection).await;
         done.unwrap_or_else(|error| panic!("{words:?}: {error}"));
+    }
+
+    /// The worker's part: everything in a user's lane is applied.
+    pub async fn apply_all(&mut self, uid: &str) {
+        let lane = lane_key(uid);
+        let last: StreamRangeReply = redis::cmd("XREVRANGE")
+            .arg(&lane)
+            .arg(&["+", "-", "COUNT", "1"])
+            .query_async(&mut self.connection)
+            .await
+            .expect("XREVRANGE");
+        let applied = keys::applied(Shard::new(shard()).expect("valid"));
+        let number = lane.rsplit(':').next().expect("a lane");
+        self.redis_does(&["HSET", &applied, number, &last.ids[0].id])
+            .await;
     }
 
     /// Waits until a boot that is not `boot` serves, and makes it the bench's.

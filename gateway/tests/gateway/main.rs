@@ -4,6 +4,8 @@
 #![allow(clippy::expect_used)]
 
 mod bad_input;
+mod busy;
+mod door;
 mod harness;
 mod life;
 mod log;

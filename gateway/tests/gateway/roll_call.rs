@@ -5,7 +5,7 @@ use frontdesk_shared::{
     keys,
 };
 
-use crate::harness::{Bench, eventually, field, lane_key, payload, shard};
+use crate::harness::{Bench, eventually, field, payload, shard};
 
 const SOON: &str = "--roll-call-s=1";
 
@@ -17,22 +17,6 @@ fn connections(bench: &Bench) -> String {
 fn ghost(bench: &Bench) -> String {
     let boot = BootId::parse(&bench.boot).expect("valid");
     ClientId::random(&boot).to_string()
-}
-
-/// The worker's part: everything in the lane is applied.
-async fn apply_all(bench: &mut Bench, uid: &str) {
-    let last: redis::streams::StreamRangeReply = redis::cmd("XREVRANGE")
-        .arg(lane_key(uid))
-        .arg(&["+", "-", "COUNT", "1"])
-        .query_async(&mut bench.connection)
-        .await
-        .expect("XREVRANGE");
-    let shard = Shard::new(shard()).expect("valid");
-    let (key, lane) = (keys::applied(shard), lane_key(uid));
-    let lane = lane.rsplit(':').next().expect("a lane");
-    bench
-        .redis_does(&["HSET", &key, lane, &last.ids[0].id])
-        .await;
 }
 
 #[tokio::test]
@@ -74,7 +58,7 @@ async fn a_connection_is_written_off_only_after_what_is_in_its_lane() {
     );
     assert_eq!(bench.events("alice").await.len(), 2, "and wrote nobody off");
     // The worker comes.
-    apply_all(&mut bench, "alice").await;
+    bench.apply_all("alice").await;
     bench.redis_does(&["HDEL", &key, &id]).await;
     let events = bench.until_events("alice", 3).await;
     assert_eq!(field(&events[2], "client"), Some(ghost));
