@@ -1,7 +1,10 @@
 //! The gateway's settings. `--help` is their documentation; [`Config::check`] holds them against
 //! each other, and every refusal says what to change.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use clap::{
     Parser,
@@ -11,6 +14,12 @@ use frontdesk_shared::{
     config::{ConfigError, IdentityArgs, OptionalAddr, RedisArgs, TelemetryArgs},
     protocol::Lang,
 };
+use ipnet::IpNet;
+
+use crate::{address::parse_net, origin::Origin};
+
+/// Heartbeats that must fit into the TTL, so that a few may be late.
+const HEARTBEATS_PER_TTL: u64 = 5;
 
 /// Holds the sockets of customers and staff; any number of gateways can share one Redis.
 #[derive(Debug, Clone, Parser)]
@@ -50,9 +59,42 @@ pub struct Config {
     /// Most sockets of this process; mind its limit of open files
     #[arg(long, env = "FRONTDESK_MAX_CONNECTIONS", default_value_t = 18_000, value_parser = RangedU64ValueParser::<usize>::new().range(1..=1_000_000))]
     pub max_connections: usize,
+    /// Most sockets of one client address (of one /64 network with IPv6); off for clients on this
+    /// machine in open mode
+    #[arg(long, env = "FRONTDESK_MAX_CONNECTIONS_PER_IP", default_value_t = 100, value_parser = RangedU64ValueParser::<usize>::new().range(1..=1_000_000))]
+    pub max_connections_per_ip: usize,
+    /// New sockets per second of one client address on average; as many as it may hold can come
+    /// at once
+    #[arg(long, env = "FRONTDESK_CONNECTION_RATE_PER_IP", default_value_t = 20, value_parser = RangedU64ValueParser::<u32>::new().range(1..=100_000))]
+    pub connection_rate_per_ip: u32,
+    /// Origins of web pages that may connect, as in https://www.example.com; separated by commas
+    /// or given several times. Without any: pages of the host that the request names. Programs that
+    /// send no Origin may always connect
+    #[arg(long, env = "FRONTDESK_ALLOW_ORIGIN", value_delimiter = ',', value_parser = Origin::parse)]
+    pub(crate) allow_origin: Vec<Origin>,
+    /// Proxies whose X-Forwarded-For says where a client is, as in 10.0.0.0/8; separated by commas
+    /// or given several times
+    #[arg(long, env = "FRONTDESK_TRUSTED_PROXIES", value_delimiter = ',', value_parser = parse_net)]
+    pub trusted_proxies: Vec<IpNet>,
     /// Time between two heartbeats to Redis, in milliseconds
     #[arg(long, env = "FRONTDESK_HEARTBEAT_MS", default_value_t = 1000, value_parser = RangedU64ValueParser::<u64>::new().range(50..=5000))]
     pub heartbeat_ms: u64,
+    /// How long a gateway's heartbeat may stand still until others count it as dead, in
+    /// milliseconds; after two thirds of it the gateway closes its own sockets. Give all gateways
+    /// and workers of a cluster the same
+    #[arg(long, env = "FRONTDESK_GATEWAY_TTL_MS", default_value_t = 15_000, value_parser = RangedU64ValueParser::<u64>::new().range(500..=300_000))]
+    pub gateway_ttl_ms: u64,
+    /// Answer messages with `busy` while a user's lane holds an event that nobody has applied for
+    /// so long, in milliseconds
+    #[arg(long, env = "FRONTDESK_BACKLOG_LIMIT_MS", default_value_t = 10_000, value_parser = RangedU64ValueParser::<u64>::new().range(100..=600_000))]
+    pub backlog_limit_ms: u64,
+    /// Refuse messages and new sockets while Redis uses so much of its maxmemory, in percent
+    #[arg(long, env = "FRONTDESK_MEMORY_LIMIT_PERCENT", default_value_t = 80, value_parser = RangedU64ValueParser::<u8>::new().range(1..=100))]
+    pub memory_limit_percent: u8,
+    /// Longest time between two comparisons of the open sockets with what Redis holds, in seconds;
+    /// each comes up to a quarter earlier
+    #[arg(long, env = "FRONTDESK_ROLL_CALL_S", default_value_t = 180, value_parser = RangedU64ValueParser::<u64>::new().range(1..=86_400))]
+    pub roll_call_s: u64,
     /// How long a client may take to send its request's headers, in seconds
     #[arg(long, env = "FRONTDESK_HANDSHAKE_TIMEOUT_S", default_value_t = 10, value_parser = RangedU64ValueParser::<u64>::new().range(1..=60))]
     pub handshake_timeout_s: u64,
@@ -77,6 +119,14 @@ impl Config {
                 self.idle_timeout_s, self.ping_interval_s
             )));
         }
+        if self.heartbeat_ms * HEARTBEATS_PER_TTL > self.gateway_ttl_ms {
+            return Err(ConfigError(format!(
+                "--heartbeat-ms {} is too slow for --gateway-ttl-ms {}: a few late heartbeats would close all sockets; set it to at most {}",
+                self.heartbeat_ms,
+                self.gateway_ttl_ms,
+                self.gateway_ttl_ms / HEARTBEATS_PER_TTL
+            )));
+        }
         if self.metrics_listen.0 == Some(self.listen) {
             return Err(ConfigError(format!(
                 "--listen and --metrics-listen are both {}: give one of them another port, or set --metrics-listen off",
@@ -96,6 +146,25 @@ impl Config {
 
     pub(crate) fn heartbeat(&self) -> Duration {
         Duration::from_millis(self.heartbeat_ms)
+    }
+
+    /// How long a heartbeat is good for: two thirds of the TTL.
+    pub(crate) fn fence_after(&self) -> Duration {
+        Duration::from_millis(self.gateway_ttl_ms * 2 / 3)
+    }
+
+    pub(crate) fn roll_call(&self) -> Duration {
+        Duration::from_secs(self.roll_call_s)
+    }
+
+    /// Open mode that only this machine can reach.
+    pub(crate) fn is_open_on_loopback(&self) -> bool {
+        self.identity.open && self.listen.ip().is_loopback()
+    }
+
+    /// Whether the limits per address concern this client.
+    pub(crate) fn limits(&self, client: IpAddr) -> bool {
+        !(self.identity.open && client.is_loopback())
     }
 
     pub(crate) fn handshake_timeout(&self) -> Duration {
@@ -128,6 +197,14 @@ mod tests {
     #[test]
     fn contradictions_are_refused() {
         assert!(check(&["--open", "--idle-timeout-s", "25"]).is_err());
+        let slow = [
+            "--open",
+            "--gateway-ttl-ms",
+            "5000",
+            "--heartbeat-ms",
+            "1001",
+        ];
+        assert!(check(&slow).is_err());
         assert!(check(&["--open", "--metrics-listen", "127.0.0.1:9502"]).is_err());
         assert!(check(&["--listen", "127.0.0.1:1"]).is_err(), "no secret");
     }

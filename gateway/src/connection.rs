@@ -6,14 +6,14 @@
 //! ```
 //! Registering comes before `open`, so that no push of the opened connection can miss it; the
 //! client's frames are read only after `open` is in the log, so that none of them can overtake it.
+//! A client that leaves while `open` is under way is noticed.
 //! `open` and `close` are idempotent and repeated until confirmed; a message never is: its outcome
 //! unknown, the socket closes retryably and the client sends again under the same id.
 
 use std::{collections::VecDeque, future::pending, pin::Pin, sync::Arc, time::Duration};
 
 use frontdesk_shared::{
-    event::{Event, Kind},
-    ids::{ClientId, Shard},
+    event::Kind,
     protocol::{
         close::{APPEND_UNKNOWN, PING_TIMEOUT, SLOW_CONSUMER, TRY_AGAIN, UNSUPPORTED},
         frame::{self, Refusal, Verb},
@@ -25,18 +25,21 @@ use tokio::{
     pin, select,
     time::{Instant, sleep_until, timeout, timeout_at},
 };
-use tokio_tungstenite::tungstenite::{Bytes, Error as WsError, Message, Utf8Bytes};
+use tokio_tungstenite::tungstenite::{
+    Bytes, Error as WsError, Message, Utf8Bytes, protocol::CloseFrame,
+};
 use tracing::debug;
 
 use crate::{
     Gateway,
     auth::Identity,
     backoff::Backoff,
+    front::Place,
     metrics::METRICS,
     outbox::{Outbox, Outgoing},
-    registry::Place,
+    presence::Presence,
     socket::{End, Socket, goodbye},
-    uplink::{Outcome, Receipt, Uplink},
+    uplink::{Outcome, Receipt},
 };
 
 /// Most messages of one socket on their way to the log. Beyond, the socket is not read: TCP slows
@@ -50,16 +53,16 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_WRITE_FRAMES: usize = 64;
 
 struct Connection {
-    gateway: Arc<Gateway>,
     socket: Socket,
-    identity: Identity,
-    client: ClientId,
+    presence: Presence,
     outbox: Arc<Outbox>,
     /// The number of the last message, counted from 1.
     n: u64,
     in_flight: VecDeque<Receipt>,
     /// A message that waits for room in the uplink.
     waiting: Option<Pin<Box<dyn Future<Output = Receipt> + Send>>>,
+    /// What came before `open` was in the log.
+    early: Option<Message>,
     last_seen: Instant,
     next_ping: Instant,
 }
@@ -71,68 +74,63 @@ pub(crate) async fn serve(
     identity: Identity,
     _place: Place,
 ) {
-    let client = ClientId::random(&gateway.boot);
-    let shard = Shard::of(&identity.site);
-    let (registration, outbox) = gateway.registry.register(shard, &client);
-    let mut perhaps_open = false;
+    let (presence, outbox) = Presence::enter(gateway, identity);
     let mut connection = Connection {
         socket,
         outbox,
         n: 0,
         in_flight: VecDeque::new(),
         waiting: None,
+        early: None,
         last_seen: Instant::now(),
         next_ping: Instant::now(),
-        client,
-        identity,
-        gateway,
+        presence,
     };
-    let end = match connection.open(&mut perhaps_open).await {
+    let end = match connection.open().await {
         Ok(()) => connection.talk().await,
         Err(end) => end,
     };
-    drop(registration);
+    let Connection {
+        socket,
+        mut presence,
+        ..
+    } = connection;
     METRICS.closes.with_label_values(&[end.name()]).inc();
-    debug!(client = %connection.client, reason = end.name(), "socket ended");
-    if perhaps_open {
-        let kind = Kind::Close {
-            clean: end == End::ByClient { clean: true },
-            client: connection.client.clone(),
-        };
-        let close = connection.event(kind);
-        let uplink = connection.gateway.uplink.clone();
-        let closing = async move { confirm_close(&uplink, &close).await };
-        connection.gateway.tasks.spawn(closing);
-    }
+    debug!(client = %presence.client, reason = end.name(), "socket ended");
+    presence.clean = end == End::ByClient { clean: true };
+    drop(presence);
     // Boxed, or each idle socket's task would hold the goodbye's buffer from the start.
-    Box::pin(goodbye(connection.socket, end)).await;
+    Box::pin(goodbye(socket, end)).await;
 }
 
 impl Connection {
-    /// Appends `open` until it is confirmed, the socket is to close, or time is up. `perhaps_open`
-    /// says whether the log may hold it, whichever way this ends.
-    async fn open(&mut self, perhaps_open: &mut bool) -> Result<(), End> {
-        // After registering: see `Status::can_push`.
-        if !self.gateway.status.can_push() {
+    /// Appends `open` until it is confirmed, the socket is to close, the client has left, or time
+    /// is up.
+    async fn open(&mut self) -> Result<(), End> {
+        let presence = &mut self.presence;
+        // After registering: see `Status::may_serve`.
+        if !presence.gateway.status.may_serve() {
             return Err(End::Close(TRY_AGAIN));
         }
-        let open = self.event(Kind::Open {
-            client: self.client.clone(),
-            lang: self.identity.lang,
-            role: self.identity.role,
+        if presence.gateway.pressure.full() {
+            return Err(End::Close(TRY_AGAIN));
+        }
+        let open = presence.event(Kind::Open {
+            client: presence.client.clone(),
+            lang: presence.identity.lang,
+            role: presence.identity.role,
         });
         let deadline = Instant::now() + OPEN_TIMEOUT;
         let confirmed = async {
             let mut backoff = Backoff::new();
             loop {
-                let before = *perhaps_open;
-                *perhaps_open = true;
-                match self.gateway.uplink.append(&open).await.outcome().await {
+                let before = std::mem::replace(&mut presence.perhaps_open, true);
+                match presence.gateway.uplink.append(&open).await.outcome().await {
                     Outcome::Stored(event) => {
-                        debug!(%event, client = %self.client, site = %self.identity.site, "opened");
+                        debug!(%event, client = %presence.client, site = %presence.identity.site, "opened");
                         return;
                     }
-                    Outcome::Refused => *perhaps_open = before,
+                    Outcome::Refused => presence.perhaps_open = before,
                     Outcome::Unknown => {}
                 }
                 backoff.wait().await;
@@ -141,6 +139,7 @@ impl Connection {
         select! {
             done = timeout_at(deadline, confirmed) => done.map_err(|_| End::Close(TRY_AGAIN)),
             code = self.outbox.killed() => Err(End::Close(code)),
+            end = left(&mut self.socket, &mut self.early) => Err(end),
         }
     }
 
@@ -150,6 +149,11 @@ impl Connection {
         self.schedule_ping();
         let timer = sleep_until(self.next_ping);
         pin!(timer);
+        if let Some(message) = self.early.take()
+            && let Err(end) = self.receive(message).await
+        {
+            return end;
+        }
         loop {
             let reading = self.waiting.is_none() && self.in_flight.len() < MAX_IN_FLIGHT;
             let step = select! {
@@ -171,7 +175,7 @@ impl Connection {
                 }
                 () = &mut timer => {
                     let done = self.tick().await;
-                    let idle = self.last_seen + self.gateway.config.idle_timeout();
+                    let idle = self.last_seen + self.presence.gateway.config.idle_timeout();
                     timer.as_mut().reset(self.next_ping.min(idle));
                     done
                 }
@@ -196,16 +200,17 @@ impl Connection {
                 self.write(Utf8Bytes::from_static(frame::PONG)).await
             }
             Message::Text(text) => match frame::decode(&text) {
-                Ok(verb) => {
-                    self.append(verb);
-                    Ok(())
-                }
-                Err(refusal) => self.refuse(&refusal).await,
+                Ok(verb) => match self.presence.too_busy() {
+                    None => {
+                        self.append(verb);
+                        Ok(())
+                    }
+                    retry_after => self.refuse(&busy(&verb), retry_after).await,
+                },
+                Err(refusal) => self.refuse(&refusal, None).await,
             },
             Message::Binary(_) => Err(End::Close(UNSUPPORTED)),
-            Message::Close(frame) => Err(End::ByClient {
-                clean: frame.is_none_or(|frame| u16::from(frame.code) == 1000),
-            }),
+            Message::Close(frame) => Err(by_client(frame.as_ref())),
             // tungstenite answers pings by itself.
             Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => Ok(()),
         }
@@ -213,23 +218,33 @@ impl Connection {
 
     fn append(&mut self, verb: Verb) {
         self.n += 1;
-        let event = self.event(Kind::Verb {
-            client: self.client.clone(),
+        let event = self.presence.event(Kind::Verb {
+            client: self.presence.client.clone(),
             n: self.n,
             verb,
         });
-        if let Some(receipt) = self.gateway.uplink.try_append(&event) {
+        if let Some(receipt) = self.presence.gateway.uplink.try_append(&event) {
             self.in_flight.push_back(receipt);
         } else {
-            let uplink = self.gateway.uplink.clone();
+            let uplink = self.presence.gateway.uplink.clone();
             self.waiting = Some(Box::pin(async move { uplink.append(&event).await }));
         }
     }
 
-    async fn refuse(&mut self, refusal: &Refusal) -> Result<(), End> {
+    async fn refuse(
+        &mut self,
+        refusal: &Refusal,
+        retry_after: Option<Duration>,
+    ) -> Result<(), End> {
         METRICS.refused.with_label_values(&[refusal.code]).inc();
         let reference = refusal.reference.as_deref();
-        let frame = error_frame(refusal.code, self.identity.lang, refusal.field, reference);
+        let frame = error_frame(
+            refusal.code,
+            self.presence.identity.lang,
+            refusal.field,
+            reference,
+            retry_after,
+        );
         self.write(frame.into()).await
     }
 
@@ -253,7 +268,7 @@ impl Connection {
 
     async fn tick(&mut self) -> Result<(), End> {
         let now = Instant::now();
-        if now >= self.last_seen + self.gateway.config.idle_timeout() {
+        if now >= self.last_seen + self.presence.gateway.config.idle_timeout() {
             return Err(End::Close(PING_TIMEOUT));
         }
         if now >= self.next_ping {
@@ -265,16 +280,8 @@ impl Connection {
 
     /// Up to a quarter early, so that sockets that came together are not pinged together.
     fn schedule_ping(&mut self) {
-        let interval = self.gateway.config.ping_interval();
+        let interval = self.presence.gateway.config.ping_interval();
         self.next_ping = Instant::now() + interval.mul_f64(rand::random_range(0.75..1.0));
-    }
-
-    fn event(&self, kind: Kind) -> Event {
-        Event {
-            site: self.identity.site.clone(),
-            uid: self.identity.uid.clone(),
-            kind,
-        }
     }
 }
 
@@ -310,15 +317,35 @@ async fn room(waiting: &mut Option<Pin<Box<dyn Future<Output = Receipt> + Send>>
     }
 }
 
-/// The socket is gone, but the log must learn of it.
-async fn confirm_close(uplink: &Uplink, close: &Event) {
-    let mut backoff = Backoff::new();
-    loop {
-        let mut receipt = uplink.append(close).await;
-        if let Outcome::Stored(event) = receipt.outcome().await {
-            debug!(%event, "closed");
-            return;
+/// Waits, before anything may be said, for a client that leaves. One message is read ahead and
+/// kept; after it we cannot look further.
+async fn left(socket: &mut Socket, early: &mut Option<Message>) -> End {
+    while early.is_none() {
+        match socket.next().await {
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+            Some(Ok(Message::Close(frame))) => return by_client(frame.as_ref()),
+            Some(Ok(message)) => *early = Some(message),
+            Some(Err(error)) => return error.into(),
+            None => return End::Lost,
         }
-        backoff.wait().await;
+    }
+    pending().await
+}
+
+fn busy(verb: &Verb) -> Refusal {
+    let reference = match verb {
+        Verb::Message { id, .. } => id.as_ref().map(ToString::to_string),
+        _ => None,
+    };
+    Refusal {
+        code: "busy",
+        field: None,
+        reference,
+    }
+}
+
+fn by_client(frame: Option<&CloseFrame>) -> End {
+    End::ByClient {
+        clean: frame.is_none_or(|frame| u16::from(frame.code) == 1000),
     }
 }

@@ -1,79 +1,105 @@
 //! Pub/sub → socket. One task: connect, subscribe, be confirmed, then serve.
 //!
 //! Pushes are hints and the log is the truth, so a push that may be missing only has to be
-//! *noticed*: workers number their payloads per (shard, boot), and a hole, a lost subscription or a
-//! payload that does not decode closes the sockets concerned retryably; their clients come back and
-//! see the truth. Delivery never waits, since the redis crate buffers without bound: what a slow
-//! socket cannot take closes that socket.
+//! *noticed*: a hole in the numbering (see `counters`), a lost subscription or a payload that does
+//! not decode closes the sockets concerned retryably; their clients come back and see the truth.
+//! Delivery never waits, since the redis crate buffers without bound: what a slow socket cannot
+//! take closes that socket.
+//!
+//! A subscription can die without a word. So the gateway publishes a probe on its own channel every
+//! two seconds, on the connection of the appends; when nothing at all has been heard for two
+//! intervals both connections are given up. The first probe is what confirms a subscription.
 
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use frontdesk_shared::{
-    ids::{BootId, SHARDS, Shard},
+    ids::{BootId, Shard},
     keys,
     protocol::close::{CloseCode, RESYNC},
-    push::{self, Kind, Payload, Record},
+    push::{self, Kind, Record},
     redis::Redis,
 };
-use futures_util::StreamExt as _;
-use redis::{Msg, RedisError, aio::PubSub};
-use tokio::time::timeout;
+use futures_util::{Stream, StreamExt as _};
+use redis::{Msg, aio::MultiplexedConnection};
+use tokio::{
+    pin, select,
+    sync::mpsc,
+    time::{Instant, MissedTickBehavior, interval, sleep_until, timeout},
+};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use crate::{
-    backoff::Backoff, metrics::METRICS, outbox::Outgoing, registry::Registry, status::Status,
+    Error, Gateway,
+    backoff::Backoff,
+    counters::{self, Counters, Numbers},
+    metrics::METRICS,
+    outbox::Outgoing,
 };
 
 /// How long Redis may take to confirm a subscription.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(3);
+/// Time between two probes.
+const PROBE_INTERVAL: Duration = Duration::from_secs(2);
+/// A subscription that is silent for longer is lost.
+const SILENCE_LIMIT: Duration = Duration::from_secs(4);
+/// Time between two comparisons with the stored numbers.
+const COMPARE_INTERVAL: Duration = Duration::from_secs(2);
+/// A comparison that takes longer is given up.
+const COMPARE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The subscriber.
 pub(crate) struct Downlink {
     redis: Redis,
     channel: String,
-    registry: Arc<Registry>,
-    status: Arc<Status>,
+    gateway: Arc<Gateway>,
     counters: Counters,
+    /// The number of the last probe.
+    probes: u64,
+}
+
+/// How a subscription ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Loss {
+    /// The connection ended.
+    Cut,
+    /// Not even a probe came back.
+    Silent,
 }
 
 impl Downlink {
-    pub(crate) fn new(
-        redis: Redis,
-        boot: &BootId,
-        registry: Arc<Registry>,
-        status: Arc<Status>,
-    ) -> Self {
+    pub(crate) fn new(redis: Redis, gateway: Arc<Gateway>) -> Self {
         Self {
             redis,
-            channel: keys::gateway_channel(boot),
-            registry,
-            status,
-            counters: Counters::new(),
+            channel: keys::gateway_channel(&gateway.boot),
+            gateway,
+            counters: Counters::since(Numbers::default()),
+            probes: 0,
         }
     }
 
     /// Serves until `stop`, reconnecting for ever.
     pub(crate) async fn run(mut self, stop: CancellationToken) {
         stop.run_until_cancelled(self.serve()).await;
-        self.status.set_subscriber(false);
+        self.gateway.status.set_subscriber(false);
     }
 
     async fn serve(&mut self) {
         let mut backoff = Backoff::new();
         loop {
             match self.subscribe().await {
-                Ok(subscription) => {
-                    backoff.reset();
-                    info!(channel = self.channel, "subscribed");
-                    self.status.set_subscriber(true);
-                    let mut messages = subscription.into_on_message();
-                    while let Some(message) = messages.next().await {
-                        self.deliver(message);
+                Ok((messages, connection)) => {
+                    let (redis, boot) = (self.redis.clone(), self.gateway.boot.clone());
+                    let (readings, stored) = mpsc::channel(1);
+                    let loss = select! {
+                        loss = self.hear(messages, stored) => loss,
+                        () = compare(&redis, connection, &boot, readings) => Loss::Cut, // never
+                    };
+                    if self.lost(loss) {
+                        backoff.reset();
                     }
-                    self.lost();
                 }
                 Err(error) => warn!(%error, "cannot subscribe; trying again"),
             }
@@ -81,33 +107,112 @@ impl Downlink {
         }
     }
 
-    async fn subscribe(&self) -> Result<PubSub, RedisError> {
-        let mut connection = self.redis.subscriber().await?;
-        timeout(CONFIRM_TIMEOUT, connection.subscribe(&self.channel))
+    /// A subscription, and the numbers from which it counts: read after Redis has confirmed it, so
+    /// whatever is published beyond them will be heard.
+    async fn subscribe(
+        &mut self,
+    ) -> Result<(impl Stream<Item = Msg> + use<>, MultiplexedConnection), Error> {
+        let subscribed = async {
+            let mut subscription = self.redis.subscriber().await?;
+            subscription.subscribe(&self.channel).await?;
+            // Not from the pool: its connections may be as dead as the subscription was.
+            let mut connection = self.redis.connect().await?;
+            let base = counters::stored(&mut connection, &self.gateway.boot).await?;
+            Ok((subscription, connection, base))
+        };
+        let (subscription, connection, base) = timeout(CONFIRM_TIMEOUT, subscribed)
             .await
-            .unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()))?;
-        Ok(connection)
+            .unwrap_or(Err(Error::Slow))?;
+        self.counters = Counters::since(base);
+        Ok((subscription.into_on_message(), connection))
+    }
+
+    /// Delivers until the subscription is lost.
+    async fn hear(
+        &mut self,
+        messages: impl Stream<Item = Msg>,
+        mut stored: mpsc::Receiver<Numbers>,
+    ) -> Loss {
+        let mut heard = Instant::now();
+        let mut probe = interval(PROBE_INTERVAL);
+        probe.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let silence = sleep_until(heard + SILENCE_LIMIT);
+        pin!(messages, silence);
+        loop {
+            select! {
+                biased; // what has arrived counts before anything is said to be missing
+                message = messages.next() => match message {
+                    Some(message) => {
+                        heard = Instant::now();
+                        self.take(message);
+                    }
+                    None => return Loss::Cut,
+                },
+                Some(numbers) = stored.recv() => self.compare(numbers),
+                _ = probe.tick() => {
+                    self.probes += 1;
+                    self.gateway.uplink.probe(self.probes);
+                }
+                () = &mut silence => {
+                    if heard.elapsed() >= SILENCE_LIMIT {
+                        return Loss::Silent;
+                    }
+                    silence.as_mut().reset(heard + SILENCE_LIMIT);
+                }
+            }
+        }
     }
 
     /// What was published from now on is gone: say so first, then close all that are registered.
-    fn lost(&mut self) {
-        self.status.set_subscriber(false);
-        self.counters = Counters::after_a_loss();
+    /// Returns whether the subscription had been confirmed.
+    fn lost(&mut self, loss: Loss) -> bool {
+        let confirmed = self.gateway.status.set_subscriber(false);
+        if loss == Loss::Silent {
+            // The probes went out on the other connection, which may be the dead one.
+            self.gateway.uplink.reconnect();
+        }
         METRICS.subscriber_losses.inc();
-        let sockets = self.registry.close_all(RESYNC);
-        warn!(sockets, "subscription lost; closed all sockets to resync");
+        let sockets = self.gateway.registry.close_all(RESYNC);
+        warn!(
+            ?loss,
+            sockets, "subscription lost; closed all sockets to resync"
+        );
+        confirmed
+    }
+
+    fn take(&mut self, message: Msg) {
+        if push::read_probe(message.get_payload_bytes()).is_none() {
+            self.deliver(message);
+        } else if !self.gateway.status.set_subscriber(true) {
+            info!(
+                channel = self.channel,
+                "subscribed, and a probe has come back"
+            );
+        }
+    }
+
+    fn compare(&mut self, stored: Numbers) {
+        for shard in self.counters.compare(stored) {
+            METRICS.holes.inc();
+            let sockets = self.gateway.registry.close_shard(shard, RESYNC);
+            warn!(
+                shard = shard.number(),
+                sockets, "published pushes did not arrive; closed the shard's sockets to resync"
+            );
+        }
     }
 
     fn deliver(&mut self, message: Msg) {
         METRICS.push_payloads.inc();
         let payload = Bytes::from_owner(Raw(message));
+        let payload_bytes = payload.len();
         let decoded = push::decode(&payload)
             .ok()
             .and_then(|payload| Some((Shard::new(payload.shard)?, payload)));
         let Some((shard, payload)) = decoded else {
             // It does not even say whom it was for.
             METRICS.malformed_payloads.inc();
-            let sockets = self.registry.close_all(RESYNC);
+            let sockets = self.gateway.registry.close_all(RESYNC);
             error!(
                 sockets,
                 bytes = payload.len(),
@@ -117,7 +222,7 @@ impl Downlink {
         };
         if !self.counters.is_next(&payload) {
             METRICS.holes.inc();
-            let sockets = self.registry.close_shard(shard, RESYNC);
+            let sockets = self.gateway.registry.close_shard(shard, RESYNC);
             warn!(
                 shard = payload.shard,
                 counter = payload.counter,
@@ -126,15 +231,16 @@ impl Downlink {
             );
         }
         for record in payload.records {
-            self.hand_out(shard, &record);
+            self.hand_out(shard, &record, payload_bytes);
         }
     }
 
-    fn hand_out(&self, shard: Shard, record: &Record) {
+    fn hand_out(&self, shard: Shard, record: &Record, payload_bytes: usize) {
         let event = String::from_utf8_lossy(&record.event);
         let outgoing = match record.kind {
             Kind::Frame | Kind::Welcome => {
-                if let Ok(text) = Utf8Bytes::try_from(record.bytes.clone()) {
+                let bytes = own_memory(&record.bytes, payload_bytes);
+                if let Ok(text) = Utf8Bytes::try_from(bytes) {
                     Outgoing::Text(text)
                 } else {
                     error!(%event, "push is not UTF-8; closing its sockets to resync");
@@ -145,9 +251,15 @@ impl Downlink {
             Kind::Close => Outgoing::Close(close_code(&record.bytes)),
         };
         let mut delivered = 0;
-        let unknown = self.registry.for_each(shard, record.targets(), |outbox| {
-            delivered += u64::from(outbox.push(outgoing.clone()));
-        });
+        let unknown = self
+            .gateway
+            .registry
+            .for_each(shard, record.targets(), |outbox| {
+                if record.kind == Kind::Welcome {
+                    outbox.welcome();
+                }
+                delivered += u64::from(outbox.push(outgoing.clone()));
+            });
         METRICS.pushes_out.inc_by(delivered);
         METRICS.unknown_targets.inc_by(unknown);
         debug!(%event, kind = ?record.kind, delivered, unknown, "pushed");
@@ -163,6 +275,16 @@ fn close_code(text: &[u8]) -> CloseCode {
         .unwrap_or(RESYNC)
 }
 
+/// A frame that waits for a slow socket must not hold a payload of many others: unless it is at
+/// least half of its payload, it gets a copy of its own, one for all its sockets.
+fn own_memory(frame: &Bytes, payload_bytes: usize) -> Bytes {
+    if frame.len() * 2 < payload_bytes {
+        Bytes::copy_from_slice(frame)
+    } else {
+        frame.clone()
+    }
+}
+
 /// Lets frames share the memory of the message they came in.
 struct Raw(Msg);
 
@@ -172,31 +294,34 @@ impl AsRef<[u8]> for Raw {
     }
 }
 
-/// The numbers seen last, by shard; `None` accepts any.
-#[derive(Debug)]
-struct Counters([Option<u64>; SHARDS as usize]);
-
-impl Counters {
-    /// A boot id is never reused, so its first payload has number 1.
-    fn new() -> Self {
-        Self([Some(0); SHARDS as usize])
-    }
-
-    /// Payloads have been missed, and all sockets that missed them are closed.
-    fn after_a_loss() -> Self {
-        Self([None; SHARDS as usize])
-    }
-
-    /// Whether the payload follows the one before. It is the one to follow from here on.
-    fn is_next(&mut self, payload: &Payload) -> bool {
-        if payload.counter == 0 {
-            return true; // outside the numbering
-        }
-        let Some(last) = self.0.get_mut(usize::from(payload.shard)) else {
-            return false;
+/// Reads the stored numbers every two seconds, for ever. A reading that fails is left out.
+async fn compare(
+    redis: &Redis,
+    connection: MultiplexedConnection,
+    boot: &BootId,
+    readings: mpsc::Sender<Numbers>,
+) {
+    let mut connection = Some(connection);
+    let mut ticks = interval(COMPARE_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let reading = async {
+            let mut fresh = match connection.take() {
+                Some(connection) => connection,
+                None => redis.connect().await?,
+            };
+            let numbers = counters::stored(&mut fresh, boot).await?;
+            connection = Some(fresh);
+            Ok(numbers)
         };
-        let before = last.replace(payload.counter);
-        before.is_none_or(|before| before + 1 == payload.counter)
+        let reading = timeout(COMPARE_TIMEOUT, reading).await;
+        match reading.unwrap_or(Err(Error::Slow)) {
+            Ok(numbers) => {
+                let _ = readings.send(numbers).await; // heard as long as this runs
+            }
+            Err(error) => debug!(%error, "cannot compare the numbers of pushes"),
+        }
     }
 }
 
@@ -205,32 +330,12 @@ mod tests {
     use super::*;
     use frontdesk_shared::protocol::close::TOO_MANY_CONNECTIONS;
 
-    fn payload(shard: u8, counter: u64) -> Payload {
-        Payload {
-            shard,
-            counter,
-            records: Vec::new(),
-        }
-    }
-
     #[test]
-    fn a_hole_is_seen_once_and_in_its_shard_only() {
-        let mut counters = Counters::new();
-        assert!(counters.is_next(&payload(3, 1)));
-        assert!(counters.is_next(&payload(3, 0)), "acks are not numbered");
-        assert!(counters.is_next(&payload(3, 2)));
-        assert!(counters.is_next(&payload(4, 1)), "each shard counts alone");
-        assert!(!counters.is_next(&payload(3, 4)));
-        assert!(counters.is_next(&payload(3, 5)));
-        assert!(!counters.is_next(&payload(3, 5)), "twice is wrong too");
-    }
-
-    #[test]
-    fn the_first_payload_of_a_boot_is_one() {
-        assert!(!Counters::new().is_next(&payload(0, 2)));
-        let mut later = Counters::after_a_loss();
-        assert!(later.is_next(&payload(0, 7)));
-        assert!(!later.is_next(&payload(0, 9)));
+    fn a_queued_frame_holds_at_most_twice_its_size() {
+        let payload = Bytes::from(vec![b'x'; 1000]);
+        let shares = |frame: &Bytes| payload.as_ptr_range().contains(&frame.as_ptr());
+        assert!(!shares(&own_memory(&payload.slice(0..499), payload.len())));
+        assert!(shares(&own_memory(&payload.slice(0..500), payload.len())));
     }
 
     #[test]

@@ -1,64 +1,190 @@
 //! Registration and heartbeat: one counter per boot in one hash, moved by `lua/heartbeat.lua`.
-//! A clean stop takes the registration out.
+//!
+//! Three ends: a clean stop marks the registration dead at once; a boot that hears FENCED closes
+//! its sockets and is given up (the process goes on under another one, see `lib.rs`); one that
+//! hears nothing for two thirds of the TTL closes its sockets and waits. All closes are retryable.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use frontdesk_shared::{ids::BootId, keys, redis::Redis};
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use frontdesk_shared::{keys, protocol::close::RESYNC, redis::Redis};
+use redis::{RedisError, aio::MultiplexedConnection};
+use tokio::time::{MissedTickBehavior, interval, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
-use crate::{Error, status::Status};
+use crate::{Error, Gateway, metrics::METRICS};
 
 /// A beat that takes longer has failed: readiness must notice a stalled Redis soon.
 const BEAT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Failed beats that must fit into the time for which one is good.
+const BEATS_PER_FENCE: u32 = 3;
 
-/// Beats until `stop`, then takes the registration out.
-pub(crate) async fn run(
-    redis: Redis,
-    boot: BootId,
-    every: Duration,
-    status: Arc<Status>,
-    stop: CancellationToken,
-) {
-    let script = redis::Script::new(include_str!("../lua/heartbeat.lua"));
-    let mut ticks = interval(every);
-    // After a stall the missed beats are worth nothing; one is enough.
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        let beat = bounded(beat(&redis, &script, &boot)).await;
-        let was_well = status.set_heartbeat(beat.is_ok());
-        match beat {
-            Ok(counter) if !was_well => info!(counter, "Redis answers heartbeats"),
-            Ok(counter) => debug!(counter, "heartbeat"),
-            Err(error) if was_well => warn!(%error, "heartbeat failed; not ready"),
-            Err(error) => debug!(%error, "heartbeat failed again"),
+/// Beats until `stop`, then marks the registration dead.
+pub(crate) async fn run(redis: Redis, gateway: Arc<Gateway>, stop: CancellationToken) {
+    let mut heart = Heart {
+        script: redis::Script::new(include_str!("../lua/heartbeat.lua")),
+        patience: BEAT_TIMEOUT.min(gateway.config.fence_after() / BEATS_PER_FENCE),
+        redis,
+        gateway: gateway.clone(),
+        connection: None,
+        run_id: None,
+        registered: false,
+    };
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = guard(&gateway) => {}
+        () = heart.beats() => {}
+    }
+    gateway.status.beat_failed();
+    heart.leave().await;
+}
+
+/// Closes the sockets whenever no heartbeat has succeeded for too long.
+async fn guard(gateway: &Gateway) {
+    let mut changed = gateway.status.watch();
+    loop {
+        match gateway.status.lapses_at() {
+            Some(end) if end > Instant::now() => sleep_until(end.into()).await,
+            _ => {
+                close_after_a_lapse(gateway);
+                if changed.changed().await.is_err() {
+                    return;
+                }
+            }
         }
     }
-    status.set_heartbeat(false);
-    if let Err(error) = bounded(unregister(&redis, &boot)).await {
-        warn!(%error, "the registration could not be taken out; the reaper will find it");
+}
+
+fn close_after_a_lapse(gateway: &Gateway) {
+    if gateway.status.take_lapse() {
+        METRICS.self_fenced.inc();
+        let sockets = gateway.registry.close_all(RESYNC);
+        warn!(
+            sockets,
+            "no heartbeat has succeeded for two thirds of --gateway-ttl-ms; closed all sockets, since others may count this gateway as dead"
+        );
     }
 }
 
-async fn bounded<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    timeout(BEAT_TIMEOUT, work)
-        .await
-        .unwrap_or(Err(Error::Slow))
+struct Heart {
+    script: redis::Script,
+    patience: Duration,
+    redis: Redis,
+    gateway: Arc<Gateway>,
+    connection: Option<MultiplexedConnection>,
+    /// Which Redis answered last: another one may have lost the end of the log.
+    run_id: Option<String>,
+    registered: bool,
 }
 
-async fn beat(redis: &Redis, script: &redis::Script, boot: &BootId) -> Result<u64, Error> {
-    let mut connection = redis.pool().get().await?;
-    let mut call = script.key(keys::GATEWAYS);
-    Ok(call
-        .arg(boot.as_str())
-        .invoke_async(&mut connection)
-        .await?)
+impl Heart {
+    /// Beats until FENCED.
+    async fn beats(&mut self) {
+        let mut ticks = interval(self.gateway.config.heartbeat());
+        // After a stall the missed beats are worth nothing; one is enough.
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let sent = Instant::now();
+            let mode = if self.registered { "beat" } else { "first" };
+            let answer = self.call(mode).await;
+            let status = &self.gateway.status;
+            match answer {
+                Ok(counter) => {
+                    // Also when this task woke up too late to see it lapse.
+                    close_after_a_lapse(&self.gateway);
+                    self.registered = true;
+                    if status.beat_succeeded(sent) {
+                        debug!(counter, "heartbeat");
+                    } else {
+                        info!(counter, "Redis answers heartbeats");
+                    }
+                }
+                Err(Error::Redis(reason)) if reason.code() == Some("FENCED") => {
+                    status.fence();
+                    METRICS.fenced.inc();
+                    let sockets = self.gateway.registry.close_all(RESYNC);
+                    error!(boot = %self.gateway.boot, sockets, "FENCED: this boot was declared dead, or Redis has lost it; closed all sockets");
+                    return;
+                }
+                Err(error) if status.beat_failed() => warn!(%error, "heartbeat failed; not ready"),
+                Err(error) => debug!(%error, "heartbeat failed again"),
+            }
+        }
+    }
+
+    /// One call of the script. The connection is kept only after an answer.
+    async fn call(&mut self, mode: &str) -> Result<String, Error> {
+        let patience = self.patience;
+        let work = async {
+            let mut connection = match self.connection.take() {
+                Some(connection) => connection,
+                None => self.connect().await?,
+            };
+            let mut call = self.script.key(keys::GATEWAYS);
+            call.arg(self.gateway.boot.as_str()).arg(mode);
+            let answer: Result<redis::Value, RedisError> = call.invoke_async(&mut connection).await;
+            // A demoted primary stays read-only: look for the new one.
+            let usable = |error: &RedisError| error.code().is_some_and(|code| code != "READONLY");
+            if answer.as_ref().err().is_none_or(usable) {
+                self.connection = Some(connection);
+            }
+            Ok(redis::from_redis_value(answer?).map_err(RedisError::from)?)
+        };
+        timeout(patience, work).await.unwrap_or(Err(Error::Slow))
+    }
+
+    async fn connect(&mut self) -> Result<MultiplexedConnection, RedisError> {
+        let mut connection = self.redis.connect().await?;
+        let info: Result<String, _> = redis::cmd("INFO")
+            .arg("server")
+            .query_async(&mut connection)
+            .await;
+        let run_id = match info {
+            Ok(info) => info_field(&info, "run_id").map(str::to_owned),
+            Err(error) if error.is_io_error() => return Err(error),
+            Err(error) => {
+                warn!(%error, "cannot tell one Redis from another; allow INFO");
+                None
+            }
+        };
+        if self.run_id.is_some() && self.run_id != run_id {
+            info!(run_id, "another run of Redis; calling the roll");
+            self.gateway.bell.now();
+        }
+        self.run_id = run_id;
+        Ok(connection)
+    }
+
+    /// A clean stop. Only reached when every `close` is in the log.
+    async fn leave(&mut self) {
+        if self.gateway.status.fenced().is_cancelled() || !self.registered {
+            return;
+        }
+        if let Err(error) = self.call("stop").await {
+            warn!(%error, "the registration could not be ended; the reaper will find it");
+        }
+    }
 }
 
-async fn unregister(redis: &Redis, boot: &BootId) -> Result<(), Error> {
-    let mut connection = redis.pool().get().await?;
-    let mut command = redis::cmd("HDEL");
-    command.arg(keys::GATEWAYS).arg(boot.as_str());
-    Ok(command.query_async(&mut connection).await?)
+/// One field of the text that INFO answers.
+pub(crate) fn info_field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
+    info.lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+        .map(str::trim)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::info_field;
+
+    #[test]
+    fn fields_of_info_are_found() {
+        let info = "# Server\r\nredis_version:7.0.15\r\nrun_id:abc\r\nrun_id_more:x\r\n";
+        assert_eq!(info_field(info, "run_id"), Some("abc"));
+        assert_eq!(info_field(info, "absent"), None);
+    }
 }

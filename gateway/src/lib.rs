@@ -1,24 +1,37 @@
 //! The gateway: holds sockets, nothing else. Any number of them share one Redis.
 //!
 //! The path of a client's frame: [`run`] → `server` (routes, handshake) → `auth` (who is it?) →
-//! `connection` (one task per socket, on `socket`) → `uplink` (batches, XADD) → a lane's stream.
+//! `connection` (one task per socket, on `socket`; `presence` opens and closes it) → `uplink` (room) → `batcher` (XADD) → a lane's stream.
 //!
 //! The path of a push: the gateway's own channel → `downlink` (the one subscriber) → `registry`
 //! (who is here?) → `outbox` (a socket's bounded queue) → `connection` → the client.
 //!
-//! `heartbeat` keeps the registration alive, `status` knows whether sockets are welcome, `metrics`
-//! counts, `limits` looks at open files, `backoff` waits. docs/ARCHITECTURE.md tells the rest of the story.
+//! One start under one boot id is a [`Gateway`]; a boot that was declared dead is given up and the
+//! process goes on under another one. `front` is what outlives it. `heartbeat` keeps the
+//! registration alive, `status` knows whether this boot may act, `counters` sees holes in the
+//! pushes, `roll_call` compares the sockets with the state, `pressure` knows whether the cluster
+//! keeps up, `address`, `origin` and `crowd` guard the door, `metrics` counts, `limits` looks at open
+//! files, `backoff` waits. docs/ARCHITECTURE.md tells the rest of the story.
 
+mod address;
 mod auth;
 mod backoff;
+mod batcher;
 mod config;
 mod connection;
+mod counters;
+mod crowd;
 mod downlink;
+mod front;
 mod heartbeat;
 mod limits;
 mod metrics;
+mod origin;
 mod outbox;
+mod presence;
+mod pressure;
 mod registry;
+mod roll_call;
 mod server;
 mod socket;
 mod status;
@@ -30,6 +43,7 @@ use frontdesk_shared::{
     config::ConfigError,
     http,
     ids::BootId,
+    keys,
     protocol::close::GOING_AWAY,
     redis::{Redis, RedisSetupError},
     telemetry,
@@ -43,6 +57,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
 pub use config::Config;
+
+use backoff::Backoff;
+use front::Front;
 
 /// Connections that wait to be accepted; everybody comes back at once when a gateway has died.
 const LISTEN_BACKLOG: u32 = 4096;
@@ -83,15 +100,56 @@ pub enum Error {
     Slow,
 }
 
-/// What the parts of one gateway share.
+/// What the parts of one boot share.
+#[derive(Debug)]
 pub(crate) struct Gateway {
-    pub(crate) config: Config,
+    pub(crate) config: Arc<Config>,
     pub(crate) boot: BootId,
     pub(crate) registry: Arc<registry::Registry>,
     pub(crate) status: Arc<status::Status>,
     pub(crate) uplink: uplink::Uplink,
-    /// The sockets, and the `close` events that outlive them.
+    pub(crate) pressure: Arc<pressure::Pressure>,
+    pub(crate) bell: Arc<roll_call::Bell>,
     pub(crate) tasks: TaskTracker,
+}
+
+impl Gateway {
+    /// A new boot, and what its batcher takes over.
+    fn new(front: &Front, redis: &Redis) -> (Arc<Self>, batcher::Context, uplink::Queue) {
+        let boot = BootId::random();
+        let (uplink, appends) = uplink::Uplink::new();
+        let context = batcher::Context {
+            redis: redis.clone(),
+            channel: keys::gateway_channel(&boot),
+            status: Arc::new(status::Status::new(front.config.fence_after())),
+            pressure: Arc::new(pressure::Pressure::new(&front.config)),
+            bell: Arc::default(),
+        };
+        let gateway = Self {
+            config: front.config.clone(),
+            boot,
+            registry: Arc::default(),
+            status: context.status.clone(),
+            uplink,
+            pressure: context.pressure.clone(),
+            bell: context.bell.clone(),
+            tasks: front.tasks.clone(),
+        };
+        (Arc::new(gateway), context, appends)
+    }
+}
+
+/// A gateway without roles and without a Redis, and what is appended to it.
+#[cfg(test)]
+pub(crate) fn offline(
+    front: &Front,
+) -> (
+    Arc<Gateway>,
+    tokio::sync::mpsc::UnboundedReceiver<uplink::Append>,
+) {
+    let redis = Redis::new("redis://127.0.0.1:1/").expect("a good address");
+    let (gateway, _, queue) = Gateway::new(front, &redis);
+    (gateway, queue.appends)
 }
 
 /// Settings held against each other, Redis held against ours.
@@ -141,8 +199,7 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
     let address = listener.local_addr()?;
-    let boot = BootId::random();
-    info!(%address, %boot, version = env!("CARGO_PKG_VERSION"), "gateway starts");
+    info!(%address, version = env!("CARGO_PKG_VERSION"), "gateway starts");
     if config.identity.open {
         warn!(
             "OPEN MODE: anybody who reaches {address} can be anybody; never use it with real customers"
@@ -151,75 +208,89 @@ pub async fn run(
     limits::warn_if_few(config.max_connections);
     let stop = CancellationToken::new();
     let _at_the_end = stop.clone().drop_guard();
-    let (uplink, batcher) = uplink::Uplink::new(redis.clone());
-    let gateway = Arc::new(Gateway {
-        registry: Arc::new(registry::Registry::new(config.max_connections)),
-        status: Arc::default(),
-        uplink,
-        tasks: TaskTracker::new(),
-        boot,
-        config,
-    });
-    let mut roles = JoinSet::new(); // dropping it ends them, whatever happened
-    roles.spawn(batcher.run(stop.clone()));
-    start_roles(&mut roles, &gateway, &redis, &stop);
-    let router = server::router(gateway.clone());
-    let patience = gateway.config.handshake_timeout();
-    roles.spawn(http::serve_with(listener, router, patience, stop.clone()));
+    let patience = config.handshake_timeout();
+    let front = Arc::new(Front::new(config));
+    let mut listeners = JoinSet::new(); // dropping it ends them, whatever happened
+    let router = server::router(front.clone());
+    listeners.spawn(http::serve_with(listener, router, patience, stop.clone()));
     if let Some(listener) = metrics_listener {
-        roles.spawn(telemetry::serve_metrics(listener, stop.clone()));
+        listeners.spawn(telemetry::serve_metrics(listener, stop.clone()));
     }
 
-    // A gateway without one of its roles would look alive and serve nobody.
-    let result = tokio::select! {
-        () = shutdown.cancelled() => Ok(()),
-        _ = roles.join_next() => Err(Error::RoleEnded),
-    };
-    let limit = gateway.config.drain_timeout();
-    if timeout(limit, drain(&gateway, &stop, roles)).await.is_err() {
-        // The registration stays, so the reaper of dead gateways finds what is left.
-        warn!(
-            unfinished = gateway.tasks.len(),
-            "drain timeout; closes may be missing in the log"
-        );
+    let mut backoff = Backoff::new();
+    loop {
+        let mut boot = Boot::start(&front, &redis);
+        // A gateway without one of its roles would look alive and serve nobody.
+        let result = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => Ok(()),
+            () = boot.gateway.status.fenced().cancelled() => {
+                boot.give_up().await;
+                backoff.wait().await;
+                continue;
+            }
+            _ = boot.roles.join_next() => Err(Error::RoleEnded),
+            _ = listeners.join_next() => Err(Error::RoleEnded),
+        };
+        let limit = front.config.drain_timeout();
+        if timeout(limit, boot.drain(&front)).await.is_err() {
+            // The registration stays, so the reaper of dead gateways finds what is left.
+            warn!(
+                unfinished = front.tasks.len(),
+                "drain timeout; closes may be missing in the log"
+            );
+        }
+        info!("gateway ends");
+        return result;
     }
-    info!("gateway ends");
-    result
 }
 
-fn start_roles(
-    roles: &mut JoinSet<()>,
-    gateway: &Gateway,
-    redis: &Redis,
-    stop: &CancellationToken,
-) {
-    let Gateway {
-        config,
-        boot,
-        registry,
-        status,
-        ..
-    } = gateway;
-    let downlink = downlink::Downlink::new(redis.clone(), boot, registry.clone(), status.clone());
-    roles.spawn(downlink.run(stop.clone()));
-    roles.spawn(heartbeat::run(
-        redis.clone(),
-        boot.clone(),
-        config.heartbeat(),
-        status.clone(),
-        stop.clone(),
-    ));
+/// A boot with its roles; dropping it ends them.
+struct Boot {
+    gateway: Arc<Gateway>,
+    roles: JoinSet<()>,
+    stop: CancellationToken,
 }
 
-/// Sockets first, while everything they need still runs; then the roles. The listener stays until
-/// the sockets are gone: it answers new ones, and the readiness probe, with 503.
-async fn drain(gateway: &Gateway, stop: &CancellationToken, mut roles: JoinSet<()>) {
-    gateway.status.drain();
-    let sockets = gateway.registry.close_all(GOING_AWAY);
-    info!(sockets, "draining");
-    gateway.tasks.close();
-    gateway.tasks.wait().await;
-    stop.cancel();
-    // A role that panicked has said so already.
-    while roles.join_next().await.is_some() {}
+impl Boot {
+    /// Starts under a new boot id and serves new sockets from here on.
+    fn start(front: &Front, redis: &Redis) -> Self {
+        let (gateway, context, appends) = Gateway::new(front, redis);
+        let batcher = batcher::Batcher::new(context, appends);
+        info!(boot = %gateway.boot, "begins");
+        let stop = CancellationToken::new();
+        let mut roles = JoinSet::new();
+        roles.spawn(batcher.run(stop.clone()));
+        roles.spawn(downlink::Downlink::new(redis.clone(), gateway.clone()).run(stop.clone()));
+        roles.spawn(heartbeat::run(redis.clone(), gateway.clone(), stop.clone()));
+        roles.spawn(roll_call::run(redis.clone(), gateway.clone(), stop.clone()));
+        roles.spawn(pressure::run(redis.clone(), gateway.clone(), stop.clone()));
+        front.put(gateway.clone());
+        Self {
+            gateway,
+            roles,
+            stop,
+        }
+    }
+
+    /// The boot is FENCED, its sockets are told to leave, and the reaper of dead gateways writes
+    /// their closes: nothing of it is sent to Redis any more.
+    async fn give_up(mut self) {
+        warn!(boot = %self.gateway.boot, "given up; going on under another boot id");
+        self.stop.cancel();
+        self.roles.shutdown().await;
+    }
+
+    /// Sockets first, while everything they need still runs; then the roles. The listener stays
+    /// until the sockets are gone: it answers new ones, and the readiness probe, with 503.
+    async fn drain(mut self, front: &Front) {
+        self.gateway.status.drain();
+        let sockets = self.gateway.registry.close_all(GOING_AWAY);
+        info!(sockets, "draining");
+        front.tasks.close();
+        front.tasks.wait().await;
+        self.stop.cancel();
+        // A role that panicked has said so already.
+        while self.roles.join_next().await.is_some() {}
+    }
 }

@@ -1,9 +1,10 @@
 //! Whether the process may hold as many sockets as it is set to.
 
+use frontdesk_shared::http;
 use tracing::warn;
 
-/// Files that are no sockets of clients: Redis, listeners, handshakes under way, logs.
-const OTHER_FILES: usize = 256;
+/// Files that are no sockets of clients: Redis, listeners, logs, and handshakes under way.
+const OTHER_FILES: usize = 256 + http::MAX_PENDING;
 
 /// Says so if `--max-connections` cannot be reached.
 pub(crate) fn warn_if_few(max_connections: usize) {

@@ -3,8 +3,9 @@
 use std::sync::LazyLock;
 
 use prometheus::{
-    Histogram, IntCounter, IntCounterVec, IntGauge, exponential_buckets, histogram_opts, opts,
-    register_histogram, register_int_counter, register_int_counter_vec, register_int_gauge,
+    Gauge, Histogram, IntCounter, IntCounterVec, IntGauge, exponential_buckets, histogram_opts,
+    opts, register_gauge, register_histogram, register_int_counter, register_int_counter_vec,
+    register_int_gauge,
 };
 
 /// The process's counters, registered at first use.
@@ -31,6 +32,11 @@ pub(crate) struct Metrics {
     pub(crate) unknown_targets: IntCounter,
     pub(crate) subscriber_losses: IntCounter,
     pub(crate) subscriber_confirmed: IntGauge,
+    pub(crate) backlog_seconds: Gauge,
+    pub(crate) self_fenced: IntCounter,
+    pub(crate) fenced: IntCounter,
+    pub(crate) roll_calls: IntCounter,
+    pub(crate) roll_call_findings: IntCounterVec,
 }
 
 impl Metrics {
@@ -73,7 +79,22 @@ impl Metrics {
             subscriber_losses: counter("subscriber_losses_total", "Losses of the subscription")?,
             subscriber_confirmed: register_int_gauge!(
                 "frontdesk_gateway_subscriber_confirmed",
-                "1 while Redis has confirmed the subscription"
+                "1 while pushes arrive"
+            )?,
+            backlog_seconds: register_gauge!(
+                "frontdesk_gateway_backlog_seconds",
+                "Age of the oldest event that no worker has applied, in lanes used lately"
+            )?,
+            self_fenced: counter(
+                "self_fenced_total",
+                "Times without a heartbeat for two thirds of the TTL",
+            )?,
+            fenced: counter("fenced_total", "Boots that were declared dead")?,
+            roll_calls: counter("roll_calls_total", "Comparisons of sockets with the state")?,
+            roll_call_findings: counters(
+                "roll_call_findings_total",
+                "Sockets closed because the state did not know them, and the reverse",
+                "kind",
             )?,
         })
     }

@@ -7,6 +7,7 @@
 use std::{
     collections::VecDeque,
     sync::{Mutex, MutexGuard, OnceLock, PoisonError},
+    time::Instant,
 };
 
 use frontdesk_shared::protocol::close::{CloseCode, SLOW_CONSUMER};
@@ -15,8 +16,8 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 /// Most frames that wait for one socket.
 pub(crate) const MAX_QUEUED_FRAMES: usize = 1024;
-/// Most bytes of frames that wait for one socket. A frame shares its payload's memory, so what a
-/// slow socket holds can be more than this by the other frames of the same payloads.
+/// Most bytes of frames that wait for one socket. What a frame keeps in memory is at most twice its
+/// size (see `downlink`), and less when it goes to several sockets.
 pub(crate) const MAX_QUEUED_BYTES: usize = 256 * 1024;
 
 /// What the socket's task is to do next.
@@ -34,6 +35,7 @@ pub(crate) struct Outbox {
     filled: Notify,
     kill: OnceLock<CloseCode>,
     killed: Notify,
+    welcomed: OnceLock<Instant>,
 }
 
 #[derive(Debug, Default)]
@@ -68,6 +70,16 @@ impl Outbox {
             *self.lock() = Queue::default();
             self.killed.notify_one();
         }
+    }
+
+    /// The state knows this socket from now on.
+    pub(crate) fn welcome(&self) {
+        let _ = self.welcomed.set(Instant::now()); // the first time counts
+    }
+
+    /// When the state first knew it.
+    pub(crate) fn welcomed(&self) -> Option<Instant> {
+        self.welcomed.get().copied()
     }
 
     /// The next item, if there is one.

@@ -1,30 +1,32 @@
-//! Who is here: client_id → outbox, by shard, since pushes and holes come by shard.
+//! Who is here: client_id → outbox, by shard, since pushes and holes come by shard. And who is
+//! about to be gone: connections whose `close` is on its way to the log, for the roll call.
 //!
 //! The locks are held for a lookup and never across an await.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    time::Duration,
 };
 
 use frontdesk_shared::{
     ids::{ClientId, SHARDS, Shard},
     protocol::close::CloseCode,
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{metrics::METRICS, outbox::Outbox};
 
-type Sockets = HashMap<Box<str>, Arc<Outbox>>;
-
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Registry {
     shards: [RwLock<Sockets>; SHARDS as usize],
-    places: Arc<Semaphore>,
 }
 
-/// A place under `--max-connections`, held from the handshake to the end of the TCP connection.
-pub(crate) type Place = OwnedSemaphorePermit;
+/// Those of one shard. A connection is in at most one of the two.
+#[derive(Debug, Default)]
+struct Sockets {
+    here: HashMap<Box<str>, Arc<Outbox>>,
+    closing: HashSet<Box<str>>,
+}
 
 /// A socket's entry; dropping it takes the socket out.
 #[derive(Debug)]
@@ -34,19 +36,15 @@ pub(crate) struct Registration {
     client: ClientId,
 }
 
+/// A connection whose `close` is on its way; dropped when that is in the log.
+#[derive(Debug)]
+pub(crate) struct Closing {
+    registry: Arc<Registry>,
+    shard: Shard,
+    client: ClientId,
+}
+
 impl Registry {
-    pub(crate) fn new(max_connections: usize) -> Self {
-        Self {
-            shards: std::array::from_fn(|_| RwLock::default()),
-            places: Arc::new(Semaphore::new(max_connections)),
-        }
-    }
-
-    /// A place for one more socket, if there is one.
-    pub(crate) fn reserve(&self) -> Option<Place> {
-        Arc::clone(&self.places).try_acquire_owned().ok()
-    }
-
     /// Enters a socket. From here on pushes reach its outbox.
     pub(crate) fn register(
         self: &Arc<Self>,
@@ -55,6 +53,7 @@ impl Registry {
     ) -> (Registration, Arc<Outbox>) {
         let outbox = Arc::new(Outbox::default());
         self.write(shard)
+            .here
             .insert(client.as_str().into(), Arc::clone(&outbox));
         METRICS.connections.inc();
         let registration = Registration {
@@ -75,7 +74,7 @@ impl Registry {
         let sockets = self.read(shard);
         let mut unknown = 0;
         for target in targets {
-            match sockets.get(target) {
+            match sockets.here.get(target) {
                 Some(outbox) => deliver(outbox),
                 None => unknown += 1,
             }
@@ -86,8 +85,49 @@ impl Registry {
     /// Closes every socket of a shard; returns how many.
     pub(crate) fn close_shard(&self, shard: Shard, code: CloseCode) -> usize {
         let sockets = self.read(shard);
-        sockets.values().for_each(|outbox| outbox.kill(code));
-        sockets.len()
+        sockets.here.values().for_each(|outbox| outbox.kill(code));
+        sockets.here.len()
+    }
+
+    /// Closes one socket; false if it is not here.
+    pub(crate) fn close(&self, shard: Shard, client: &str, code: CloseCode) -> bool {
+        let sockets = self.read(shard);
+        let outbox = sockets.here.get(client);
+        outbox.inspect(|outbox| outbox.kill(code)).is_some()
+    }
+
+    /// The sockets that were welcomed longer ago than that.
+    pub(crate) fn welcomed_before(&self, shard: Shard, age: Duration) -> HashSet<Box<str>> {
+        let long_since = |outbox: &Outbox| outbox.welcomed().is_some_and(|at| at.elapsed() >= age);
+        let sockets = self.read(shard);
+        let here = sockets.here.iter();
+        here.filter(|(_, outbox)| long_since(outbox))
+            .map(|(client, _)| client.clone())
+            .collect()
+    }
+
+    /// Whether the socket is here, or its `close` on its way.
+    pub(crate) fn holds(&self, shard: Shard, client: &str) -> bool {
+        let sockets = self.read(shard);
+        sockets.here.contains_key(client) || sockets.closing.contains(client)
+    }
+
+    /// Takes on the `close` of a connection whose socket is not here; `None` if it is, or if
+    /// somebody else has taken it on.
+    pub(crate) fn begin_closing(
+        self: &Arc<Self>,
+        shard: Shard,
+        client: &ClientId,
+    ) -> Option<Closing> {
+        let mut sockets = self.write(shard);
+        let free = !sockets.here.contains_key(client.as_str())
+            && sockets.closing.insert(client.as_str().into());
+        drop(sockets);
+        free.then(|| Closing {
+            registry: Arc::clone(self),
+            shard,
+            client: client.clone(),
+        })
     }
 
     /// Closes every socket; returns how many.
@@ -109,10 +149,37 @@ impl Registry {
     }
 }
 
+impl Registration {
+    /// Takes the socket out; its `close` is on its way from the same moment on.
+    pub(crate) fn into_closing(self) -> Closing {
+        let mut sockets = self.registry.write(self.shard);
+        sockets.here.remove(self.client.as_str());
+        sockets.closing.insert(self.client.as_str().into());
+        drop(sockets);
+        Closing {
+            registry: Arc::clone(&self.registry),
+            shard: self.shard,
+            client: self.client.clone(),
+        }
+    }
+}
+
 impl Drop for Registration {
     fn drop(&mut self) {
-        self.registry.write(self.shard).remove(self.client.as_str());
+        self.registry
+            .write(self.shard)
+            .here
+            .remove(self.client.as_str());
         METRICS.connections.dec();
+    }
+}
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.registry
+            .write(self.shard)
+            .closing
+            .remove(self.client.as_str());
     }
 }
 
@@ -124,7 +191,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_shard_is_closed_alone_and_the_gone_are_unknown() {
-        let registry = Arc::new(Registry::new(1));
+        let registry = Arc::new(Registry::default());
         let boot = BootId::random();
         let (here, there) = (Shard::new(0).expect("valid"), Shard::new(1).expect("valid"));
         let (a, b) = (ClientId::random(&boot), ClientId::random(&boot));
@@ -146,11 +213,37 @@ mod tests {
     }
 
     #[test]
-    fn places_are_limited_and_come_back() {
-        let registry = Registry::new(1);
-        let place = registry.reserve();
-        assert!(place.is_some() && registry.reserve().is_none());
-        drop(place);
-        assert!(registry.reserve().is_some());
+    fn a_socket_that_leaves_is_held_until_its_close_is_written() {
+        let registry = Arc::new(Registry::default());
+        let shard = Shard::new(3).expect("valid");
+        let client = ClientId::random(&BootId::random());
+        let (entry, _outbox) = registry.register(shard, &client);
+        assert!(
+            registry.begin_closing(shard, &client).is_none(),
+            "it is here"
+        );
+        let closing = entry.into_closing();
+        assert!(registry.holds(shard, client.as_str()));
+        assert!(registry.begin_closing(shard, &client).is_none(), "taken on");
+        assert!(!registry.close(shard, client.as_str(), RESYNC));
+        drop(closing);
+        assert!(!registry.holds(shard, client.as_str()));
+        assert!(registry.begin_closing(shard, &client).is_some());
+    }
+
+    #[test]
+    fn only_sockets_welcomed_long_enough_ago_are_judged() {
+        let registry = Arc::new(Registry::default());
+        let shard = Shard::new(3).expect("valid");
+        let client = ClientId::random(&BootId::random());
+        let (_entry, outbox) = registry.register(shard, &client);
+        assert!(registry.welcomed_before(shard, Duration::ZERO).is_empty());
+        outbox.welcome();
+        assert_eq!(registry.welcomed_before(shard, Duration::ZERO).len(), 1);
+        assert!(
+            registry
+                .welcomed_before(shard, Duration::from_secs(60))
+                .is_empty()
+        );
     }
 }

@@ -1,10 +1,10 @@
 //! The routes: the handshake, a small page for people, and the two probes.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use axum::{
     Router,
-    extract::{Request, State},
+    extract::{ConnectInfo, Request, State},
     http::{StatusCode, header},
     response::{Html, IntoResponse, Response},
     routing::get,
@@ -12,11 +12,12 @@ use axum::{
 use tracing::debug;
 
 use crate::{
-    Gateway,
+    address,
     auth::{self, Denied},
     connection,
+    front::{Front, NoPlace},
     metrics::METRICS,
-    socket,
+    origin, socket,
 };
 
 /// When a client that was turned away may try again, in seconds.
@@ -25,16 +26,16 @@ const RETRY_AFTER_S: &str = "2";
 const PAGE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// All routes of the public listener.
-pub(crate) fn router(gateway: Arc<Gateway>) -> Router {
+pub(crate) fn router(front: Arc<Front>) -> Router {
     Router::new()
         .route("/", get(root))
         .route("/ws", get(enter))
         .route("/livez", get(async || "alive\n"))
         .route("/readyz", get(readyz))
-        .with_state(gateway)
+        .with_state(front)
 }
 
-async fn root(state: State<Arc<Gateway>>, request: Request) -> Response {
+async fn root(state: State<Arc<Front>>, request: Request) -> Response {
     if socket::wants_upgrade(&request) {
         return enter(state, request).await;
     }
@@ -47,8 +48,8 @@ async fn root(state: State<Arc<Gateway>>, request: Request) -> Response {
 }
 
 /// Readiness is for load balancers; liveness does not depend on it, since a restart heals no Redis.
-async fn readyz(State(gateway): State<Arc<Gateway>>) -> Response {
-    if gateway.status.ready() {
+async fn readyz(State(front): State<Arc<Front>>) -> Response {
+    if front.ready().is_some() {
         "ready\n".into_response()
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "not ready\n").into_response()
@@ -56,8 +57,8 @@ async fn readyz(State(gateway): State<Arc<Gateway>>) -> Response {
 }
 
 /// The handshake: well-formed, welcome now, by somebody, and one of not too many.
-async fn enter(State(gateway): State<Arc<Gateway>>, mut request: Request) -> Response {
-    let answer = admit(gateway, &mut request);
+async fn enter(State(front): State<Arc<Front>>, mut request: Request) -> Response {
+    let answer = admit(&front, &mut request);
     if !answer.status().is_informational() {
         let status = answer.status();
         METRICS
@@ -69,7 +70,7 @@ async fn enter(State(gateway): State<Arc<Gateway>>, mut request: Request) -> Res
     answer
 }
 
-fn admit(gateway: Arc<Gateway>, request: &mut Request) -> Response {
+fn admit(front: &Front, request: &mut Request) -> Response {
     if !socket::wants_upgrade(request) {
         let upgrade = [
             (header::UPGRADE, "websocket"),
@@ -82,18 +83,39 @@ fn admit(gateway: Arc<Gateway>, request: &mut Request) -> Response {
         Ok(agreed) => agreed,
         Err(refusal) => return refusal,
     };
-    if !gateway.status.ready() {
+    let Some(gateway) = front.ready() else {
         return later("This gateway cannot serve now; try again or try another one.\n");
+    };
+    let config = &front.config;
+    if !origin::may_enter(
+        request.headers(),
+        &config.allow_origin,
+        config.is_open_on_loopback(),
+    ) {
+        let sentence = "Pages of this origin may not connect; see --allow-origin.\n";
+        return (StatusCode::FORBIDDEN, sentence).into_response();
     }
-    let identity = match auth::identify(&gateway.config, request.uri(), request.headers()) {
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+    let Some(ConnectInfo(peer)) = peer else {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response(); // the listener puts it there
+    };
+    let client = address::of_client(peer.ip(), request.headers(), &config.trusted_proxies);
+    let identity = match auth::identify(config, request.uri(), request.headers()) {
         Ok(identity) => identity,
         Err(Denied { status, reason }) => return (status, reason + "\n").into_response(),
     };
-    let Some(place) = gateway.registry.reserve() else {
-        return later("This gateway is full; try again or try another one.\n");
+    let place = match front.reserve(client) {
+        Ok(place) => place,
+        Err(NoPlace::Full) => {
+            return later("This gateway is full; try again or try another one.\n");
+        }
+        Err(NoPlace::Crowded) => {
+            let retry = [(header::RETRY_AFTER, RETRY_AFTER_S)];
+            let sentence = "Too many sockets from this address; try again later.\n";
+            return (StatusCode::TOO_MANY_REQUESTS, retry, sentence).into_response();
+        }
     };
-    let tasks = gateway.tasks.clone();
-    tasks.spawn(async move {
+    front.tasks.spawn(async move {
         match socket::upgrade(upgrading).await {
             Ok(socket) => connection::serve(gateway, socket, identity, place).await,
             Err(error) => debug!(%error, "the client left during the handshake"),

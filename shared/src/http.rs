@@ -17,6 +17,9 @@ use tracing::{debug, warn};
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Most bytes of request headers.
 pub const MAX_HEADER_BYTES: usize = 16 * 1024;
+/// Most TCP connections that have not become a WebSocket (yet); more are ended at once, since clients
+/// that never finish their request must not use up the process's files.
+pub const MAX_PENDING: usize = 1024;
 /// How long to wait before accepting again when the process is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -41,6 +44,9 @@ pub async fn serve_with(
             accepted = listener.accept() => accepted,
         };
         match accepted {
+            Ok((_, peer)) if connections.len() >= MAX_PENDING => {
+                debug!(%peer, "too many connections without a finished handshake");
+            }
             Ok((stream, peer)) => {
                 connections.spawn(connection(stream, peer, router.clone(), header_timeout));
             }
@@ -80,4 +86,38 @@ async fn tower_call(
 ) -> Result<axum::response::Response, std::convert::Infallible> {
     use tower::ServiceExt as _;
     router.oneshot(request.map(axum::body::Body::new)).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    /// Whoever comes while all places are taken is cut, and served once they are free.
+    #[tokio::test]
+    async fn clients_that_never_finish_their_request_are_bounded() -> std::io::Result<()> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let shutdown = CancellationToken::new();
+        let _at_the_end = shutdown.clone().drop_guard();
+        tokio::spawn(serve(listener, Router::new(), shutdown));
+        let mut silent = Vec::new();
+        for _ in 0..MAX_PENDING {
+            silent.push(TcpStream::connect(address).await?);
+        }
+        let ask = async || -> std::io::Result<usize> {
+            let mut client = TcpStream::connect(address).await?;
+            client.write_all(b"GET / HTTP/1.0\r\n\r\n").await?;
+            client.read(&mut [0; 64]).await
+        };
+        assert!(!matches!(ask().await, Ok(1..)), "cut without an answer");
+        silent.clear();
+        let served = async {
+            while !matches!(ask().await, Ok(1..)) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(HEADER_TIMEOUT, served).await?;
+        Ok(())
+    }
 }

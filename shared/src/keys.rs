@@ -60,24 +60,24 @@ pub fn sites(shard: Shard) -> String {
     format!("{}sites", shard_prefix(shard))
 }
 
-/// Hash of one gateway's connections in a shard: client id → `<site> <uid>`.
-pub fn boot(shard: Shard, boot: &BootId) -> String {
-    format!("{}boot:{boot}", shard_prefix(shard))
-}
-
 /// Sorted set of boots that are dead in this shard, by the wall clock of their burial.
 pub fn fenced(shard: Shard) -> String {
     format!("{}fenced", shard_prefix(shard))
 }
 
-/// Hash boot id → number of the last payload that scripts published to it.
-pub fn pushes(shard: Shard) -> String {
-    format!("{}pushes", shard_prefix(shard))
-}
-
 /// Stream of the events that could not be applied.
 pub fn dead(shard: Shard) -> String {
     format!("{}dead", shard_prefix(shard))
+}
+
+/// Hash of the connections of one gateway's boot: client_id → `site uid`.
+pub fn connections(shard: Shard, boot: &BootId) -> String {
+    format!("{}boot:{boot}", shard_prefix(shard))
+}
+
+/// Hash of payload counters: boot id → number of the last payload published for it.
+pub fn pushes(shard: Shard) -> String {
+    format!("{}pushes", shard_prefix(shard))
 }
 
 /// What every key of a site begins with.

@@ -10,6 +10,9 @@
 //! `counter` numbers the scripts' payloads per (shard, boot) from 1, so a gateway sees a hole at
 //! once; `0` marks payloads outside that numbering (acks). The scripts write the same bytes in
 //! `worker/lua/push.lua`.
+//!
+//! A gateway also publishes on its own channel: `P <n>\n` is its [`probe`], by which it notices a
+//! subscription that has died without a word.
 
 use bytes::Bytes;
 
@@ -134,6 +137,22 @@ fn number(word: Option<&str>) -> Result<u64, Malformed> {
     word.and_then(|w| w.parse().ok()).ok_or(Malformed("number"))
 }
 
+/// What precedes the number in a probe. No version of a payload begins so.
+const PROBE: &str = "P ";
+
+/// A gateway's probe of its own subscription.
+pub fn probe(number: u64) -> String {
+    format!("{PROBE}{number}\n")
+}
+
+/// The number of a probe, if the message is one.
+pub fn read_probe(message: &[u8]) -> Option<u64> {
+    let number = message
+        .strip_prefix(PROBE.as_bytes())?
+        .strip_suffix(b"\n")?;
+    std::str::from_utf8(number).ok()?.parse().ok()
+}
+
 /// Builds a payload outside the numbering (counter 0): acks.
 #[derive(Debug)]
 pub struct Builder {
@@ -178,6 +197,16 @@ mod tests {
             payload.records[1].targets().collect::<Vec<_>>(),
             ["def", "ghi"]
         );
+    }
+
+    #[test]
+    fn a_probe_is_no_payload_and_a_payload_is_no_probe() {
+        let sent = probe(12);
+        assert_eq!(read_probe(sent.as_bytes()), Some(12));
+        assert!(decode(&sent.into()).is_err());
+        for other in [&b"P \n"[..], b"P 1", b"P -1\n", b"1 0 1\n", b"P \xff\n"] {
+            assert_eq!(read_probe(other), None, "{other:?}");
+        }
     }
 
     #[test]

@@ -234,6 +234,7 @@ impl DeskModel {
             Kind::IdleTimer { conversation } => step.idle(conversation.as_str()),
             Kind::QueueMoved => step.queue_moved(),
             Kind::QueueLost { .. } => panic!("too few users for a continuation"),
+            Kind::GatewayDead { .. } => panic!("gateways do not die in these lives"),
         }
         step.effect
     }

@@ -3,6 +3,11 @@
 
 local BOOT = 22 -- characters of a client id that name its gateway
 
+-- The gateway of a connection.
+D.boot_of = function(client)
+  return string.sub(client, 1, BOOT)
+end
+
 D.record = function(e, kind, boot, targets, bytes)
   local out = e.out
   out[#out + 1] = boot
@@ -11,7 +16,7 @@ end
 
 -- A record for one connection.
 D.push_client = function(e, kind, client, bytes)
-  D.record(e, kind, string.sub(client, 1, BOOT), client, bytes)
+  D.record(e, kind, D.boot_of(client), client, bytes)
 end
 
 -- A frame for every connection in the list `conns`, except one.
@@ -20,7 +25,7 @@ D.push_conns = function(e, conns, frame, except)
   local by_boot, boots = {}, {}
   for client in string.gmatch(conns, "%S+") do
     if client ~= except then
-      local boot = string.sub(client, 1, BOOT)
+      local boot = D.boot_of(client)
       if by_boot[boot] then
         by_boot[boot] = by_boot[boot] .. "," .. client
       else

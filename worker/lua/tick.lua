@@ -25,12 +25,13 @@ local function tick(keys, args)
       "kind", "idle_timer", "conversation", conv)
   end
 
+  -- One chain of events at a time tells them; a chain that got lost is replaced when its mark fades.
   local moved = redis.call("ZRANGE", keys[3], 0, 0)[1]
-  if moved then
+  if moved and redis.call("SET", args[1] .. "moving", 1, "NX", "PX", L.moving_ms) then
     redis.call("XADD", args[1] .. "events:0", "*", "v", 1, "site", string.match(moved, "^[^|]+"),
       "uid", "tick", "kind", "queue_moved")
   end
   return { #due, now }
 end
 
-redis.register_function(PREFIX .. "tick", tick)
+redis.register_function { function_name = PREFIX .. "tick", callback = tick, flags = { "allow-oom" } }

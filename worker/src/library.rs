@@ -27,6 +27,10 @@ pub const MAX_DEAD_LETTERS: usize = 10_000;
 pub const MAX_TIMERS_PER_TICK: usize = 100;
 /// Most sites of a shard that the metrics look at.
 pub const MAX_SITES_IN_STATS: usize = 200;
+/// Most bytes of earlier words that staff who take a conversation over are sent.
+pub const MAX_PUSHED_WORDS_BYTES: u64 = 64 * 1024;
+/// How long a chain of `queue_moved` events counts as under way without a sign of life, in ms.
+pub const MOVING_MS: u64 = 5000;
 /// How long a dead gateway is remembered, in milliseconds; by then nothing of it is on its way.
 pub const FENCED_MS: u64 = 24 * 60 * 60 * 1000;
 /// A sender's ids are kept in two generations of this many.
@@ -66,6 +70,10 @@ const AFTER: &[Source] = &[
     Source {
         name: "bury.lua",
         code: include_str!("../lua/bury.lua"),
+    },
+    Source {
+        name: "beat.lua",
+        code: include_str!("../lua/beat.lua"),
     },
     Source {
         name: "stats.lua",
@@ -293,9 +301,11 @@ fn generated() -> String {
         ("dead", MAX_DEAD_LETTERS as u64),
         ("timers", MAX_TIMERS_PER_TICK as u64),
         ("sites", MAX_SITES_IN_STATS as u64),
+        ("push_bytes", MAX_PUSHED_WORDS_BYTES),
         ("sent", SENT_IDS as u64),
         ("sent_ms", SENT_MS),
         ("fenced_ms", FENCED_MS),
+        ("moving_ms", MOVING_MS),
     ];
     let limits = limits.map(|(name, value)| format!("{name} = {value}"));
     let _ = writeln!(lua, "local L = {{ {} }}", limits.join(", "));

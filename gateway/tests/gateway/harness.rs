@@ -24,6 +24,8 @@ use tokio_tungstenite::{
 };
 use tokio_util::sync::CancellationToken;
 
+use crate::proxy::Proxy;
+
 /// Nothing a test waits for takes longer, unless something is broken.
 pub const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -150,18 +152,31 @@ impl Bench {
 
     pub async fn start_with(settings: &[&str]) -> Self {
         let redis = RedisServer::start().await;
-        let connection = redis.connect().await;
         let url = redis.url();
-        let base = [
-            "frontdesk-gateway",
-            "--open",
+        Self::start_on(redis, &url, settings).await
+    }
+
+    /// A gateway that reaches its Redis through a proxy; the bench reaches it directly.
+    pub async fn start_behind_a_proxy(settings: &[&str]) -> (Self, Proxy) {
+        let redis = RedisServer::start().await;
+        let proxy = Proxy::start(([127, 0, 0, 1], redis.port).into()).await;
+        let url = format!("redis://{}/", proxy.address);
+        (Self::start_on(redis, &url, settings).await, proxy)
+    }
+
+    async fn start_on(redis: RedisServer, url: &str, settings: &[&str]) -> Self {
+        let connection = redis.connect().await;
+        let defaults = [
             "--listen=127.0.0.1:0",
             "--metrics-listen=off",
             "--heartbeat-ms=50",
-            "--redis-url",
-            &url,
         ];
-        let config = Config::parse_from([&base, settings].concat());
+        let name = |setting: &str| setting.split('=').next().unwrap_or_default().to_owned();
+        let given: Vec<String> = settings.iter().map(|setting| name(setting)).collect();
+        let mut line = vec!["frontdesk-gateway", "--open", "--redis-url", url];
+        line.extend(defaults.iter().filter(|one| !given.contains(&name(one))));
+        line.extend(settings);
+        let config = Config::try_parse_from(line).expect("good settings");
         let client = prepare(&config).await.expect("this Redis is fit");
         let (listener, metrics) = listen(&config).expect("a free port");
         let address = listener.local_addr().expect("bound");
@@ -186,6 +201,53 @@ impl Bench {
             self.get("/readyz").await.starts_with("HTTP/1.1 200")
         })
         .await;
+    }
+
+    /// What a boot's registration says.
+    pub async fn registration(&mut self, boot: &str) -> Option<String> {
+        let mut command = redis::cmd("HGET");
+        command.arg(keys::GATEWAYS).arg(boot);
+        let value = command.query_async(&mut self.connection).await;
+        value.expect("HGET")
+    }
+
+    /// Runs a command for its effect.
+    pub async fn redis_does(&mut self, words: &[&str]) {
+        let mut command = redis::cmd(words[0]);
+        command.arg(&words[1..]);
+        let done: redis::RedisResult<redis::Value> =
+            command.query_async(&mut self.connection).await;
+        done.unwrap_or_else(|error| panic!("{words:?}: {error}"));
+    }
+
+    /// The worker's part: everything in a user's lane is applied.
+    pub async fn apply_all(&mut self, uid: &str) {
+        let lane = lane_key(uid);
+        let last: StreamRangeReply = redis::cmd("XREVRANGE")
+            .arg(&lane)
+            .arg(&["+", "-", "COUNT", "1"])
+            .query_async(&mut self.connection)
+            .await
+            .expect("XREVRANGE");
+        let applied = keys::applied(Shard::new(shard()).expect("valid"));
+        let number = lane.rsplit(':').next().expect("a lane");
+        self.redis_does(&["HSET", &applied, number, &last.ids[0].id])
+            .await;
+    }
+
+    /// Waits until a boot that is not `boot` serves, and makes it the bench's.
+    pub async fn until_another_boot(&mut self) {
+        let before = self.boot.clone();
+        eventually("another boot is registered", async || {
+            let mut boots = self.boots().await;
+            boots.retain(|boot| *boot != before);
+            boots.pop().is_some_and(|boot| {
+                self.boot = boot;
+                true
+            })
+        })
+        .await;
+        self.until_ready().await;
     }
 
     pub async fn boots(&mut self) -> Vec<String> {
@@ -302,6 +364,12 @@ pub fn shard() -> u8 {
     Shard::of(&Site::parse("default").expect("valid")).number()
 }
 
+/// The stream of a user of the site `default`.
+pub fn lane_key(uid: &str) -> String {
+    let shard = Shard::new(shard()).expect("valid");
+    keys::events(shard, Lane::of(&Uid::parse(uid).expect("valid")))
+}
+
 /// A payload as the scripts write it, with one record.
 pub fn payload(counter: u64, kind: char, targets: &str, bytes: &str) -> Vec<u8> {
     let length = bytes.len();
@@ -331,7 +399,12 @@ pub fn decode(event: &[(String, String)]) -> Event {
 }
 
 pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let until = Instant::now() + DEADLINE;
+    within(DEADLINE, what, &mut holds).await;
+}
+
+/// [`eventually`] with a deadline of its own.
+pub async fn within(limit: Duration, what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let until = Instant::now() + limit;
     while !holds().await {
         assert!(Instant::now() < until, "not in time: {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;

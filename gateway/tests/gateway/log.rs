@@ -1,15 +1,10 @@
 //! What sockets do arrives in the log, once, in order.
 
-use frontdesk_shared::{
-    event::Kind,
-    ids::{Lane, Shard, Uid},
-    keys,
-    protocol::frame::Verb,
-};
+use frontdesk_shared::{event::Kind, protocol::frame::Verb};
 use futures_util::SinkExt as _;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::harness::{Bench, decode, eventually, field, shard};
+use crate::harness::{Bench, decode, eventually, field, lane_key};
 
 #[tokio::test]
 async fn a_socket_opens_speaks_and_leaves() {
@@ -148,7 +143,8 @@ async fn an_append_of_unknown_outcome_closes_the_socket_and_is_not_retried() {
     client.send(r#"{"action":"customerConnect"}"#).await;
     let code = client.close_code().await;
     bench.redis.signal("CONT");
-    assert_eq!(code, Some(4002));
+    // Whichever is noticed first: the silence of the subscription, or that of the append.
+    assert!(matches!(code, Some(4000 | 4002)), "{code:?}");
     let kinds = async |bench: &mut Bench| -> Vec<String> {
         let events = bench.events("alice").await;
         events
@@ -182,9 +178,4 @@ async fn a_killed_redis_closes_sockets_and_still_learns_of_it() {
     assert_eq!(field(&events[1], "kind").as_deref(), Some("close"));
     assert_eq!(field(&events[1], "client"), Some(id));
     bench.opened("alice").await;
-}
-
-fn lane_key(uid: &str) -> String {
-    let shard = Shard::new(shard()).expect("valid");
-    keys::events(shard, Lane::of(&Uid::parse(uid).expect("valid")))
 }

@@ -4,8 +4,13 @@
 #![allow(clippy::expect_used)]
 
 mod bad_input;
+mod busy;
+mod door;
 mod harness;
 mod life;
 mod log;
+mod membership;
 mod process;
+mod proxy;
 mod pushes;
+mod roll_call;

@@ -3,6 +3,7 @@
 use std::{
     net::TcpListener,
     process::{Child, Command, ExitStatus, Output},
+    time::{Duration, Instant},
 };
 
 use frontdesk_shared::keys;
@@ -14,7 +15,7 @@ use tokio::{
 };
 use tokio_tungstenite::connect_async;
 
-use crate::harness::{Client, RedisServer, eventually, signal};
+use crate::harness::{Client, RedisServer, eventually, lane_key, signal};
 
 fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_frontdesk-gateway"));
@@ -90,11 +91,16 @@ struct Running {
 
 impl Running {
     async fn start(redis: &RedisServer) -> (Self, Client) {
+        Self::start_with(redis, &[]).await
+    }
+
+    async fn start_with(redis: &RedisServer, settings: &[&str]) -> (Self, Client) {
         let (listen, metrics) = (free_address(), free_address());
         let log = NamedTempFile::new().expect("a temp file");
         let child = program()
             .args(["--open", "--log=debug", "--redis-url", &redis.url()])
             .args(["--listen", &listen, "--metrics-listen", &metrics])
+            .args(settings)
             .stderr(log.reopen().expect("the temp file"))
             .spawn()
             .expect("starts");
@@ -149,8 +155,8 @@ async fn signals_drain_the_process() {
         assert_eq!(client.close_code().await, Some(1001), "{name}");
         assert!(running.ended().await.success(), "{name}");
         let mut connection = redis.connect().await;
-        let left: u64 = connection.hlen(keys::GATEWAYS).await.expect("HLEN");
-        assert_eq!(left, 0, "{name}");
+        let left: Vec<String> = connection.hvals(keys::GATEWAYS).await.expect("HVALS");
+        assert!(left[0].starts_with("dead "), "{name}: {left:?}");
     }
 }
 
@@ -195,4 +201,41 @@ async fn what_happens_is_counted_and_logged_without_what_is_said() {
         "an event's id can be followed: {log}"
     );
     assert!(!log.contains("quick"), "{log}");
+}
+
+/// A process that was stopped past its TTL must not go on where it was: others took over.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_and_continued_process_appends_nothing() {
+    const TTL: Duration = Duration::from_secs(1);
+    let redis = RedisServer::start().await;
+    let settings = ["--gateway-ttl-ms=1000", "--heartbeat-ms=100"];
+    let (running, mut client) = Running::start_with(&redis, &settings).await;
+    let mut connection = redis.connect().await;
+    let lane = lane_key("alice");
+    eventually("the open is in the log", async || {
+        connection.xlen::<_, u64>(&lane).await.expect("XLEN") == 1
+    })
+    .await;
+    signal(running.child.id(), "STOP");
+    let stopped = Instant::now();
+    client.send(r#"{"action":"customerConnect"}"#).await;
+    eventually("the TTL is over", async || stopped.elapsed() > TTL).await;
+    let boots: Vec<String> = connection.hkeys(keys::GATEWAYS).await.expect("HKEYS");
+    let killed: u64 = connection
+        .hset(keys::GATEWAYS, &boots[0], "dead 1")
+        .await
+        .expect("HSET");
+    assert_eq!((boots.len(), killed), (1, 0));
+    signal(running.child.id(), "CONT");
+    assert_eq!(client.close_code().await, Some(4000));
+    eventually("it goes on under another boot id", async || {
+        connection
+            .hlen::<_, u64>(keys::GATEWAYS)
+            .await
+            .expect("HLEN")
+            == 2
+    })
+    .await;
+    let events: u64 = connection.xlen(&lane).await.expect("XLEN");
+    assert_eq!(events, 1, "neither the message nor a close");
 }

@@ -1,8 +1,10 @@
 //! What workers publish reaches the sockets, or closes them; it is never lost in silence.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::harness::{Bench, eventually, payload};
+use frontdesk_shared::{ids::Shard, keys};
+
+use crate::harness::{Bench, Client, eventually, field, payload, shard, within};
 
 const FRAME: &str = r#"{"action":"message","payload":{"message":"你好"}}"#;
 
@@ -73,8 +75,119 @@ async fn a_lost_subscription_closes_everybody_and_heals() {
     assert_eq!(alice.close_code().await, Some(4000));
     bench.until_ready().await;
     let (mut again, a) = bench.opened("alice").await;
+    bench.publish(&payload(1, 'F', &a, FRAME)).await;
+    assert_eq!(again.text().await, FRAME);
+}
+
+/// How soon everything must be well again after whatever broke.
+const HEALED: Duration = Duration::from_secs(5);
+
+async fn heals(bench: &mut Bench, alice: &mut Client, began: Instant) {
+    assert_eq!(alice.close_code().await, Some(4000));
+    let left = HEALED.saturating_sub(began.elapsed());
+    within(left, "ready again", async || {
+        bench.get("/readyz").await.starts_with("HTTP/1.1 200")
+    })
+    .await;
+    let (mut again, a) = bench.opened("alice").await;
+    bench.publish(&payload(1, 'F', &a, FRAME)).await;
+    assert_eq!(again.text().await, FRAME);
+}
+
+#[tokio::test]
+async fn cut_connections_heal() {
+    let (mut bench, proxy) = Bench::start_behind_a_proxy(&[]).await;
+    let (mut alice, _) = bench.opened("alice").await;
+    let began = Instant::now();
+    proxy.cut();
+    heals(&mut bench, &mut alice, began).await;
+}
+
+/// Nothing ends, nothing arrives: only the probe tells.
+#[tokio::test]
+async fn half_open_connections_heal() {
+    for direction in ["both", "up", "down"] {
+        let (mut bench, proxy) = Bench::start_behind_a_proxy(&[]).await;
+        let (mut alice, _) = bench.opened("alice").await;
+        let began = Instant::now();
+        match direction {
+            "both" => proxy.freeze(),
+            "up" => proxy.freeze_up(),
+            _ => proxy.freeze_down(),
+        }
+        heals(&mut bench, &mut alice, began).await;
+    }
+}
+
+/// A hole shows at the next payload; the last payload has no next one.
+#[tokio::test]
+async fn a_push_that_was_published_and_did_not_arrive_closes_the_shards_sockets() {
+    let mut bench = Bench::start().await;
+    let (mut alice, a) = bench.opened("alice").await;
+    let mut other = bench.client("site=elsewhere&uid=alice").await;
+    let (pushes, boot) = (
+        keys::pushes(Shard::new(shard()).expect("valid")),
+        bench.boot.clone(),
+    );
+    bench.redis_does(&["HINCRBY", &pushes, &boot, "1"]).await;
+    bench.publish(&payload(1, 'F', &a, FRAME)).await;
+    assert_eq!(alice.text().await, FRAME);
+    bench.redis_does(&["HINCRBY", &pushes, &boot, "1"]).await;
+    assert_eq!(alice.close_code().await, Some(4000));
+    other.send("PING").await;
+    assert_eq!(other.text().await, "PONG", "another shard is not concerned");
+    let (mut again, a) = bench.opened("alice").await;
+    bench.publish(&payload(3, 'F', &a, FRAME)).await;
+    assert_eq!(again.text().await, FRAME, "counting goes on from there");
+}
+
+#[tokio::test]
+async fn numbers_count_from_what_was_stored_when_the_subscription_began() {
+    let mut bench = Bench::start().await;
+    let (pushes, boot) = (
+        keys::pushes(Shard::new(shard()).expect("valid")),
+        bench.boot.clone(),
+    );
+    bench.redis_does(&["HSET", &pushes, &boot, "6"]).await;
+    bench
+        .redis_does(&["CLIENT", "KILL", "TYPE", "pubsub"])
+        .await;
+    eventually("not ready", async || {
+        bench.get("/readyz").await.starts_with("HTTP/1.1 503")
+    })
+    .await;
+    bench.until_ready().await;
+    let (mut alice, a) = bench.opened("alice").await;
     bench.publish(&payload(7, 'F', &a, FRAME)).await;
-    assert_eq!(again.text().await, FRAME, "any number is fine after a loss");
+    assert_eq!(alice.text().await, FRAME);
+    bench.publish(&payload(9, 'F', &a, FRAME)).await;
+    assert_eq!(alice.close_code().await, Some(4000));
+}
+
+/// What would be answered could not be heard. Redis takes the right to subscribe away, and nothing
+/// else.
+#[tokio::test]
+async fn appends_wait_while_no_push_would_arrive() {
+    let mut bench = Bench::start().await;
+    let (mut alice, id) = bench.opened("alice").await;
+    bench
+        .redis_does(&["ACL", "SETUSER", "default", "resetchannels"])
+        .await;
+    assert_eq!(alice.close_code().await, Some(4000));
+    let boot = bench.boot.clone();
+    let beats = async |bench: &mut Bench| -> u64 {
+        let beats = bench.registration(&boot).await.expect("registered");
+        beats.parse().expect("alive")
+    };
+    let before = beats(&mut bench).await;
+    eventually("it lives on", async || beats(&mut bench).await > before + 5).await;
+    assert_eq!(bench.events("alice").await.len(), 1, "the close waits");
+    bench
+        .redis_does(&["ACL", "SETUSER", "default", "allchannels"])
+        .await;
+    let events = bench.until_events("alice", 2).await;
+    assert_eq!(field(&events[1], "kind").as_deref(), Some("close"));
+    assert_eq!(field(&events[1], "client"), Some(id));
 }
 
 /// One client that does not read costs itself its socket, the process a bounded queue, and the

@@ -1,7 +1,7 @@
 //! Everything a client may be told, in every language: the one table of actions, codes and texts.
 //! The worker compiles it into the Lua library, the gateway encodes its own errors from it.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, time::Duration};
 
 use super::Lang;
 
@@ -103,9 +103,16 @@ pub const NOTICES: &[Notice] = &[
     error("internal", "系统内部错误,已记录", "Something failed on our side and was recorded"),
 ];
 
-/// An `error` frame. `field` names the field that is wrong, `reference` is the sender's `id`.
-/// Both must already be free of surprises: a field name of ours, a validated id.
-pub fn error_frame(code: &str, lang: Lang, field: Option<&str>, reference: Option<&str>) -> String {
+/// An `error` frame. `field` names the field that is wrong, `reference` is the sender's `id`, and
+/// nothing should be sent again before `retry_after`.
+/// The texts must already be free of surprises: a field name of ours, a validated id.
+pub fn error_frame(
+    code: &str,
+    lang: Lang,
+    field: Option<&str>,
+    reference: Option<&str>,
+    retry_after: Option<Duration>,
+) -> String {
     let row = by_key(code).filter(|row| row.action == "error");
     let mut frame = row
         .or_else(|| by_key("internal"))
@@ -115,6 +122,9 @@ pub fn error_frame(code: &str, lang: Lang, field: Option<&str>, reference: Optio
     }
     if let Some(reference) = reference {
         let _ = write!(frame, r#","ref":{}"#, json_string(reference));
+    }
+    if let Some(after) = retry_after {
+        let _ = write!(frame, r#","retry_after_ms":{}"#, after.as_millis());
     }
     frame.push_str("}}");
     frame
@@ -147,10 +157,13 @@ mod tests {
 
     #[test]
     fn an_error_names_field_and_reference() {
-        let frame = error_frame("bad_field", Lang::En, Some("max"), Some("m1"));
+        let frame = error_frame("bad_field", Lang::En, Some("max"), Some("m1"), None);
         assert_eq!(
             frame,
             r#"{"action":"error","payload":{"code":"bad_field","message":"A field is missing or not valid","field":"max","ref":"m1"}}"#
         );
+        let later = Some(Duration::from_millis(1500));
+        let frame = error_frame("busy", Lang::En, None, None, later);
+        assert!(frame.ends_with(r#","retry_after_ms":1500}}"#), "{frame}");
     }
 }

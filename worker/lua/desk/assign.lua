@@ -9,6 +9,11 @@
 local OPEN, WAITS = 2 ^ 40, 2 ^ 35
 local SHARED = "-" -- the one queue of policy `shared`; no uid looks like it
 
+-- The idle timer of a conversation, as a member of `due`; lua/tick.lua reads it.
+D.timer = function(e, customer, conv, lane)
+  return table.concat({ "idle", e.site, customer, conv, lane }, "|")
+end
+
 -- Puts a staff member among the free or takes them out, after open, max or turn changed.
 D.place_staff = function(e, uid)
   local duty, open, max, turn = D.get(D.user_key(e, uid), "duty", "open", "max", "turn")
@@ -27,7 +32,13 @@ end
 
 -- Remembers that places in a queue may have changed; the tick tells those concerned.
 D.queue_changed = function(c, e, queue)
-  redis.call("ZADD", c.P .. "moved", 0, e.site .. "|" .. queue)
+  local moved, member = c.P .. "moved", e.site .. "|" .. queue
+  if tonumber(redis.call("ZSCORE", moved, member) or 0) > 0 then
+    -- It is being told from the front; those already passed are told in another round.
+    redis.call("SADD", c.P .. "again", member)
+  else
+    redis.call("ZADD", moved, 0, member)
+  end
 end
 
 -- Puts a customer into a queue by their ticket. Returns their place, from 1.
@@ -64,7 +75,7 @@ D.assign = function(c, e, customer, staff, conv)
   local idle = D.clock(c) + tonumber(c.settings.idle_ms)
   redis.call("HSET", D.conv_key(e, conv), "state", "open", "customer", customer, "staff", staff,
     "at", D.int(c.now), "idle", D.int(idle))
-  redis.call("ZADD", c.P .. "due", idle, table.concat({ "idle", e.site, customer, conv, lane }, "|"))
+  redis.call("ZADD", c.P .. "due", idle, D.timer(e, customer, conv, lane))
   redis.call("HSET", D.user_key(e, customer), "conv", conv)
   redis.call("HSET", D.user_key(e, staff), "open", tonumber(open) + 1,
     "convs", D.with(convs or "", conv), "turn", turn)

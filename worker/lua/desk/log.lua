@@ -25,7 +25,8 @@ D.message_frame = function(conv, from, body, entry)
     .. ',"conversation":"' .. conv .. '"' .. D.tail(entry) .. "}}"
 end
 
--- The last messages of a conversation, for a staff member who takes it over: at most L.words.
+-- The last messages of a conversation, for a staff member who takes it over: at most L.words, and no more
+-- than L.push_bytes of them (but always the last one).
 D.push_words = function(e, conv, conns)
   -- Entries that are no messages are few: one per assignment and requeue, so the messages are among
   -- twice as many entries; of one more only the id is needed, as the predecessor of the first.
@@ -43,7 +44,13 @@ D.push_words = function(e, conv, conns)
     end
     before = f.id
   end
-  for i = math.max(1, #frames - L.words + 1), #frames do
+  local first, bytes = #frames + 1, 0
+  while first > 1 and #frames - first + 1 < L.words do
+    bytes = bytes + #frames[first - 1]
+    if bytes > L.push_bytes and first <= #frames then break end
+    first = first - 1
+  end
+  for i = first, #frames do
     D.push_conns(e, conns, frames[i])
   end
 end

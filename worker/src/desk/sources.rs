@@ -13,6 +13,7 @@ pub(super) const SOURCES: &[Source] = sources![
     "log.lua",
     "assign.lua",
     "finish.lua",
+    "leave.lua",
     "transitions/open.lua",
     "transitions/close.lua",
     "transitions/staff_online.lua",
@@ -85,7 +86,7 @@ mod tests {
     fn a_file_is_short_and_defines_its_transition() {
         for source in SOURCES {
             assert!(
-                source.code.lines().count() <= 140,
+                source.code.lines().count() <= 120,
                 "{} is long",
                 source.name
             );

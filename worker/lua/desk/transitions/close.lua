@@ -12,7 +12,7 @@ T.close = function(c, e, a)
   conns = D.without(conns, a.client)
   redis.call("HSET", key, "conns", conns)
   redis.call("HDEL", key, "n:" .. a.client)
-  redis.call("HDEL", c.P .. "boot:" .. string.sub(a.client, 1, 22), a.client)
+  redis.call("HDEL", c.P .. "boot:" .. D.boot_of(a.client), a.client)
   if conns ~= "" then return end
   if duty then
     D.off_duty(c, e, e.uid)

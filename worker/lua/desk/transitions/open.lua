@@ -9,14 +9,14 @@ T.open = function(c, e, a)
   local key = D.user_key(e, e.uid)
   local conns = D.get(key, "conns") or ""
   if D.has(conns, a.client) then return end
-  if redis.call("ZSCORE", c.P .. "fenced", string.sub(a.client, 1, 22)) then return end
+  if redis.call("ZSCORE", c.P .. "fenced", D.boot_of(a.client)) then return end
   if D.count(conns) >= L.connections then
     D.push_client(e, "C", a.client, "4500")
     return
   end
   redis.call("HSET", key, "conns", D.with(conns, a.client), "lang", a.lang, "lane", c.lane,
     "role", a.role, "n:" .. a.client, 0)
-  redis.call("HSET", c.P .. "boot:" .. string.sub(a.client, 1, 22), a.client, a.site .. " " .. e.uid)
+  redis.call("HSET", c.P .. "boot:" .. D.boot_of(a.client), a.client, a.site .. " " .. e.uid)
   D.push_client(e, "W", a.client, D.head(a.lang, "welcome") .. ',"client_id":"' .. a.client
     .. '","uid":"' .. e.uid .. '","time":' .. e.time .. "}}")
 end

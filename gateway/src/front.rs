@@ -1,0 +1,105 @@
+//! What outlives a boot: the settings, the places for sockets, and which boot serves new ones.
+//!
+//! A boot that is FENCED is given up, and the process goes on under a new boot id behind the same
+//! listener. Sockets belong to the boot that they came to, to their end.
+
+use std::{
+    net::IpAddr,
+    sync::{Arc, PoisonError, RwLock},
+    time::Instant,
+};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::task::TaskTracker;
+
+use crate::{
+    Config, Gateway,
+    crowd::{Crowd, Guest},
+};
+
+/// A place under `--max-connections` and under the limits of its address, held from the handshake
+/// to the end of the TCP connection.
+#[derive(Debug)]
+pub(crate) struct Place {
+    _place: OwnedSemaphorePermit,
+    _guest: Option<Guest>,
+}
+
+/// Why there is no place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NoPlace {
+    /// The process has as many sockets as it may.
+    Full,
+    /// This address has too many, or comes too fast.
+    Crowded,
+}
+
+#[derive(Debug)]
+pub(crate) struct Front {
+    pub(crate) config: Arc<Config>,
+    /// The sockets of all boots, and the `close` events that outlive them.
+    pub(crate) tasks: TaskTracker,
+    places: Arc<Semaphore>,
+    crowd: Arc<Crowd>,
+    gateway: RwLock<Option<Arc<Gateway>>>,
+}
+
+impl Front {
+    pub(crate) fn new(config: Config) -> Self {
+        Self {
+            places: Arc::new(Semaphore::new(config.max_connections)),
+            crowd: Arc::new(Crowd::new(
+                config.max_connections_per_ip,
+                config.connection_rate_per_ip.into(),
+            )),
+            config: Arc::new(config),
+            tasks: TaskTracker::new(),
+            gateway: RwLock::default(),
+        }
+    }
+
+    /// Who serves new sockets from here on.
+    pub(crate) fn put(&self, gateway: Arc<Gateway>) {
+        let mut present = self.gateway.write().unwrap_or_else(PoisonError::into_inner);
+        *present = Some(gateway);
+    }
+
+    /// Who serves new sockets, if it can now.
+    pub(crate) fn ready(&self) -> Option<Arc<Gateway>> {
+        let present = self.gateway.read().unwrap_or_else(PoisonError::into_inner);
+        present.clone().filter(|gateway| gateway.status.ready())
+    }
+
+    /// A place for one more socket of this client, if there is one.
+    pub(crate) fn reserve(&self, client: IpAddr) -> Result<Place, NoPlace> {
+        let guest = if self.config.limits(client) {
+            let guest = self.crowd.enter(client, Instant::now());
+            Some(guest.ok_or(NoPlace::Crowded)?)
+        } else {
+            None
+        };
+        let place = Arc::clone(&self.places).try_acquire_owned();
+        Ok(Place {
+            _place: place.map_err(|_| NoPlace::Full)?,
+            _guest: guest,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser as _;
+
+    #[test]
+    fn places_are_limited_and_come_back() {
+        let settings = ["frontdesk-gateway", "--max-connections=1"];
+        let front = Front::new(Config::parse_from(settings));
+        let reserve = || front.reserve(IpAddr::from([192, 0, 2, 1]));
+        let place = reserve();
+        assert!(place.is_ok());
+        assert_eq!(reserve().err(), Some(NoPlace::Full));
+        drop(place);
+        assert!(reserve().is_ok());
+    }
+}
