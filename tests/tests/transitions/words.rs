@@ -340,7 +340,8 @@ async fn who_takes_over_sees_the_last_words_with_an_unbroken_chain(options: Opti
     for n in 0..22 {
         scene.send(&mut alice, words(&format!("w{n}"))).await;
     }
-    for round in 0..6 {
+    // In the last round the entries that are looked at begin with the first of these words.
+    for round in 0..10 {
         let (from, to) = (round % 2, (round + 1) % 2);
         scene.send(&mut staff[to], on_duty(1)).await;
         let leave = staff[from].verb(Verb::StaffOffline);
