@@ -2,9 +2,8 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
 use frontdesk_gateway::{Config, Error, listen, prepare, run};
-use frontdesk_shared::telemetry;
+use frontdesk_shared::{config, telemetry};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
@@ -13,10 +12,9 @@ use tracing::{error, info};
 const CANNOT_START: u8 = 2;
 
 fn main() -> ExitCode {
-    let config = match Config::try_parse() {
+    let config = match config::parse::<Config>() {
         Ok(config) => config,
-        Err(answer) if !answer.use_stderr() => answer.exit(), // --help, --version
-        Err(error) => return refuse(&first_sentence(&error.to_string())),
+        Err(error) => return refuse(&error.to_string()),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -54,13 +52,6 @@ fn stop_on_signals() -> Result<CancellationToken, Error> {
         stop.cancel();
     });
     Ok(shutdown)
-}
-
-/// clap explains at length; what is wrong is in its first paragraph.
-fn first_sentence(error: &str) -> String {
-    let paragraph = error.split("\n\n").next().unwrap_or(error);
-    let words: Vec<&str> = paragraph.split_whitespace().collect();
-    words.join(" ").trim_start_matches("error: ").to_owned() + "; see --help"
 }
 
 fn refuse(sentence: &str) -> ExitCode {

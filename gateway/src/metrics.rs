@@ -25,6 +25,7 @@ pub(crate) struct Metrics {
     pub(crate) push_payloads: IntCounter,
     pub(crate) pushes_out: IntCounter,
     pub(crate) closes: IntCounterVec,
+    pub(crate) frames_dropped: IntCounterVec,
     pub(crate) refused: IntCounterVec,
     pub(crate) handshakes_refused: IntCounterVec,
     pub(crate) holes: IntCounter,
@@ -67,6 +68,11 @@ impl Metrics {
             push_payloads: counter("push_payloads_total", "Payloads from workers")?,
             pushes_out: counter("pushes_out_total", "Frames queued for sockets")?,
             closes: counters("closes_total", "Ended sockets", "reason")?,
+            frames_dropped: counters(
+                "frames_dropped_total",
+                "Frames queued for a socket that was closed before they were sent",
+                "reason",
+            )?,
             refused: counters("refused_total", "Frames answered with an error", "code")?,
             handshakes_refused: counters(
                 "handshakes_refused_total",

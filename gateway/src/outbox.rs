@@ -14,11 +14,14 @@ use frontdesk_shared::protocol::close::{CloseCode, SLOW_CONSUMER};
 use tokio::sync::Notify;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
+use crate::metrics::METRICS;
+
 /// Most frames that wait for one socket.
 pub(crate) const MAX_QUEUED_FRAMES: usize = 1024;
-/// Most bytes of frames that wait for one socket. What a frame keeps in memory is at most twice its
+/// Most bytes of frames that wait for one socket: several times what one call of the apply script
+/// can push to it (128 KiB of entries and one more), so that only a slow reader fills it. What a frame keeps in memory is at most twice its
 /// size (see `downlink`), and less when it goes to several sockets.
-pub(crate) const MAX_QUEUED_BYTES: usize = 256 * 1024;
+pub(crate) const MAX_QUEUED_BYTES: usize = 1024 * 1024;
 
 /// What the socket's task is to do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,7 +70,11 @@ impl Outbox {
     /// Closes the socket now, ahead of what is queued. The first code counts.
     pub(crate) fn kill(&self, code: CloseCode) {
         if self.kill.set(code).is_ok() {
-            *self.lock() = Queue::default();
+            let dropped = std::mem::take(&mut *self.lock()).items.len();
+            METRICS
+                .frames_dropped
+                .with_label_values(&[code.name])
+                .inc_by(dropped as u64);
             self.killed.notify_one();
         }
     }

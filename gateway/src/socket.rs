@@ -44,7 +44,7 @@ const WRITE_BUFFER: usize = 4096;
 /// Hard bound of the write buffer: what the outbox lets through must fit, with room for a close.
 const MAX_WRITE_BUFFER: usize = WRITE_BUFFER + MAX_QUEUED_BYTES + 1024;
 /// How long a client may take to read what is under way, take the close frame and end its side.
-const GOODBYE_TIMEOUT: Duration = Duration::from_secs(5);
+const GOODBYE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Bytes of a client that are thrown away after a close before it is cut.
 const MAX_LINGER_BYTES: usize = 4 * 1024 * 1024;
 

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use clap::{Args, ValueEnum, builder::BoolishValueParser};
+use clap::{Args, Parser, ValueEnum, builder::BoolishValueParser};
 
 /// Shortest secret, in bytes.
 pub const MIN_SECRET_BYTES: usize = 32;
@@ -11,6 +11,23 @@ pub const MIN_SECRET_BYTES: usize = 32;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ConfigError(pub String);
+
+/// Reads the command line and the environment. Prints and ends for `--help` and `--version`; what is
+/// wrong comes back as one sentence.
+pub fn parse<C: Parser>() -> Result<C, ConfigError> {
+    match C::try_parse() {
+        Ok(config) => Ok(config),
+        Err(answer) if !answer.use_stderr() => answer.exit(),
+        Err(error) => Err(ConfigError(first_sentence(&error.to_string()))),
+    }
+}
+
+/// clap explains at length; what is wrong is in its first paragraph.
+fn first_sentence(error: &str) -> String {
+    let paragraph = error.split("\n\n").next().unwrap_or(error);
+    let words: Vec<&str> = paragraph.split_whitespace().collect();
+    words.join(" ").trim_start_matches("error: ").to_owned() + "; see --help"
+}
 
 /// How to reach and judge Redis.
 #[derive(Debug, Clone, Args)]

@@ -242,16 +242,20 @@ impl Redis {
         ];
         facts.extend(app.map(|name| ("app", name.to_owned())));
         for (fact, ours) in facts {
-            let (_, found): (i64, String) = redis::pipe()
-                .cmd("HSETNX")
-                .arg(keys::META)
-                .arg(fact)
-                .arg(&ours)
-                .cmd("HGET")
-                .arg(keys::META)
-                .arg(fact)
-                .query_async(&mut connection)
-                .await?;
+            // Looked at first: HSETNX is refused when memory is full, and a start must not be.
+            let mut get = redis::cmd("HGET");
+            get.arg(keys::META).arg(fact);
+            let mut found: Option<String> = get.query_async(&mut connection).await?;
+            if found.is_none() {
+                redis::cmd("HSETNX")
+                    .arg(keys::META)
+                    .arg(fact)
+                    .arg(&ours)
+                    .exec_async(&mut connection)
+                    .await?;
+                found = get.query_async(&mut connection).await?;
+            }
+            let found = found.unwrap_or_default();
             if found != ours {
                 return Err(RedisSetupError::OtherCluster { fact, found, ours });
             }

@@ -493,10 +493,10 @@ impl Step<'_> {
     fn staff_offline(&mut self) -> Result<(), &'static str> {
         let uid = self.actor.clone();
         let user = self.user(&uid);
-        if user.role == Role::Customer || user.conversation.is_some() {
+        let on_duty = user.duty.is_some();
+        if !on_duty && (user.role == Role::Customer || user.conversation.is_some()) {
             return Err("wrong_role");
         }
-        let on_duty = user.duty.is_some();
         self.tell(
             &uid,
             None,
@@ -576,10 +576,12 @@ impl Step<'_> {
     fn leave(&mut self) -> Result<(), &'static str> {
         let uid = self.actor.clone();
         let user = self.user(&uid);
-        if user.role == Role::Staff || user.duty.is_some() {
+        let staff = user.role == Role::Staff || user.duty.is_some();
+        let conv = user.conversation;
+        if conv.is_none() && staff {
             return Err("wrong_role");
         }
-        let conv = user.conversation.ok_or("no_conversation")?;
+        let conv = conv.ok_or("no_conversation")?;
         self.end(conv, "customer_left");
         self.fill();
         Ok(())

@@ -16,7 +16,7 @@ use frontdesk_shared::{
 use frontdesk_worker::{
     app::Transition,
     desk::{Desk, settings::DeskSettings},
-    lane::apply::{Entry, prepare},
+    lane::apply::prepare,
     library::{Library, Outcome, Prepared, event_id},
 };
 use futures_util::StreamExt as _;
@@ -300,28 +300,23 @@ impl LaneDriver {
             .query_async(&mut self.connection)
             .await
             .expect("a stream");
-        let entries = reply.ids.into_iter().map(|entry| Entry {
-            id: StreamId::parse(&entry.id).expect("a stream id"),
-            fields: entry.map,
-        });
-        entries
-            .map(|entry| {
-                let get = |name: &str| {
-                    entry
-                        .fields
-                        .get(name)
-                        .and_then(frontdesk_shared::redis::text)
-                };
-                Pending {
-                    event: Event::decode(get).ok(),
-                    prepared: Prepared {
-                        id: entry.id,
-                        transition: prepare(&self.desk, self.shard, lane, &entry)
-                            .expect("of a known version"),
-                    },
-                }
-            })
-            .collect()
+        let (shard, desk) = (self.shard, &self.desk);
+        let pending = |entry: redis::streams::StreamId| {
+            let id = StreamId::parse(&entry.id).expect("a stream id");
+            let get = |name: &str| {
+                let value = entry.map.get(name);
+                value.and_then(frontdesk_shared::redis::text)
+            };
+            let transition = prepare(desk, event_id(shard, lane, id), get);
+            Pending {
+                event: Event::decode(get).ok(),
+                prepared: Prepared {
+                    id,
+                    transition: transition.expect("of a known version"),
+                },
+            }
+        };
+        reply.ids.into_iter().map(pending).collect()
     }
 
     /// One call of the apply script.

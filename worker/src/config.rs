@@ -74,6 +74,9 @@ impl Config {
                 "--tick-ms (FRONTDESK_TICK_MS) must be 50 to 2000: the clock advances at most 2 s a tick",
             );
         }
+        if !(1..=600).contains(&self.drain_timeout_s) {
+            return wrong("--drain-timeout-s (FRONTDESK_DRAIN_TIMEOUT_S) must be 1 to 600");
+        }
         if let Some(id) = &self.worker_id
             && frontdesk_shared::ids::Site::parse(id).is_err()
         {

@@ -3,8 +3,7 @@
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use clap::Parser as _;
-use frontdesk_shared::{redis::Redis, telemetry};
+use frontdesk_shared::{config, redis::Redis, telemetry};
 use frontdesk_worker::{
     app::App,
     config::Config,
@@ -19,8 +18,14 @@ use tokio_util::sync::CancellationToken;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match start(Config::parse()).await {
-        Ok(()) => ExitCode::SUCCESS,
+    let config = config::parse::<Config>().map_err(anyhow::Error::from);
+    let ended = match config {
+        Ok(config) => start(config).await,
+        Err(error) => Err(error),
+    };
+    match ended {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             // The one place that prints: logging may not be set up yet.
             #[allow(clippy::print_stderr)]
@@ -32,7 +37,8 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn start(config: Config) -> anyhow::Result<()> {
+/// Runs until told to stop; false if a part of the worker broke.
+async fn start(config: Config) -> anyhow::Result<bool> {
     config.check()?;
     telemetry::init(&config.telemetry)?;
     let app: Arc<dyn App> = Arc::new(Desk::new(config.desk.clone()));
@@ -64,6 +70,5 @@ async fn start(config: Config) -> anyhow::Result<()> {
         tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
         stop.cancel();
     });
-    run::run(app, redis, options, metrics, shutdown).await;
-    Ok(())
+    Ok(run::run(app, redis, options, metrics, shutdown).await)
 }

@@ -14,6 +14,8 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::library::Library;
+
 /// How long to wait before subscribing to hints again.
 const RESUBSCRIBE_PAUSE: Duration = Duration::from_secs(1);
 
@@ -95,25 +97,21 @@ impl Membership {
     /// Shows that this worker lives and returns who else does. Removes the dead.
     pub async fn beat(
         &mut self,
+        library: &Library,
         connection: &mut MultiplexedConnection,
     ) -> RedisResult<BTreeSet<String>> {
-        let reply: RedisResult<(u64, HashMap<String, u64>)> = redis::pipe()
-            .cmd("HINCRBY")
-            .arg(keys::WORKERS)
+        let call = library
+            .call("beat", &[keys::WORKERS.to_owned()])
             .arg(&self.id)
-            .arg(1)
-            .cmd("HGETALL")
-            .arg(keys::WORKERS)
-            .query_async(connection)
-            .await;
-        let (counter, counters) = match reply {
-            Ok(reply) => reply,
+            .to_owned();
+        let counters: HashMap<String, u64> = match library.run(connection, &call).await {
+            Ok(counters) => counters,
             Err(error) => {
                 self.observer.interrupted();
                 return Err(error);
             }
         };
-        if counter == 1 {
+        if counters.get(&self.id) == Some(&1) {
             hint(connection).await?;
         }
         let (mut alive, dead) = self.observer.observe(Instant::now(), &counters);

@@ -6,16 +6,17 @@ use axum::{Router, http::StatusCode, routing::get};
 use frontdesk_shared::{http, ids::Shard, redis::Redis, telemetry};
 use tokio::{
     net::TcpListener,
-    sync::{Notify, watch},
+    sync::{Notify, Semaphore, watch},
     task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::{
     app::App,
     lane::{
         Context, Lanes, Signals,
+        apply::MAX_READ_BYTES,
         lease::{Keeper, Slot, Timing},
         reader::Reader,
     },
@@ -40,20 +41,22 @@ pub struct Options {
     pub drain: Duration,
 }
 
-/// Runs an App until `shutdown`: the library's one door, for the program and for tests.
+/// Runs an App until `shutdown`: the library's one door, for the program and for tests. False if it
+/// ended because a part of it broke.
 pub async fn run(
     app: Arc<dyn App>,
     redis: Redis,
     options: Options,
     metrics: Option<TcpListener>,
     shutdown: CancellationToken,
-) {
+) -> bool {
     let library = Arc::new(Library::new(&*app));
     let context = Context {
         redis,
         library,
         app,
         signals: Arc::new(Signals::default()),
+        room: Arc::new(Semaphore::new(MAX_READ_BYTES)),
     };
     let (ready, is_ready) = watch::channel(false);
     let changed = Arc::new(Notify::new());
@@ -101,12 +104,21 @@ pub async fn run(
     let keeper = Keeper::new(context, options.id, options.timing, slots, ready);
     let stop = shutdown.clone();
     tasks.spawn(async move { keeper.run(&changed, stop).await });
-    shutdown.cancelled().await;
+    // A worker without one of its parts would look alive and serve nobody.
+    let broken = tokio::select! {
+        () = shutdown.cancelled() => false,
+        _ = tasks.join_next() => !shutdown.is_cancelled(),
+    };
+    if broken {
+        error!("a part of the worker has ended by itself; stopping");
+        shutdown.cancel();
+    }
     info!("stopping");
     let ended = async { while tasks.join_next().await.is_some() {} };
     if tokio::time::timeout(options.drain, ended).await.is_err() {
         warn!("not everything ended in time; what is unfinished is done by other workers");
     }
+    !broken
 }
 
 /// `/metrics`, `/livez` (the process answers) and `/readyz` (it reads the lanes that it should).

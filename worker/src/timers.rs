@@ -11,12 +11,14 @@ use tracing::warn;
 
 use crate::{
     lane::{Context, Lanes, reads_lane_0},
-    library::is_missing,
+    library::{MAX_TIMERS_PER_TICK, is_missing},
     metrics::METRICS,
 };
 
 /// Most that a shard's clock advances in one tick.
 const MAX_ADVANCE: Duration = Duration::from_secs(2);
+/// Most calls for one shard in one tick.
+const MAX_ROUNDS: usize = 50;
 /// Every how many ticks the metrics are read.
 const STATS_EVERY: u64 = 5;
 
@@ -66,19 +68,29 @@ async fn tick(
         Some(connection) => connection,
         None => connection.insert(context.redis.connect().await?),
     };
-    let ticks = shards.iter().map(|shard| {
-        let mut call = context.library.call(
-            "tick",
-            &[keys::clock(*shard), keys::due(*shard), keys::moved(*shard)],
-        );
-        call.arg(keys::shard_prefix(*shard))
-            .arg(MAX_ADVANCE.as_millis().to_string());
-        call
-    });
-    let fired: Vec<(u64, i64)> = pipeline(context, connection, ticks.collect()).await?;
-    METRICS
-        .timers_fired
-        .inc_by(fired.iter().map(|(fired, _)| fired).sum());
+    let mut due: Vec<Shard> = shards.to_vec();
+    for _ in 0..MAX_ROUNDS {
+        let calls = due.iter().map(|shard| {
+            let names = [keys::clock(*shard), keys::due(*shard), keys::moved(*shard)];
+            let mut call = context.library.call("tick", &names);
+            call.arg(keys::shard_prefix(*shard))
+                .arg(MAX_ADVANCE.as_millis().to_string());
+            call
+        });
+        let fired: Vec<(usize, i64)> = pipeline(context, connection, calls.collect()).await?;
+        let total: usize = fired.iter().map(|(fired, _)| fired).sum();
+        METRICS.timers_fired.inc_by(total as u64);
+        // Who fired as many as a tick may has more.
+        due = due
+            .into_iter()
+            .zip(fired)
+            .filter(|(_, (fired, _))| *fired >= MAX_TIMERS_PER_TICK)
+            .map(|(shard, _)| shard)
+            .collect();
+        if due.is_empty() {
+            break;
+        }
+    }
     if with_stats {
         let calls = shards.iter().map(|shard| {
             let mut call = context.library.call("stats", &[keys::sites(*shard)]);

@@ -4,17 +4,18 @@
 
 use std::{
     collections::HashMap,
+    sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use frontdesk_shared::{
     event::{DecodeError, Event, Kind},
-    ids::{Lane, Shard, StreamId},
+    ids::{EventId, Lane, Shard, StreamId},
     keys,
     redis::text,
 };
 use redis::{RedisError, Value, aio::MultiplexedConnection};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tracing::{debug, error, warn};
 
 use super::{Context, acks::Outgoing};
@@ -26,6 +27,11 @@ use crate::{
 
 /// Most entries in one call of the apply script.
 pub const MAX_ENTRIES_PER_CALL: usize = 32;
+/// A call takes no further entry once it has so many bytes of them: what one call pushes must fit
+/// into a socket's queue several times over.
+pub const MAX_BYTES_PER_CALL: usize = 128 * 1024;
+/// Most bytes of entries that a worker holds in memory, all lanes together.
+pub const MAX_READ_BYTES: usize = 64 * 1024 * 1024;
 /// After how many applied entries a lane's stream is trimmed.
 const TRIM_EVERY: usize = 512;
 /// How long a lane must be quiet to be trimmed earlier.
@@ -38,6 +44,35 @@ pub struct Entry {
     pub id: StreamId,
     /// Its fields.
     pub fields: HashMap<String, Value>,
+    bytes: usize,
+    _room: Option<OwnedSemaphorePermit>,
+}
+
+impl Entry {
+    /// An entry in memory, once there is room for it among all that this worker has read.
+    pub async fn new(id: StreamId, fields: HashMap<String, Value>, room: &Arc<Semaphore>) -> Self {
+        let size = |value: &Value| match value {
+            Value::BulkString(bytes) => bytes.len(),
+            _ => 0,
+        };
+        let bytes: usize = fields
+            .iter()
+            .map(|(name, value)| name.len() + size(value))
+            .sum();
+        // More than all the room would wait for ever.
+        let wanted = u32::try_from(bytes.min(MAX_READ_BYTES)).unwrap_or(u32::MAX);
+        let room = Arc::clone(room).acquire_many_owned(wanted).await.ok();
+        Self {
+            id,
+            fields,
+            bytes,
+            _room: room,
+        }
+    }
+
+    fn get(&self, name: &str) -> Option<&str> {
+        self.fields.get(name).and_then(text)
+    }
 }
 
 /// Why a lane's applier gave up. The session starts again from `applied`.
@@ -92,12 +127,12 @@ impl Applier {
                     continue;
                 }
             };
+            let mut bytes = first.bytes;
             let mut batch = vec![first];
-            while batch.len() < MAX_ENTRIES_PER_CALL {
-                match entries.try_recv() {
-                    Ok(entry) => batch.push(entry),
-                    Err(_) => break,
-                }
+            while batch.len() < MAX_ENTRIES_PER_CALL && bytes < MAX_BYTES_PER_CALL {
+                let Ok(entry) = entries.try_recv() else { break };
+                bytes += entry.bytes;
+                batch.push(entry);
             }
             untrimmed += batch.len();
             last = batch.last().map(|entry| entry.id);
@@ -114,7 +149,8 @@ impl Applier {
         let mut prepared = Vec::with_capacity(batch.len());
         let mut newer = false;
         for entry in batch {
-            let Some(transition) = prepare(&*self.context.app, self.shard, self.lane, &entry)
+            let event = event_id(self.shard, self.lane, entry.id);
+            let Some(transition) = prepare(&*self.context.app, event, |name| entry.get(name))
             else {
                 newer = true;
                 break;
@@ -156,7 +192,9 @@ impl Applier {
     async fn settle(&self, entry: &Prepared, outcome: Outcome) -> Result<(), LaneEnd> {
         let event = event_id(self.shard, self.lane, entry.id);
         METRICS.count(&outcome);
-        METRICS.age_seconds.observe(age(entry.id));
+        if !matches!(outcome, Outcome::Duplicate | Outcome::Gap) {
+            METRICS.age_seconds.observe(age(entry.id));
+        }
         match outcome {
             Outcome::Applied => debug!(%event, transition = entry.transition.name, "applied"),
             Outcome::Duplicate => debug!(%event, "applied before"),
@@ -198,17 +236,20 @@ impl Applier {
 
 /// The transition for an entry; poison becomes one that no App has, so that the script files it as
 /// a dead letter. `None` for an entry of a newer version.
-pub fn prepare(app: &dyn App, shard: Shard, lane: Lane, entry: &Entry) -> Option<Transition> {
-    let get = |name: &str| entry.fields.get(name).and_then(text);
-    let event = Event::decode(get).and_then(|event| belongs(event, shard, lane));
-    match event {
-        Ok(event) => Some(app.prepare(&event)),
+pub fn prepare<'a>(
+    app: &dyn App,
+    event: EventId,
+    get: impl Fn(&str) -> Option<&'a str>,
+) -> Option<Transition> {
+    let decoded = Event::decode(get).and_then(|it| belongs(it, event.shard, event.lane));
+    match decoded {
+        Ok(decoded) => Some(app.prepare(&decoded)),
         Err(DecodeError::UnknownVersion(version)) => {
-            error!(event = %event_id(shard, lane, entry.id), version, "entry of a newer version");
+            error!(%event, version, "entry of a newer version");
             None
         }
         Err(DecodeError::Poison(field)) => {
-            error!(event = %event_id(shard, lane, entry.id), field, "entry does not decode");
+            error!(%event, field, "entry does not decode");
             Some(Transition {
                 name: "undecodable",
                 fields: vec![("field", field.to_owned())],

@@ -96,10 +96,7 @@ impl Keeper {
         let signals = self.context.signals.clone();
         while !shutdown.is_cancelled() {
             let complete = match self.round().await {
-                Ok(complete) => {
-                    self.ready.send_replace(complete);
-                    complete
-                }
+                Ok(complete) => complete,
                 Err(error) => {
                     warn!(%error, "lease round failed; keeping what we read");
                     self.connection = None;
@@ -126,7 +123,7 @@ impl Keeper {
         self.give_back().await;
     }
 
-    /// One round. Returns whether we hold all that we want.
+    /// One round. Returns whether there is nothing to wait for.
     async fn round(&mut self) -> RedisResult<bool> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
@@ -143,7 +140,10 @@ impl Keeper {
             BTreeMap::new()
         } else {
             self.left = false;
-            let alive = self.membership.beat(&mut connection).await?;
+            let alive = self
+                .membership
+                .beat(&self.context.library, &mut connection)
+                .await?;
             let me = &self.membership.id;
             self.slots
                 .keys()
@@ -171,6 +171,7 @@ impl Keeper {
             .slots
             .keys()
             .all(|shard| self.held.get(shard) == wanted.get(shard));
+        self.ready.send_replace(complete && !standby);
         Ok(complete || standby)
     }
 

@@ -10,7 +10,7 @@ pub mod share;
 use std::{collections::BTreeSet, sync::Arc};
 
 use frontdesk_shared::{ids::Lane, redis::Redis};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::{app::App, library::Library};
 
@@ -33,6 +33,8 @@ pub struct Context {
     pub app: Arc<dyn App>,
     /// What readers tell the lease keeper.
     pub signals: Arc<Signals>,
+    /// Room for entries in memory, in bytes.
+    pub room: Arc<Semaphore>,
 }
 
 /// What readers tell the lease keeper.

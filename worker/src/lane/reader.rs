@@ -16,7 +16,7 @@ use rand::Rng as _;
 use redis::{RedisResult, aio::MultiplexedConnection, streams::StreamReadReply};
 use tokio::{
     sync::{mpsc, watch},
-    task::JoinSet,
+    task::{JoinHandle, JoinSet},
 };
 use tracing::{debug, info, warn};
 
@@ -29,9 +29,9 @@ use crate::metrics::METRICS;
 /// How long one XREAD waits for entries.
 const BLOCK: Duration = Duration::from_secs(5);
 /// Most entries of one lane that one XREAD brings.
-const READ_COUNT: usize = 128;
+const READ_COUNT: usize = 32;
 /// Most entries of one lane that wait in memory; beyond, reading pauses.
-const LANE_BUFFER: usize = 256;
+const LANE_BUFFER: usize = 128;
 /// Most acks of one shard that wait to be published; beyond, applying pauses.
 const ACK_BUFFER: usize = 4096;
 /// How often a blocked read is told to wake up until it does.
@@ -56,6 +56,7 @@ struct Session {
     reader_id: i64,
     commands: MultiplexedConnection,
     acks: mpsc::Sender<acks::Outgoing>,
+    publisher: JoinHandle<()>,
     appliers: JoinSet<Result<(), LaneEnd>>,
     lanes: BTreeMap<Lane, Position>,
 }
@@ -98,7 +99,7 @@ impl Reader {
     async fn session(&mut self) -> Result<(), LaneEnd> {
         let mut session = self.open().await?;
         let mut result = Ok(());
-        while result.is_ok() {
+        while result.is_ok() && self.granted.has_changed().is_ok() {
             match self.follow_grants(&mut session).await {
                 Ok(()) if session.lanes.is_empty() => break,
                 Ok(()) => result = self.read_once(&mut session).await,
@@ -112,6 +113,11 @@ impl Reader {
                 result = Err(end);
             }
         }
+        // The last acks go out before the session counts as ended.
+        drop(session.acks);
+        if let Err(error) = session.publisher.await {
+            warn!(%error, "the publisher of acks broke");
+        }
         result
     }
 
@@ -123,12 +129,13 @@ impl Reader {
             .await?;
         let commands = self.context.redis.connect().await?;
         let (acks, outgoing) = mpsc::channel(ACK_BUFFER);
-        tokio::spawn(acks::publish(self.shard, commands.clone(), outgoing));
+        let publisher = tokio::spawn(acks::publish(self.shard, commands.clone(), outgoing));
         Ok(Session {
             reading,
             reader_id,
             commands,
             acks,
+            publisher,
             appliers: JoinSet::new(),
             lanes: BTreeMap::new(),
         })
@@ -203,15 +210,8 @@ impl Reader {
                     continue;
                 };
                 position.last = id;
-                if position
-                    .entries
-                    .send(Entry {
-                        id,
-                        fields: entry.map,
-                    })
-                    .await
-                    .is_err()
-                {
+                let entry = Entry::new(id, entry.map, &self.context.room).await;
+                if position.entries.send(entry).await.is_err() {
                     return self.why_ended(session).await;
                 }
             }
