@@ -277,6 +277,37 @@ async fn hostile_ids_do_not_pass_the_door() {
     );
 }
 
+/// A client that reads as fast as it can is no slow one, however much comes at once.
+#[tokio::test]
+async fn a_burst_of_the_biggest_messages_does_not_throw_its_reader_out() {
+    const COUNT: usize = 64;
+    let cluster = Cluster::start().await;
+    let mut staff = cluster.connect(1, "uid=s1").await;
+    staff.act("staffOnline").await;
+    staff.expect("message", "on_duty").await;
+    let mut customer = cluster.connect(0, "uid=c1").await;
+    customer.act("customerConnect").await;
+    customer.expect("message", "connected").await;
+    staff.expect("message", "new_customer").await;
+    let words = "长".repeat(16 * 1024 / 3);
+    let burst = tokio::spawn(async move {
+        for n in 0..COUNT {
+            customer.say_with_id(&words, &format!("m{n}")).await;
+        }
+        for n in 0..COUNT {
+            customer.expect_ack(&format!("m{n}")).await;
+        }
+    });
+    for _ in 0..COUNT {
+        match staff.next().await {
+            Incoming::Frame(frame) => assert_eq!(frame["payload"]["from"], "customer"),
+            other => staff.fail(&format!("unexpected: {other:?}")),
+        }
+    }
+    burst.await.expect("all are acknowledged");
+    staff.ping().await;
+}
+
 /// 10,000 messages at once: each is answered, what is acknowledged is written once, others talk on
 /// meanwhile, and memory stays small.
 #[tokio::test]

@@ -431,6 +431,8 @@ async fn queue_moved_tells_each_changed_place_once(options: Options) {
     scene.settle(first_lane).await.is(r"
         + u:carl place=1
         - moved default|sam 0
+        - moving 1
+        - moving TTL 60000
         - u:carl place=2
         > carl.1 message/queue_moved queue=1
     ");
