@@ -190,6 +190,26 @@ impl Library {
         }
     }
 
+    /// Runs calls in one pipeline, loading the library first if Redis has lost it. A call that was
+    /// run before another one was found missing is run again: only for calls that may be.
+    pub async fn run_pipeline<T: redis::FromRedisValue>(
+        &self,
+        connection: &mut MultiplexedConnection,
+        calls: Vec<redis::Cmd>,
+    ) -> RedisResult<T> {
+        let mut pipeline = redis::pipe();
+        for call in calls {
+            pipeline.add_command(call);
+        }
+        match pipeline.query_async(connection).await {
+            Err(error) if is_missing(&error) => {
+                self.load(connection).await?;
+                pipeline.query_async(connection).await
+            }
+            result => result,
+        }
+    }
+
     /// Applies the next entries of a lane. The answer may be shorter than `entries`: after a
     /// [`Outcome::Gap`], or when the call has touched [`MAX_TOUCHED_USERS`].
     pub async fn apply(
@@ -220,7 +240,7 @@ impl Library {
 }
 
 /// Whether Redis does not have the function that was called.
-pub fn is_missing(error: &RedisError) -> bool {
+fn is_missing(error: &RedisError) -> bool {
     error.to_string().contains("Function not found")
 }
 

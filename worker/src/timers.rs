@@ -11,7 +11,7 @@ use tracing::warn;
 
 use crate::{
     lane::{Context, Lanes, reads_lane_0},
-    library::{MAX_TIMERS_PER_TICK, is_missing},
+    library::MAX_TIMERS_PER_TICK,
     metrics::METRICS,
 };
 
@@ -77,7 +77,10 @@ async fn tick(
                 .arg(MAX_ADVANCE.as_millis().to_string());
             call
         });
-        let fired: Vec<(usize, i64)> = pipeline(context, connection, calls.collect()).await?;
+        let fired: Vec<(usize, i64)> = context
+            .library
+            .run_pipeline(connection, calls.collect())
+            .await?;
         let total: usize = fired.iter().map(|(fired, _)| fired).sum();
         METRICS.timers_fired.inc_by(total as u64);
         // Who fired as many as a tick may has more.
@@ -97,7 +100,10 @@ async fn tick(
             call.arg(keys::shard_prefix(*shard));
             call
         });
-        let stats: Vec<[i64; 4]> = pipeline(context, connection, calls.collect()).await?;
+        let stats: Vec<[i64; 4]> = context
+            .library
+            .run_pipeline(connection, calls.collect())
+            .await?;
         let mut sum = [0; 4];
         for shard in stats {
             for (total, part) in sum.iter_mut().zip(shard) {
@@ -107,24 +113,6 @@ async fn tick(
         show(sum);
     }
     Ok(())
-}
-
-async fn pipeline<T: redis::FromRedisValue>(
-    context: &Context,
-    connection: &mut MultiplexedConnection,
-    calls: Vec<redis::Cmd>,
-) -> RedisResult<T> {
-    let mut pipeline = redis::pipe();
-    for call in calls {
-        pipeline.add_command(call);
-    }
-    match pipeline.query_async(connection).await {
-        Err(error) if is_missing(&error) => {
-            context.library.load(connection).await?;
-            pipeline.query_async(connection).await
-        }
-        result => result,
-    }
 }
 
 fn show([waiting, on_duty, free, timers]: [i64; 4]) {

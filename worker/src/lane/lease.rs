@@ -19,7 +19,6 @@ use uuid::Uuid;
 
 use super::{Context, Lanes, share::share};
 use crate::{
-    library::is_missing,
     membership::{self, Membership},
     metrics::METRICS,
 };
@@ -200,7 +199,7 @@ impl Keeper {
         connection: &mut MultiplexedConnection,
         wanted: &BTreeMap<Shard, Lanes>,
     ) -> RedisResult<bool> {
-        let mut pipeline = redis::pipe();
+        let mut calls = Vec::new();
         let mut asked: Vec<(Shard, Vec<frontdesk_shared::ids::Lane>)> = Vec::new();
         let (mut released, none) = (false, Lanes::new());
         for (shard, slot) in &self.slots {
@@ -224,20 +223,14 @@ impl Keeper {
                 call.arg(u8::from(keep.contains(lane)));
                 released |= !keep.contains(lane);
             }
-            pipeline.add_command(call);
+            calls.push(call);
             asked.push((*shard, lanes));
         }
         if asked.is_empty() {
             self.held.clear();
             return Ok(false);
         }
-        let answers: Vec<Vec<i64>> = match pipeline.query_async(connection).await {
-            Err(error) if is_missing(&error) => {
-                self.context.library.load(connection).await?;
-                pipeline.query_async(connection).await?
-            }
-            answers => answers?,
-        };
+        let answers: Vec<Vec<i64>> = self.context.library.run_pipeline(connection, calls).await?;
         self.held = asked
             .into_iter()
             .zip(answers)
