@@ -297,6 +297,7 @@ async fn a_burst_of_the_biggest_messages_does_not_throw_its_reader_out() {
         for n in 0..COUNT {
             customer.expect_ack(&format!("m{n}")).await;
         }
+        customer
     });
     for _ in 0..COUNT {
         match staff.next().await {
@@ -304,7 +305,8 @@ async fn a_burst_of_the_biggest_messages_does_not_throw_its_reader_out() {
             other => staff.fail(&format!("unexpected: {other:?}")),
         }
     }
-    burst.await.expect("all are acknowledged");
+    // Held until the end: a customer who is dropped leaves, and staff are told.
+    let _customer = burst.await.expect("all are acknowledged");
     staff.ping().await;
 }
 
