@@ -11,7 +11,7 @@
 //! - [`conversation_log`] reads what the cluster wrote down, [`load`] talks under faults and compares the two.
 //! - [`lane_driver`] applies events without any process, [`redis_dump`] shows all that changed,
 //!   [`desk_model`] is the desk once more in plain Rust, [`desk_state`] compares it with Redis.
-//! - [`dns`] answers for the names that haproxy looks up.
+//! - [`proxy`] does to connections what networks do. [`dns`] answers for the names that haproxy looks up.
 #![allow(
     clippy::expect_used,
     clippy::unwrap_used,
@@ -30,6 +30,7 @@ pub mod lane_driver;
 pub mod load;
 pub mod ports;
 pub mod process;
+pub mod proxy;
 pub mod raw;
 pub mod redis_dump;
 pub mod redis_server;

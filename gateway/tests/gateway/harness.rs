@@ -1,9 +1,8 @@
 //! A Redis, a gateway and clients for one test. All of it ends with the test, also when it panics.
 
 use std::{
-    net::{SocketAddr, TcpListener as StdListener},
-    path::Path,
-    process::{Child, Command, Stdio},
+    net::SocketAddr,
+    process::Command,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -18,9 +17,9 @@ use frontdesk_shared::{
     ids::{Lane, Shard, Site, Uid},
     keys,
 };
+use frontdesk_tests::{proxy::Proxy, redis_server::RedisServer};
 use futures_util::{SinkExt as _, StreamExt as _};
 use redis::{aio::MultiplexedConnection, streams::StreamRangeReply};
-use tempfile::TempDir;
 use tokio::{net::TcpStream, task::JoinHandle};
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async,
@@ -28,109 +27,8 @@ use tokio_tungstenite::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::proxy::Proxy;
-
 /// Nothing a test waits for takes longer, unless something is broken.
-pub const DEADLINE: Duration = Duration::from_secs(10);
-
-/// A redis-server of the test's own.
-pub struct RedisServer {
-    child: Child,
-    port: u16,
-    dir: TempDir,
-}
-
-impl RedisServer {
-    pub async fn start() -> Self {
-        // Another process may take the free port first; then the server ends and we try again.
-        for _ in 0..20 {
-            if let Some(server) = Self::try_start().await {
-                return server;
-            }
-        }
-        panic!("no redis-server could be started");
-    }
-
-    async fn try_start() -> Option<Self> {
-        let dir = tempfile::tempdir().expect("a temp dir");
-        let port = StdListener::bind("127.0.0.1:0")
-            .and_then(|free| free.local_addr())
-            .expect("a free port")
-            .port();
-        let child = launch(port, dir.path());
-        let mut server = Self { child, port, dir };
-        server.answers().await.then_some(server)
-    }
-
-    /// Kills the server.
-    pub fn kill(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-
-    /// Starts it again on the same port with the same data.
-    pub async fn restart(&mut self) {
-        self.child = launch(self.port, self.dir.path());
-        assert!(self.answers().await, "Redis starts again");
-    }
-
-    /// Waits until it answers; false if it ended instead.
-    async fn answers(&mut self) -> bool {
-        let until = Instant::now() + DEADLINE;
-        while Instant::now() < until && self.child.try_wait().expect("our child").is_none() {
-            if self.try_connect().await.is_ok() {
-                return true;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        false
-    }
-
-    pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}/", self.port)
-    }
-
-    async fn try_connect(&self) -> redis::RedisResult<MultiplexedConnection> {
-        let client = redis::Client::open(self.url())?;
-        let config = redis::AsyncConnectionConfig::new().set_response_timeout(Some(DEADLINE));
-        client
-            .get_multiplexed_async_connection_with_config(&config)
-            .await
-    }
-
-    pub async fn connect(&self) -> MultiplexedConnection {
-        self.try_connect().await.expect("Redis answers")
-    }
-
-    /// Sends a signal to the server, as in `STOP`.
-    pub fn signal(&self, name: &str) {
-        signal(self.child.id(), name);
-    }
-}
-
-impl Drop for RedisServer {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
-
-fn launch(port: u16, dir: &Path) -> Child {
-    Command::new("redis-server")
-        .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
-        .args([
-            "--save",
-            "",
-            "--appendonly",
-            "yes",
-            "--appendfsync",
-            "always",
-        ])
-        .arg("--dir")
-        .arg(dir)
-        .stdout(Stdio::null())
-        .spawn()
-        .expect("redis-server is installed")
-}
+pub const DEADLINE: Duration = Duration::from_secs(30);
 
 pub fn signal(pid: u32, name: &str) {
     let done = Command::new("kill")
@@ -155,16 +53,16 @@ impl Bench {
     }
 
     pub async fn start_with(settings: &[&str]) -> Self {
-        let redis = RedisServer::start().await;
+        let redis = RedisServer::start();
         let url = redis.url();
         Self::start_on(redis, &url, settings).await
     }
 
     /// A gateway that reaches its Redis through a proxy; the bench reaches it directly.
     pub async fn start_behind_a_proxy(settings: &[&str]) -> (Self, Proxy) {
-        let redis = RedisServer::start().await;
-        let proxy = Proxy::start(([127, 0, 0, 1], redis.port).into()).await;
-        let url = format!("redis://{}/", proxy.address);
+        let redis = RedisServer::start();
+        let proxy = Proxy::start(redis.addr()).await;
+        let url = format!("redis://{}/", proxy.addr());
         (Self::start_on(redis, &url, settings).await, proxy)
     }
 
@@ -286,8 +184,18 @@ impl Bench {
         String::from_utf8_lossy(&answer).into_owned()
     }
 
+    /// A client that comes again as long as it is answered 503, as the protocol asks for.
     pub async fn client(&self, query: &str) -> Client {
-        self.try_client(query).await.expect("let in")
+        let until = Instant::now() + DEADLINE;
+        loop {
+            match self.try_client(query).await {
+                Ok(client) => return client,
+                Err(WsError::Http(answer)) if answer.status() == 503 && Instant::now() < until => {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+                Err(error) => panic!("{query} is not let in: {error}"),
+            }
+        }
     }
 
     pub async fn try_client(&self, query: &str) -> Result<Client, WsError> {

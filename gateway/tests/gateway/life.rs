@@ -30,7 +30,7 @@ async fn both_paths_upgrade() {
 #[tokio::test]
 async fn readiness_follows_redis_and_liveness_does_not() {
     let bench = Bench::start().await;
-    bench.redis.signal("STOP");
+    bench.redis.pause();
     eventually("not ready", async || {
         bench.get("/readyz").await.starts_with("HTTP/1.1 503")
     })
@@ -41,7 +41,7 @@ async fn readiness_follows_redis_and_liveness_does_not() {
     };
     assert_eq!(answer.status().as_u16(), 503);
     assert!(answer.headers().contains_key("retry-after"));
-    bench.redis.signal("CONT");
+    bench.redis.unpause();
     bench.until_ready().await;
     bench.client("").await;
 }
@@ -95,12 +95,12 @@ async fn a_drain_closes_sockets_and_leaves_nothing_behind() {
 async fn a_drain_without_redis_ends_at_its_deadline() {
     let mut bench = Bench::start_with(&["--drain-timeout-s=1"]).await;
     let (_alice, _) = bench.opened("alice").await;
-    bench.redis.signal("STOP");
+    bench.redis.pause();
     bench.shutdown.cancel();
     let began = std::time::Instant::now();
     bench.ended().await.expect("it ends");
     assert!(began.elapsed().as_millis() < 1500, "{:?}", began.elapsed());
-    bench.redis.signal("CONT");
+    bench.redis.unpause();
     let boot = bench.boot.clone();
     let registration = bench.registration(&boot).await.expect("kept");
     assert!(
@@ -118,7 +118,7 @@ async fn a_client_that_leaves_while_its_open_is_pending_is_noticed() {
         "--gateway-ttl-ms=300000",
     ];
     let bench = Bench::start_with(&settings).await;
-    bench.redis.signal("STOP");
+    bench.redis.pause();
     let mut first = bench.client("uid=alice").await;
     first.socket.close(None).await.expect("closes");
     drop(first);
@@ -126,5 +126,5 @@ async fn a_client_that_leaves_while_its_open_is_pending_is_noticed() {
         bench.try_client("uid=bob").await.is_ok()
     })
     .await;
-    bench.redis.signal("CONT");
+    bench.redis.unpause();
 }

@@ -139,10 +139,10 @@ async fn a_refused_append_closes_the_socket_retryably_and_is_not_retried() {
 async fn an_append_of_unknown_outcome_closes_the_socket_and_is_not_retried() {
     let mut bench = Bench::start().await;
     let (mut client, _) = bench.opened("alice").await;
-    bench.redis.signal("STOP");
+    bench.redis.pause();
     client.send(r#"{"action":"customerConnect"}"#).await;
     let code = client.close_code().await;
-    bench.redis.signal("CONT");
+    bench.redis.unpause();
     // Whichever is noticed first: the silence of the subscription, or that of the append.
     assert!(matches!(code, Some(4000 | 4002)), "{code:?}");
     let kinds = async |bench: &mut Bench| -> Vec<String> {
@@ -168,10 +168,10 @@ async fn an_append_of_unknown_outcome_closes_the_socket_and_is_not_retried() {
 async fn a_killed_redis_closes_sockets_and_still_learns_of_it() {
     let mut bench = Bench::start().await;
     let (mut client, id) = bench.opened("alice").await;
-    bench.redis.kill();
+    bench.redis.kill9();
     let code = client.close_code().await;
     assert_eq!(code, Some(4000));
-    bench.redis.restart().await;
+    bench.redis.restart();
     bench.connection = bench.redis.connect().await;
     bench.until_ready().await;
     let events = bench.until_events("alice", 2).await;

@@ -11,6 +11,5 @@ mod life;
 mod log;
 mod membership;
 mod process;
-mod proxy;
 mod pushes;
 mod roll_call;

@@ -1,9 +1,10 @@
 //! Who counts as alive, and what a gateway does when it is not, or cannot know.
 
 use frontdesk_shared::keys;
+use frontdesk_tests::redis_server::RedisServer;
 use redis::{RedisResult, Script};
 
-use crate::harness::{Bench, RedisServer, eventually, field};
+use crate::harness::{Bench, eventually, field};
 
 /// The boot's registration, taken away in either way, ends it: its users are being taken out.
 #[tokio::test]
@@ -50,11 +51,11 @@ async fn a_gateway_that_hears_nothing_from_redis_closes_its_sockets_before_its_t
     let settings = ["--gateway-ttl-ms=1500", "--heartbeat-ms=50"];
     let mut bench = Bench::start_with(&settings).await;
     let (mut alice, id) = bench.opened("alice").await;
-    bench.redis.signal("STOP");
+    bench.redis.pause();
     let began = std::time::Instant::now();
     let code = alice.close_code().await;
     let took = began.elapsed().as_millis();
-    bench.redis.signal("CONT");
+    bench.redis.unpause();
     assert_eq!(code, Some(4000));
     assert!((900..1500).contains(&took), "{took} ms");
     bench.until_ready().await;
@@ -73,12 +74,12 @@ async fn a_gateway_that_hears_nothing_from_redis_closes_its_sockets_before_its_t
 #[tokio::test]
 async fn a_restart_of_redis_does_not_change_the_boot() {
     let mut bench = Bench::start().await;
-    bench.redis.kill();
+    bench.redis.kill9();
     eventually("not ready", async || {
         bench.get("/readyz").await.starts_with("HTTP/1.1 503")
     })
     .await;
-    bench.redis.restart().await;
+    bench.redis.restart();
     bench.connection = bench.redis.connect().await;
     bench.until_ready().await;
     assert_eq!(bench.boots().await, [bench.boot.clone()]);
@@ -86,7 +87,7 @@ async fn a_restart_of_redis_does_not_change_the_boot() {
 
 #[tokio::test]
 async fn the_script_registers_once_and_fences_the_dead_and_the_unknown() {
-    let redis = RedisServer::start().await;
+    let redis = RedisServer::start();
     let mut connection = redis.connect().await;
     let script = Script::new(include_str!("../../lua/heartbeat.lua"));
     let mut call = async |mode: &str| -> RedisResult<String> {

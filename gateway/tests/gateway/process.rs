@@ -7,6 +7,7 @@ use std::{
 };
 
 use frontdesk_shared::keys;
+use frontdesk_tests::redis_server::RedisServer;
 use redis::AsyncCommands as _;
 use tempfile::NamedTempFile;
 use tokio::{
@@ -15,7 +16,7 @@ use tokio::{
 };
 use tokio_tungstenite::connect_async;
 
-use crate::harness::{Client, RedisServer, eventually, lane_key, signal};
+use crate::harness::{Client, eventually, lane_key, signal};
 
 fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_frontdesk-gateway"));
@@ -42,7 +43,7 @@ fn version_and_help_are_answers() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_setting_is_one_sentence_that_says_what_to_change() {
-    let redis = RedisServer::start().await;
+    let redis = RedisServer::start();
     let mut connection = redis.connect().await;
     let weak = redis.url();
     let _: () = redis::cmd("CONFIG")
@@ -147,7 +148,7 @@ fn free_address() -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn signals_drain_the_process() {
     for name in ["TERM", "INT"] {
-        let redis = RedisServer::start().await;
+        let redis = RedisServer::start();
         let (mut running, mut client) = Running::start(&redis).await;
         client.send("PING").await;
         assert_eq!(client.text().await, "PONG");
@@ -164,7 +165,7 @@ async fn signals_drain_the_process() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_happens_is_counted_and_logged_without_what_is_said() {
     const WORDS: &str = "the quick brown fox";
-    let redis = RedisServer::start().await;
+    let redis = RedisServer::start();
     let (running, mut client) = Running::start(&redis).await;
     let frame = format!(r#"{{"action":"message","payload":{{"message":"{WORDS}"}}}}"#);
     client.send(&frame).await;
@@ -207,7 +208,7 @@ async fn what_happens_is_counted_and_logged_without_what_is_said() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stopped_and_continued_process_appends_nothing() {
     const TTL: Duration = Duration::from_secs(1);
-    let redis = RedisServer::start().await;
+    let redis = RedisServer::start();
     let settings = ["--gateway-ttl-ms=1000", "--heartbeat-ms=100"];
     let (running, mut client) = Running::start_with(&redis, &settings).await;
     let mut connection = redis.connect().await;

@@ -3,11 +3,9 @@
 use std::time::{Duration, Instant};
 
 use frontdesk_shared::{ids::Shard, keys};
+use frontdesk_tests::proxy::Proxy;
 
-use crate::{
-    harness::{Bench, Stalls, eventually, field, payload, shard},
-    proxy::Proxy,
-};
+use crate::harness::{Bench, Stalls, eventually, field, payload, shard};
 
 const FRAME: &str = r#"{"action":"message","payload":{"message":"你好"}}"#;
 

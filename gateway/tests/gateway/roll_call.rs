@@ -91,8 +91,8 @@ async fn another_run_of_redis_calls_the_roll() {
     bench
         .redis_does(&["HSET", &key, &ghost, "default alice"])
         .await;
-    bench.redis.kill();
-    bench.redis.restart().await;
+    bench.redis.kill9();
+    bench.redis.restart();
     bench.connection = bench.redis.connect().await;
     eventually("the close", async || {
         let events = bench.events("alice").await;
