@@ -20,7 +20,7 @@ build: ## build both programs for release
 .PHONY: test
 test: install lint ## lint, then every test; needs no network once built
 	cargo build --locked --workspace --bins
-	cargo test --locked --workspace
+	cargo test --locked --workspace --no-fail-fast
 
 .PHONY: lint
 lint: ## formatting, clippy without warnings, shellcheck where it is installed

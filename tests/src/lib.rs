@@ -2,7 +2,8 @@
 //! haproxy, sockets), starts on ports of its own in a temporary directory, and ends with the test,
 //! whatever way the test ends.
 //!
-//! - [`ports`] leases ports, [`child`] holds a process, [`wait`] polls with a deadline, [`http`]
+//! - [`ports`] leases ports, [`child`] holds a process, [`wait`] polls with a deadline
+//!   that leaves out what [`stalls`] saw, [`http`]
 //!   asks for a page.
 //! - [`redis_server`] is one Redis with the shipped configuration; usable alone and without async.
 //! - [`process`] is one gateway or worker, [`cluster`] a Redis with several of both.
@@ -34,5 +35,6 @@ pub mod proxy;
 pub mod raw;
 pub mod redis_dump;
 pub mod redis_server;
+pub mod stalls;
 pub mod table;
 pub mod wait;

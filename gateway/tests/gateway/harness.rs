@@ -3,10 +3,6 @@
 use std::{
     net::SocketAddr,
     process::Command,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
     time::{Duration, Instant},
 };
 
@@ -315,32 +311,6 @@ pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     while !holds().await {
         assert!(Instant::now() < until, "not in time: {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-}
-
-/// Sums up the time for which this machine let nobody run, so that a deadline can leave it out: a
-/// thread that asks for a short sleep and looks how much longer it took.
-pub struct Stalls(Arc<AtomicU64>);
-
-impl Stalls {
-    pub fn watch() -> Self {
-        const NAP: Duration = Duration::from_millis(10);
-        let total = Arc::new(AtomicU64::new(0));
-        let sum = Arc::downgrade(&total);
-        std::thread::spawn(move || {
-            while let Some(sum) = sum.upgrade() {
-                let began = Instant::now();
-                std::thread::sleep(NAP);
-                let over = began.elapsed().saturating_sub(2 * NAP);
-                let over = u64::try_from(over.as_millis()).expect("short");
-                sum.fetch_add(over, Ordering::Relaxed);
-            }
-        });
-        Self(total)
-    }
-
-    pub fn so_far(&self) -> Duration {
-        Duration::from_millis(self.0.load(Ordering::Relaxed))
     }
 }
 
