@@ -17,6 +17,7 @@ use tempfile::TempDir;
 use crate::{
     client::Client,
     process::{Program, Settings},
+    proxy::Proxy,
     redis_server::{Options, RedisServer},
     wait,
 };
@@ -34,6 +35,7 @@ pub struct Builder {
     gateway: Settings,
     worker: Settings,
     redis: Options,
+    proxies: bool,
 }
 
 impl Default for Builder {
@@ -45,6 +47,7 @@ impl Default for Builder {
             // Places in queues move by the tick; everything else keeps its default.
             worker: Settings::default().set("tick-ms", 200),
             redis: Options::default(),
+            proxies: false,
         }
     }
 }
@@ -82,6 +85,13 @@ impl Builder {
     #[must_use]
     pub fn redis(mut self, options: Options) -> Self {
         self.redis = options;
+        self
+    }
+
+    /// Puts a proxy between each program and Redis: [`Program::proxy`].
+    #[must_use]
+    pub fn proxies(mut self) -> Self {
+        self.proxies = true;
         self
     }
 
@@ -143,27 +153,50 @@ impl Cluster {
 
     /// Starts one more worker without waiting. Its name, which is its id, is returned.
     pub fn launch_worker(&mut self) -> String {
-        let name = unique("w");
-        let program = Program::worker(
-            &name,
-            &self.redis.url(),
-            &self.settings.worker,
-            self.logs.path(),
-        );
-        self.workers.push(program);
+        let worker = self.new_worker();
+        let name = worker.child.name().to_owned();
+        self.workers.push(worker);
         name
     }
 
     /// Starts one more gateway without waiting.
     pub fn launch_gateway(&mut self) {
-        let name = unique("g");
-        let program = Program::gateway(
-            &name,
-            &self.redis.url(),
-            &self.settings.gateway,
-            self.logs.path(),
+        let gateway = self.new_gateway();
+        self.gateways.push(gateway);
+    }
+
+    /// Ends a worker without warning and starts another in its place, without waiting.
+    pub fn replace_worker(&mut self, index: usize) {
+        self.workers[index] = self.new_worker();
+    }
+
+    /// Ends a gateway without warning and starts another in its place, without waiting.
+    pub fn replace_gateway(&mut self, index: usize) {
+        self.gateways[index] = self.new_gateway();
+    }
+
+    fn new_worker(&self) -> Program {
+        let (url, proxy) = self.way_to_redis();
+        let logs = self.logs.path();
+        Program::worker(&unique("w"), &url, &self.settings.worker, logs).behind(proxy)
+    }
+
+    fn new_gateway(&self) -> Program {
+        let (url, proxy) = self.way_to_redis();
+        let logs = self.logs.path();
+        Program::gateway(&unique("g"), &url, &self.settings.gateway, logs).behind(proxy)
+    }
+
+    fn way_to_redis(&self) -> (String, Option<Proxy>) {
+        let proxy = self
+            .settings
+            .proxies
+            .then(|| Proxy::start(self.redis.addr()));
+        let url = proxy.as_ref().map_or_else(
+            || self.redis.url(),
+            |proxy| format!("redis://{}/", proxy.addr()),
         );
-        self.gateways.push(program);
+        (url, proxy)
     }
 
     /// Connects to a gateway and takes the `welcome`.

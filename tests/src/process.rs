@@ -9,7 +9,7 @@ use std::{
     sync::OnceLock,
 };
 
-use crate::{child::Child, http, ports::Port, wait};
+use crate::{child::Child, http, ports::Port, proxy::Proxy, wait};
 
 /// Command-line settings by name without the dashes; `""` makes a bare flag. A later value replaces
 /// an earlier one.
@@ -56,6 +56,8 @@ pub struct Program {
     pub listen: SocketAddr,
     /// Where it serves `/metrics`.
     pub metrics: SocketAddr,
+    /// What lies between it and Redis, in a cluster that was asked for that.
+    pub proxy: Option<Proxy>,
     _ports: Vec<Port>,
 }
 
@@ -90,6 +92,7 @@ impl Program {
             child: start(name, "frontdesk-gateway", &settings, dir),
             listen,
             metrics,
+            proxy: None,
             _ports: vec![port, metrics_port],
         }
     }
@@ -105,8 +108,16 @@ impl Program {
             child: start(name, "frontdesk-worker", &settings, dir),
             listen: metrics,
             metrics,
+            proxy: None,
             _ports: vec![port],
         }
+    }
+
+    /// With what lies between it and Redis.
+    #[must_use]
+    pub fn behind(mut self, proxy: Option<Proxy>) -> Self {
+        self.proxy = proxy;
+        self
     }
 
     /// Waits until `/readyz` says 200.

@@ -7,7 +7,7 @@
 //! left to chance comes from the seed.
 
 use std::{
-    net::SocketAddr,
+    net::{SocketAddr, TcpListener as StdListener},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -59,15 +59,17 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// A proxy that leads to `target`.
-    pub async fn start(target: SocketAddr) -> Self {
-        Self::seeded(target, 0).await
+    /// A proxy that leads to `target`. Its tasks are the present runtime's.
+    pub fn start(target: SocketAddr) -> Self {
+        Self::seeded(target, 0)
     }
 
     /// The same, with chance from this seed.
-    pub async fn seeded(target: SocketAddr, seed: u64) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    pub fn seeded(target: SocketAddr, seed: u64) -> Self {
+        let listener = StdListener::bind("127.0.0.1:0").expect("a free port");
+        listener.set_nonblocking(true).expect("a socket can be set");
         let address = listener.local_addr().expect("bound");
+        let listener = TcpListener::from_std(listener).expect("a runtime runs");
         let rule = watch::Sender::new(Rule {
             target,
             frozen_up: 0,
@@ -309,7 +311,7 @@ mod tests {
                 });
             }
         });
-        let proxy = Proxy::seeded(target, 7).await;
+        let proxy = Proxy::seeded(target, 7);
         let client = TcpStream::connect(proxy.addr()).await.expect("it listens");
         (proxy, client)
     }

@@ -38,48 +38,39 @@ pub enum Content {
 /// An entry of a stream: its id and its fields in order.
 pub type StreamEntry = (String, Vec<(String, String)>);
 
+/// Every key with its kind, TTL and value. No `#!lua` line, so that it may read all slots of a
+/// one-node Cluster.
+const READ: &str = r#"
+local read = {
+  string = function(key) return redis.call("GET", key) end,
+  hash = function(key) return redis.call("HGETALL", key) end,
+  set = function(key) return redis.call("SMEMBERS", key) end,
+  zset = function(key) return redis.call("ZRANGE", key, 0, -1, "WITHSCORES") end,
+  stream = function(key) return redis.call("XRANGE", key, "-", "+") end,
+}
+local everything = {}
+for i, key in ipairs(redis.call("KEYS", "*")) do
+  local kind = redis.call("TYPE", key).ok
+  everything[i] = { key, kind, redis.call("PTTL", key), read[kind](key) }
+end
+return everything
+"#;
+
 impl Dump {
-    /// Reads everything. Not atomic: for a Redis that nobody writes to meanwhile.
+    /// Reads everything in one moment: also while others write.
     pub async fn read(connection: &mut MultiplexedConnection) -> Self {
-        let names: Vec<String> = redis::cmd("KEYS")
-            .arg("*")
+        let everything: Vec<(String, String, i64, Value)> = redis::cmd("EVAL")
+            .arg(READ)
+            .arg(0)
             .query_async(connection)
             .await
-            .expect("keys are text");
-        if names.is_empty() {
-            return Self::default();
-        }
-        let mut about = redis::pipe();
-        for name in &names {
-            about.cmd("TYPE").arg(name).cmd("PTTL").arg(name);
-        }
-        let about: Vec<Value> = about.query_async(connection).await.expect("readable");
-        let mut contents = redis::pipe();
-        let mut kinds = Vec::new();
-        for (name, pair) in names.iter().zip(about.chunks(2)) {
-            let kind: String = read(&pair[0]);
-            match kind.as_str() {
-                "string" => contents.cmd("GET").arg(name),
-                "hash" => contents.cmd("HGETALL").arg(name),
-                "set" => contents.cmd("SMEMBERS").arg(name),
-                "zset" => contents
-                    .cmd("ZRANGE")
-                    .arg(name)
-                    .arg(0)
-                    .arg(-1)
-                    .arg("WITHSCORES"),
-                "stream" => contents.cmd("XRANGE").arg(name).arg("-").arg("+"),
-                "list" => contents.cmd("LRANGE").arg(name).arg(0).arg(-1),
-                other => panic!("{name} is a {other}"),
-            };
-            kinds.push((kind, read::<i64>(&pair[1])));
-        }
-        let contents: Vec<Value> = contents.query_async(connection).await.expect("readable");
-        let kept = contents.iter().zip(kinds).map(|(value, (kind, ttl))| Kept {
-            content: content(&kind, value),
-            ttl_ms: (ttl >= 0).then_some(ttl),
+            .expect("readable");
+        let kept = everything.into_iter().map(|(name, kind, ttl, value)| {
+            let content = content(&kind, &value);
+            let ttl_ms = (ttl >= 0).then_some(ttl);
+            (name, Kept { content, ttl_ms })
         });
-        Self(names.into_iter().zip(kept).collect())
+        Self(kept.collect())
     }
 
     /// The same without TTLs, which run down between two looks.

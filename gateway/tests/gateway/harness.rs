@@ -57,7 +57,7 @@ impl Bench {
     /// A gateway that reaches its Redis through a proxy; the bench reaches it directly.
     pub async fn start_behind_a_proxy(settings: &[&str]) -> (Self, Proxy) {
         let redis = RedisServer::start();
-        let proxy = Proxy::start(redis.addr()).await;
+        let proxy = Proxy::start(redis.addr());
         let url = format!("redis://{}/", proxy.addr());
         (Self::start_on(redis, &url, settings).await, proxy)
     }
