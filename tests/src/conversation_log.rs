@@ -1,5 +1,7 @@
 //! What the cluster wrote down about a conversation.
 
+use std::collections::BTreeMap;
+
 use frontdesk_shared::{ids::Site, keys};
 use redis::{AsyncCommands as _, aio::MultiplexedConnection, streams::StreamRangeReply};
 use serde_json::Value;
@@ -25,6 +27,30 @@ pub struct Entry {
     pub time: String,
 }
 
+impl Entry {
+    /// An entry of the stream of a log.
+    pub fn parse(stream_id: &str, fields: &BTreeMap<String, String>) -> Self {
+        let field = |name: &str| fields.get(name).filter(|text| !text.is_empty()).cloned();
+        let (seq, zero) = stream_id.split_once('-').expect("a stream id");
+        assert_eq!(zero, "0", "ids of entries are <seq>-0");
+        let kinds = ["message", "assigned", "ended", "requeued"];
+        let kind = kinds.into_iter().find(|kind| fields.contains_key(*kind));
+        let kind = kind.unwrap_or_else(|| panic!("{fields:?} is of no known kind"));
+        let body = field(kind).unwrap_or_default();
+        Self {
+            seq: seq.parse().expect("a number"),
+            id: field("id").unwrap_or_else(|| panic!("entry {seq} has no id: {fields:?}")),
+            from: field("from").unwrap_or_default(),
+            uid: field("uid").unwrap_or_default(),
+            kind: kind.to_owned(),
+            // A JSON string; anything else stays as it is.
+            body: serde_json::from_str::<String>(&body).unwrap_or(body),
+            reference: field("ref"),
+            time: field("time").unwrap_or_default(),
+        }
+    }
+}
+
 /// Reads the log of a conversation.
 pub async fn read(
     connection: &mut MultiplexedConnection,
@@ -35,24 +61,10 @@ pub async fn read(
     let key = format!("{}log:{conversation}", keys::site_prefix(&site));
     let reply: StreamRangeReply = connection.xrange_all(&key).await.expect("a stream");
     let entries = reply.ids.into_iter().map(|entry| {
-        let field = |name: &str| entry.get::<String>(name).filter(|text| !text.is_empty());
-        let (seq, zero) = entry.id.split_once('-').expect("a stream id");
-        assert_eq!(zero, "0", "{key}: ids are <seq>-0");
-        let kinds = ["message", "assigned", "ended", "requeued"];
-        let kind = kinds.into_iter().find(|kind| entry.map.contains_key(*kind));
-        let kind = kind.unwrap_or_else(|| panic!("{key}: {entry:?} is of no known kind"));
-        let body = field(kind).unwrap_or_default();
-        Entry {
-            seq: seq.parse().expect("a number"),
-            id: field("id").unwrap_or_else(|| panic!("{key}: entry {seq} has no id")),
-            from: field("from").unwrap_or_default(),
-            uid: field("uid").unwrap_or_default(),
-            kind: kind.to_owned(),
-            // A JSON string; anything else stays as it is.
-            body: serde_json::from_str::<String>(&body).unwrap_or(body),
-            reference: field("ref"),
-            time: field("time").unwrap_or_default(),
-        }
+        let fields = entry.map.into_iter();
+        let text = |value| redis::from_redis_value(value).expect("text");
+        let fields = fields.map(|(name, value)| (name, text(value))).collect();
+        Entry::parse(&entry.id, &fields)
     });
     let entries: Vec<_> = entries.collect();
     for (place, entry) in (1..).zip(&entries) {

@@ -10,6 +10,7 @@
 //! - [`client`] is a WebSocket client that checks every text against [`table`]; [`raw`] is a socket
 //!   that may break the protocol.
 //! - [`conversation_log`] reads what the cluster wrote down, [`load`] talks under faults and compares the two.
+//! - [`drill`] lets people live on a cluster while faults are done to it, and checks what they lived through.
 //! - [`lane_driver`] applies events without any process, [`redis_dump`] shows all that changed,
 //!   [`desk_model`] is the desk once more in plain Rust, [`desk_state`] compares it with Redis.
 //! - [`proxy`] does to connections what networks do. [`dns`] answers for the names that haproxy looks up.
@@ -26,6 +27,7 @@ pub mod conversation_log;
 pub mod desk_model;
 pub mod desk_state;
 pub mod dns;
+pub mod drill;
 pub mod http;
 pub mod lane_driver;
 pub mod load;

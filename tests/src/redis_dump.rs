@@ -5,7 +5,7 @@ use std::{
     fmt,
 };
 
-use redis::{Value, aio::MultiplexedConnection};
+use redis::{RedisResult, Value, aio::MultiplexedConnection};
 
 /// Every key with its value and TTL.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -59,18 +59,22 @@ return everything
 impl Dump {
     /// Reads everything in one moment: also while others write.
     pub async fn read(connection: &mut MultiplexedConnection) -> Self {
+        Self::try_read(connection).await.expect("readable")
+    }
+
+    /// The same from a Redis that may be gone.
+    pub async fn try_read(connection: &mut MultiplexedConnection) -> RedisResult<Self> {
         let everything: Vec<(String, String, i64, Value)> = redis::cmd("EVAL")
             .arg(READ)
             .arg(0)
             .query_async(connection)
-            .await
-            .expect("readable");
+            .await?;
         let kept = everything.into_iter().map(|(name, kind, ttl, value)| {
             let content = content(&kind, &value);
             let ttl_ms = (ttl >= 0).then_some(ttl);
             (name, Kept { content, ttl_ms })
         });
-        Self(kept.collect())
+        Ok(Self(kept.collect()))
     }
 
     /// The same without TTLs, which run down between two looks.

@@ -137,6 +137,36 @@ impl RedisServer {
         self.wait_ready();
     }
 
+    /// The length of its newest append-only file.
+    pub fn log_length(&self) -> u64 {
+        let file = std::fs::metadata(self.newest_log());
+        file.expect("Redis keeps an append-only file").len()
+    }
+
+    /// Cuts its newest append-only file, while it does not run.
+    pub fn cut_log(&self, length: u64) {
+        let file = std::fs::OpenOptions::new()
+            .write(true)
+            .open(self.newest_log());
+        let file = file.expect("Redis keeps an append-only file");
+        file.set_len(length).expect("the file can be cut");
+    }
+
+    fn newest_log(&self) -> PathBuf {
+        let dir = self.dir().join("appendonlydir");
+        let files = std::fs::read_dir(&dir).expect("Redis has started once");
+        let logs = files.filter_map(|file| {
+            let path = file.ok()?.path();
+            let number = path
+                .to_str()?
+                .strip_suffix(".incr.aof")?
+                .rsplit('.')
+                .next()?;
+            Some((number.parse::<u64>().ok()?, path))
+        });
+        logs.max().expect("there is an append-only file").1
+    }
+
     /// Its log.
     pub fn log(&self) -> String {
         self.child.log()

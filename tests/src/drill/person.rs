@@ -1,0 +1,463 @@
+//! A customer or a member of staff who lives by chance: comes, talks, leaves, breaks the socket,
+//! comes back, and behaves as docs/PROTOCOL.md asks of a client: sends again with the same id what
+//! is not acknowledged, waits when told to, reconnects with a growing random delay.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use futures_util::{SinkExt as _, StreamExt as _};
+use rand::{Rng as _, SeedableRng as _, rngs::StdRng, seq::IndexedRandom as _};
+use serde_json::{Value, json};
+use tokio::{net::TcpStream, sync::watch, time::timeout};
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream, connect_async,
+    tungstenite::{Message, protocol::CloseFrame},
+};
+
+use super::history::{History, What};
+
+/// Messages that a person has on their way at most.
+const WINDOW: usize = 4;
+/// A message without an ack is sent again after so long.
+const RESEND: Duration = Duration::from_secs(3);
+/// A socket on which no answer comes for so long is given up.
+const GIVE_UP: Duration = Duration::from_secs(8);
+/// How long connecting may take.
+const CONNECT: Duration = Duration::from_secs(4);
+/// Pauses between two things that a person does, in ms.
+const PAUSE_MS: std::ops::Range<u64> = 20..160;
+/// The longest pause before connecting again.
+const BACKOFF: Duration = Duration::from_secs(1);
+/// While everybody settles, customers say something this often, so that nobody counts as silent.
+const CHATTER: Duration = Duration::from_secs(10);
+
+/// What everybody is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Act {
+    /// Live by chance.
+    Live,
+    /// Stay, and finish what was begun.
+    Settle,
+    /// Go home.
+    Leave,
+}
+
+/// What all people share.
+#[derive(Debug, Clone)]
+pub(super) struct Stage {
+    pub(super) history: History,
+    pub(super) act: watch::Receiver<Act>,
+    pub(super) gateways: Arc<Mutex<Vec<SocketAddr>>>,
+    pub(super) sockets: Arc<AtomicU64>,
+    pub(super) acks: Arc<AtomicU64>,
+}
+
+/// Who somebody is.
+#[derive(Debug, Clone)]
+pub(super) struct Name {
+    pub(super) site: String,
+    pub(super) uid: String,
+    /// For staff: how many customers at a time.
+    pub(super) max: Option<usize>,
+}
+
+impl Name {
+    pub(super) fn full(&self) -> String {
+        format!("{}/{}", self.site, self.uid)
+    }
+}
+
+/// A message without an ack.
+#[derive(Debug)]
+struct Pending {
+    frame: String,
+    words: String,
+    conversation: Option<String>,
+    /// When it was sent first on this socket, or may be sent.
+    sent: Instant,
+    /// It was refused for now: send again at `sent`.
+    held: bool,
+}
+
+struct Socket {
+    stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    number: u64,
+    welcomed: bool,
+    /// Since when an answer is owed: to the handshake or to `customerConnect`.
+    owed: Option<Instant>,
+}
+
+/// See the head of this file.
+pub(super) struct Person {
+    name: Name,
+    who: String,
+    stage: Stage,
+    chance: StdRng,
+    socket: Option<Socket>,
+    backoff: Duration,
+    next: u64,
+    pending: BTreeMap<u64, Pending>,
+    /// What is known to be open: at most one for a customer.
+    open: BTreeSet<String>,
+    /// The customer waits in a queue, or staff are on duty.
+    placed: bool,
+    /// Staff or customer asked for a place and were not answered yet.
+    asked: bool,
+    spoke: Instant,
+    settled: Arc<AtomicBool>,
+}
+
+impl Person {
+    pub(super) fn new(name: Name, stage: Stage, seed: u64, settled: Arc<AtomicBool>) -> Self {
+        Self {
+            who: name.full(),
+            name,
+            stage,
+            chance: StdRng::seed_from_u64(seed),
+            socket: None,
+            backoff: Duration::ZERO,
+            next: 0,
+            pending: BTreeMap::new(),
+            open: BTreeSet::new(),
+            placed: false,
+            asked: false,
+            spoke: Instant::now(),
+            settled,
+        }
+    }
+
+    /// Lives until everybody goes home.
+    pub(super) async fn run(mut self) {
+        let mut act = self.stage.act.clone();
+        loop {
+            let now = *act.borrow_and_update();
+            self.settled.store(self.is_settled(), Ordering::SeqCst);
+            if now == Act::Leave {
+                return self.leave().await;
+            }
+            let pause = Duration::from_millis(self.chance.random_range(PAUSE_MS));
+            let Some(socket) = &mut self.socket else {
+                self.connect().await;
+                continue;
+            };
+            tokio::select! {
+                message = socket.stream.next() => match message {
+                    Some(Ok(message)) => self.take(&message),
+                    Some(Err(error)) => self.lost(&error.to_string()),
+                    None => self.lost("the end"),
+                },
+                () = tokio::time::sleep(pause) => self.act(now).await,
+                _ = act.changed() => {}
+            }
+        }
+    }
+
+    /// Nothing is owed to this person, and they owe nothing.
+    fn is_settled(&self) -> bool {
+        let welcomed = self.socket.as_ref().is_some_and(|socket| socket.welcomed);
+        welcomed && self.pending.is_empty() && !self.asked && (self.placed || !self.open.is_empty())
+    }
+
+    fn note(&self, what: What) {
+        let socket = self.socket.as_ref().map_or(0, |socket| socket.number);
+        self.stage.history.note(&self.who, socket, what);
+    }
+
+    async fn connect(&mut self) {
+        tokio::time::sleep(self.backoff.mul_f64(self.chance.random())).await;
+        self.backoff = (self.backoff * 2).clamp(Duration::from_millis(50), BACKOFF);
+        let gateway = {
+            let gateways = self.stage.gateways.lock();
+            let gateways = gateways.unwrap_or_else(PoisonError::into_inner);
+            gateways.choose(&mut self.chance).copied()
+        };
+        let Some(gateway) = gateway else { return };
+        let Name { site, uid, .. } = &self.name;
+        let url = format!("ws://{gateway}/?site={site}&uid={uid}");
+        // An error is a gateway that is dead, stopped or not ready: another one, later.
+        let Ok(Ok((stream, _))) = timeout(CONNECT, connect_async(url)).await else {
+            return;
+        };
+        self.socket = Some(Socket {
+            stream,
+            number: self.stage.sockets.fetch_add(1, Ordering::Relaxed) + 1,
+            welcomed: false,
+            owed: Some(Instant::now()),
+        });
+        (self.placed, self.asked) = (false, false);
+        self.open.clear();
+    }
+
+    fn lost(&mut self, why: &str) {
+        self.note(What::Lost(why.to_owned()));
+        self.socket = None;
+    }
+
+    async fn send(&mut self, frame: &str) {
+        let Some(socket) = &mut self.socket else {
+            return;
+        };
+        let sent = timeout(GIVE_UP, socket.stream.send(Message::text(frame))).await;
+        if !matches!(sent, Ok(Ok(()))) {
+            self.lost("cannot send");
+        }
+    }
+
+    async fn do_(&mut self, action: &str, payload: Value) {
+        let frame = json!({ "action": action, "payload": payload }).to_string();
+        self.note(What::Did(frame.clone()));
+        self.send(&frame).await;
+    }
+
+    async fn act(&mut self, act: Act) {
+        let Some(socket) = &self.socket else { return };
+        let oldest = self.pending.values().find(|pending| !pending.held);
+        let owed = socket.owed.or(oldest.map(|pending| pending.sent));
+        if owed.is_some_and(|since| since.elapsed() > GIVE_UP) {
+            return self.lost("no answer");
+        }
+        if !socket.welcomed {
+            return;
+        }
+        let homeless = !self.asked && !self.placed && self.open.is_empty();
+        // Whether what was not acknowledged goes out before or after is left to chance.
+        if homeless && self.chance.random() {
+            return self.ask().await;
+        }
+        if let Some(number) = self.due() {
+            return self.say_again(number).await;
+        }
+        if homeless {
+            return;
+        }
+        match (act, self.name.max) {
+            (Act::Live, None) => self.live_as_customer().await,
+            (Act::Live, Some(_)) => self.live_as_staff().await,
+            _ => self.chatter().await,
+        }
+    }
+
+    /// A message that is to be sent (again).
+    fn due(&self) -> Option<u64> {
+        let due = |pending: &Pending| {
+            let wait = if pending.held { Duration::ZERO } else { RESEND };
+            Instant::now() >= pending.sent + wait
+        };
+        let found = self.pending.iter().find(|(_, pending)| due(pending));
+        found.map(|(number, _)| *number)
+    }
+
+    async fn ask(&mut self) {
+        self.asked = true;
+        if let Some(socket) = &mut self.socket {
+            socket.owed = Some(Instant::now());
+        }
+        match self.name.max {
+            Some(max) => {
+                let name = &self.name.uid;
+                self.do_("staffOnline", json!({ "name": name, "max": max }))
+                    .await;
+            }
+            None => self.do_("customerConnect", json!({})).await,
+        }
+    }
+
+    async fn live_as_customer(&mut self) {
+        match self.chance.random_range(0..100) {
+            0..70 => self.say(None).await,
+            70..72 => self.do_("customerLeave", json!({})).await,
+            72..74 => self.hang_up(Some(1000)).await,
+            74 => self.hang_up(None).await,
+            _ => {}
+        }
+    }
+
+    async fn live_as_staff(&mut self) {
+        let open: Vec<_> = self.open.iter().cloned().collect();
+        let one = open.choose(&mut self.chance).cloned();
+        match (self.chance.random_range(0..100), one) {
+            (0..70, Some(conversation)) => self.say(Some(conversation)).await,
+            (70..73, Some(conversation)) => {
+                self.do_("close", json!({ "conversation": conversation }))
+                    .await;
+            }
+            (73, _) => {
+                self.do_("staffOffline", json!({})).await;
+                self.placed = false;
+                self.open.clear();
+            }
+            (74, _) => self.hang_up(None).await,
+            _ => {}
+        }
+    }
+
+    /// Customers who are served keep talking a little.
+    async fn chatter(&mut self) {
+        if self.name.max.is_none() && !self.open.is_empty() && self.spoke.elapsed() > CHATTER {
+            self.say(None).await;
+        }
+    }
+
+    /// Ends the socket, with a close frame or without, and comes back at once.
+    async fn hang_up(&mut self, code: Option<u16>) {
+        self.note(What::Left);
+        let Some(mut socket) = self.socket.take() else {
+            return;
+        };
+        if let Some(code) = code {
+            let frame = CloseFrame {
+                code: code.into(),
+                reason: "".into(),
+            };
+            let _ = timeout(CONNECT, socket.stream.close(Some(frame))).await;
+        }
+    }
+
+    async fn leave(&mut self) {
+        if self.name.max.is_some() && self.socket.is_some() {
+            self.do_("staffOffline", json!({})).await;
+        }
+        self.hang_up(Some(1000)).await;
+    }
+
+    async fn say(&mut self, conversation: Option<String>) {
+        if self.pending.len() >= WINDOW {
+            return;
+        }
+        self.spoke = Instant::now();
+        self.next += 1;
+        let number = self.next;
+        let words = format!("{} says {number} \"\\\n", self.who);
+        let mut payload = json!({ "message": words, "id": format!("m{number}") });
+        if let Some(conversation) = &conversation {
+            payload["conversation"] = json!(conversation);
+        }
+        let frame = json!({ "action": "message", "payload": payload }).to_string();
+        let pending = Pending {
+            frame,
+            words,
+            conversation,
+            sent: Instant::now(),
+            held: false,
+        };
+        self.pending.insert(number, pending);
+        self.say_again(number).await;
+    }
+
+    async fn say_again(&mut self, number: u64) {
+        let Some(pending) = self.pending.get_mut(&number) else {
+            return;
+        };
+        pending.held = false;
+        pending.sent = Instant::now();
+        let (frame, words) = (pending.frame.clone(), pending.words.clone());
+        let reference = format!("m{number}");
+        self.note(What::Said { reference, words });
+        self.send(&frame).await;
+    }
+
+    fn take(&mut self, message: &Message) {
+        match message {
+            Message::Text(text) => match serde_json::from_str::<Value>(text) {
+                Ok(frame) => {
+                    self.note(What::Told(frame.clone()));
+                    self.told(
+                        frame["action"].as_str().unwrap_or_default(),
+                        &frame["payload"],
+                    );
+                }
+                Err(error) => self.lost(&format!("not JSON ({error}): {text}")),
+            },
+            Message::Close(frame) => {
+                let code = frame.as_ref().map_or(1005, |frame| frame.code.into());
+                self.lost(&format!("closed with {code}"));
+            }
+            _ => {}
+        }
+    }
+
+    fn told(&mut self, action: &str, payload: &Value) {
+        let reference = payload["ref"].as_str();
+        let number = reference.and_then(|reference| reference.strip_prefix('m')?.parse().ok());
+        if let Some(number) = number {
+            return self.answered(number, action, payload);
+        }
+        let conversation = payload["conversation"].as_str().map(str::to_owned);
+        match (action, payload["code"].as_str().unwrap_or_default()) {
+            ("welcome", _) => self.welcomed(),
+            ("message", "on_duty" | "queued") => self.answer(true),
+            ("message", "no_staff" | "queue_full") => self.answer(false),
+            ("message", "connected" | "new_customer") => {
+                self.open.extend(conversation);
+                let staff = self.name.max.is_some();
+                self.answer(staff && self.placed);
+            }
+            ("chat_close" | "queue_close", _) => {
+                if let Some(conversation) = conversation {
+                    self.open.remove(&conversation);
+                }
+                if self.name.max.is_none() {
+                    self.placed = false;
+                }
+            }
+            // Words in a conversation that was open before this socket.
+            ("message", "") if self.name.max.is_some() => self.open.extend(conversation),
+            ("error", "no_conversation") if self.name.max.is_none() => {
+                self.open.clear();
+                self.placed = false;
+            }
+            _ => {}
+        }
+    }
+
+    fn answer(&mut self, placed: bool) {
+        (self.asked, self.placed) = (false, placed);
+        if let Some(socket) = &mut self.socket {
+            socket.owed = None;
+        }
+    }
+
+    fn welcomed(&mut self) {
+        self.backoff = Duration::ZERO;
+        if let Some(socket) = &mut self.socket {
+            (socket.welcomed, socket.owed) = (true, None);
+        }
+        // What is not acknowledged goes out again, in its order, before anything else: held and
+        // due now.
+        for pending in self.pending.values_mut() {
+            (pending.held, pending.sent) = (true, Instant::now());
+        }
+    }
+
+    /// A message of this person was acknowledged or refused.
+    fn answered(&mut self, number: u64, action: &str, payload: &Value) {
+        if action == "error" && payload["code"] == "busy" {
+            if let Some(pending) = self.pending.get_mut(&number) {
+                let wait = payload["retry_after_ms"].as_u64().unwrap_or(1000);
+                pending.held = true;
+                pending.sent = Instant::now() + Duration::from_millis(wait);
+            }
+            return;
+        }
+        let Some(pending) = self.pending.remove(&number) else {
+            return; // the answer to a repeat
+        };
+        if action == "ack" {
+            self.stage.acks.fetch_add(1, Ordering::Relaxed);
+        } else if payload["code"] == "no_conversation" {
+            if let Some(conversation) = pending.conversation {
+                self.open.remove(&conversation);
+            } else {
+                self.open.clear();
+                self.placed = false;
+            }
+        }
+    }
+}
