@@ -22,6 +22,12 @@ test: install lint ## lint, then every test; needs no network once built
 	cargo build --locked --workspace --bins
 	cargo test --locked --workspace --no-fail-fast
 
+# Each row of the fault matrix, eight times as long, one at a time so that its print can be read.
+.PHONY: test-faults
+test-faults: install ## the long fault tests, up to 30 minutes; FRONTDESK_SEED=<n> repeats one
+	cargo build --locked --workspace --bins
+	FRONTDESK_FAULT_ROUNDS=$${FRONTDESK_FAULT_ROUNDS:-8} cargo test --locked -p frontdesk-tests --test faults -- --nocapture
+
 .PHONY: lint
 lint: ## formatting, clippy without warnings, shellcheck where it is installed
 	cargo fmt --all -- --check

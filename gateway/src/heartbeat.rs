@@ -32,6 +32,7 @@ pub(crate) async fn run(redis: Redis, gateway: Arc<Gateway>, stop: CancellationT
         connection: None,
         run_id: None,
         registered: false,
+        counter: 0,
     };
     tokio::select! {
         () = stop.cancelled() => {}
@@ -78,6 +79,8 @@ struct Heart {
     /// Which Redis answered last: another one may have lost the end of the log.
     run_id: Option<String>,
     registered: bool,
+    /// What Redis counted at the last beat.
+    counter: u64,
 }
 
 impl Heart {
@@ -90,7 +93,10 @@ impl Heart {
             ticks.tick().await;
             let sent = Instant::now();
             let mode = if self.registered { "beat" } else { "first" };
-            let answer = self.call(mode).await;
+            let answer = self.call::<u64>(mode).await;
+            if let Ok(counter) = answer {
+                self.compare(counter);
+            }
             let status = &self.gateway.status;
             match answer {
                 Ok(counter) => {
@@ -116,8 +122,21 @@ impl Heart {
         }
     }
 
+    /// A counter that falls shows that Redis has lost writes that it had confirmed.
+    fn compare(&mut self, counter: u64) {
+        if counter <= self.counter {
+            METRICS.data_losses.inc();
+            error!(
+                counter,
+                before = self.counter,
+                "Redis has lost writes that it had confirmed (docs/OPERATIONS.md, loss windows)"
+            );
+        }
+        self.counter = counter;
+    }
+
     /// One call of the script. The connection is kept only after an answer.
-    async fn call(&mut self, mode: &str) -> Result<String, Error> {
+    async fn call<T: redis::FromRedisValue>(&mut self, mode: &str) -> Result<T, Error> {
         let patience = self.patience;
         let work = async {
             let mut connection = match self.connection.take() {
@@ -164,7 +183,7 @@ impl Heart {
         if self.gateway.status.fenced().is_cancelled() || !self.registered {
             return;
         }
-        if let Err(error) = self.call("stop").await {
+        if let Err(error) = self.call::<String>("stop").await {
             warn!(%error, "the registration could not be ended; the reaper will find it");
         }
     }

@@ -36,6 +36,7 @@ pub(crate) struct Metrics {
     pub(crate) backlog_seconds: Gauge,
     pub(crate) self_fenced: IntCounter,
     pub(crate) fenced: IntCounter,
+    pub(crate) data_losses: IntCounter,
     pub(crate) roll_calls: IntCounter,
     pub(crate) roll_call_findings: IntCounterVec,
 }
@@ -94,6 +95,10 @@ impl Metrics {
             self_fenced: counter(
                 "self_fenced_total",
                 "Times without a heartbeat for two thirds of the TTL",
+            )?,
+            data_losses: counter(
+                "data_losses_total",
+                "Times that Redis was found to have lost confirmed writes",
             )?,
             fenced: counter("fenced_total", "Boots that were declared dead")?,
             roll_calls: counter("roll_calls_total", "Comparisons of sockets with the state")?,

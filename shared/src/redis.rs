@@ -232,8 +232,8 @@ impl Redis {
     }
 
     /// Writes the cluster's shape at first boot and refuses another one afterwards.
-    /// `app` is the worker's App; a gateway passes `None`.
-    pub async fn check_cluster(&self, app: Option<&str>) -> Result<(), RedisSetupError> {
+    /// `app` is the worker's App; a gateway passes `None`. Returns whether anything had to be written.
+    pub async fn check_cluster(&self, app: Option<&str>) -> Result<bool, RedisSetupError> {
         let mut connection = self.connect().await?;
         let mut facts = vec![
             ("schema", SCHEMA.to_string()),
@@ -241,6 +241,7 @@ impl Redis {
             ("lanes", LANES.to_string()),
         ];
         facts.extend(app.map(|name| ("app", name.to_owned())));
+        let mut written = false;
         for (fact, ours) in facts {
             // Looked at first: HSETNX is refused when memory is full, and a start must not be.
             let mut get = redis::cmd("HGET");
@@ -254,13 +255,14 @@ impl Redis {
                     .exec_async(&mut connection)
                     .await?;
                 found = get.query_async(&mut connection).await?;
+                written = true;
             }
             let found = found.unwrap_or_default();
             if found != ours {
                 return Err(RedisSetupError::OtherCluster { fact, found, ours });
             }
         }
-        Ok(())
+        Ok(written)
     }
 }
 

@@ -18,7 +18,7 @@ use crate::{
     client::Client,
     process::{Program, Settings},
     proxy::Proxy,
-    redis_server::{Options, RedisServer},
+    redis_server::{self, Options, RedisServer},
     wait,
 };
 
@@ -168,6 +168,14 @@ impl Cluster {
     /// Ends a worker without warning and starts another in its place, without waiting.
     pub fn replace_worker(&mut self, index: usize) {
         self.workers[index] = self.new_worker();
+    }
+
+    /// The same, and the other one's wall clock is so many seconds off.
+    pub fn replace_worker_with_clock(&mut self, index: usize, seconds: i64) {
+        let settings = self.settings.worker.clone();
+        self.settings.worker = settings.clone().env(redis_server::clock(seconds));
+        self.replace_worker(index);
+        self.settings.worker = settings;
     }
 
     /// Ends a gateway without warning and starts another in its place, without waiting.

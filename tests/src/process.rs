@@ -14,7 +14,10 @@ use crate::{child::Child, http, ports::Port, proxy::Proxy, wait};
 /// Command-line settings by name without the dashes; `""` makes a bare flag. A later value replaces
 /// an earlier one.
 #[derive(Debug, Clone, Default)]
-pub struct Settings(BTreeMap<String, String>);
+pub struct Settings {
+    args: BTreeMap<String, String>,
+    env: Vec<(String, String)>,
+}
 
 impl Settings {
     /// Sets one.
@@ -24,20 +27,28 @@ impl Settings {
         reason = "so that numbers, texts and addresses can be written as they are"
     )]
     pub fn set(mut self, name: &str, value: impl ToString) -> Self {
-        self.0.insert(name.to_owned(), value.to_string());
+        self.args.insert(name.to_owned(), value.to_string());
+        self
+    }
+
+    /// Adds to the environment.
+    #[must_use]
+    pub fn env(mut self, variables: Vec<(String, String)>) -> Self {
+        self.env.extend(variables);
         self
     }
 
     /// These, with `over` on top.
     #[must_use]
     pub fn with(mut self, over: &Self) -> Self {
-        self.0.extend(over.0.clone());
+        self.args.extend(over.args.clone());
+        self.env.extend(over.env.clone());
         self
     }
 
     fn args(&self) -> Vec<String> {
         let mut args = Vec::new();
-        for (name, value) in &self.0 {
+        for (name, value) in &self.args {
             args.push(format!("--{name}"));
             if !value.is_empty() {
                 args.push(value.clone());
@@ -182,7 +193,13 @@ fn common(redis_url: &str, metrics: SocketAddr) -> Settings {
 
 fn start(name: &str, program: &str, settings: &Settings, dir: &Path) -> Child {
     let log = dir.join(format!("{name}.log"));
-    Child::start(name, &binary(program), &settings.args(), &[], &log)
+    Child::start(
+        name,
+        &binary(program),
+        &settings.args(),
+        &settings.env,
+        &log,
+    )
 }
 
 /// Where a program of this workspace is: in `FRONTDESK_BIN_DIR`, or beside the tests, built once.

@@ -23,6 +23,7 @@ pub const CONFIG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/redis.c
 #[derive(Debug, Clone, Default)]
 pub struct Options {
     cluster: bool,
+    clock: i64,
     settings: Vec<(String, String)>,
 }
 
@@ -137,6 +138,26 @@ impl RedisServer {
         self.wait_ready();
     }
 
+    /// How it ended, if it did by itself.
+    pub fn ended(&mut self) -> bool {
+        self.child.exited().is_some()
+    }
+
+    /// Lets its append-only file grow by no more than this, as a full disk would. A restart lifts it.
+    pub fn limit_log(&self, room: u64) {
+        let status = Command::new("prlimit")
+            .args(["--pid", &self.child.pid().to_string()])
+            .arg(format!("--fsize={}", self.log_length() + room))
+            .status();
+        assert!(status.is_ok_and(|status| status.success()), "prlimit fails");
+    }
+
+    /// Starts it again with a wall clock that is so many seconds off the machine's.
+    pub fn restart_with_clock(&mut self, seconds: i64) {
+        self.options.clock = seconds;
+        self.restart();
+    }
+
     /// The length of its newest append-only file.
     pub fn log_length(&self) -> u64 {
         let file = std::fs::metadata(self.newest_log());
@@ -205,7 +226,31 @@ fn launch(options: &Options, port: &Port, bus: &Port, dir: &Path) -> Child {
         set(directive, value);
     }
     let program = find_program("redis-server");
-    Child::start("redis-server", &program, &args, &[], &dir.join("redis.log"))
+    let env = clock(options.clock);
+    Child::start(
+        "redis-server",
+        &program,
+        &args,
+        &env,
+        &dir.join("redis.log"),
+    )
+}
+
+/// Settings that put a process's wall clock so many seconds off, by Debian's datefudge.
+pub fn clock(seconds: i64) -> Vec<(String, String)> {
+    if seconds == 0 {
+        return Vec::new();
+    }
+    let libraries = std::fs::read_dir("/usr/lib").expect("Linux has /usr/lib");
+    let library = libraries
+        .filter_map(|dir| Some(dir.ok()?.path().join("datefudge/datefudge.so")))
+        .find(|library| library.is_file())
+        .expect("datefudge is not installed: run `make install`");
+    // It is told how far to go back.
+    vec![
+        ("LD_PRELOAD".into(), library.display().to_string()),
+        ("DATEFUDGE".into(), (-seconds).to_string()),
+    ]
 }
 
 /// Where directories of servers go.

@@ -82,6 +82,9 @@ pub struct Membership {
     pub id: String,
     observer: Observer,
     known: BTreeSet<String>,
+    /// What Redis counted at the last beat.
+    counter: u64,
+    set_back: Option<u64>,
 }
 
 impl Membership {
@@ -91,6 +94,8 @@ impl Membership {
             id,
             observer: Observer::new(ttl),
             known: BTreeSet::new(),
+            counter: 0,
+            set_back: None,
         }
     }
 
@@ -111,7 +116,12 @@ impl Membership {
                 return Err(error);
             }
         };
-        if counters.get(&self.id) == Some(&1) {
+        let counter = counters.get(&self.id).copied().unwrap_or_default();
+        if counter <= self.counter {
+            self.set_back = Some(counter);
+        }
+        self.counter = counter;
+        if counter == 1 {
             hint(connection).await?;
         }
         let (mut alive, dead) = self.observer.observe(Instant::now(), &counters);
@@ -131,13 +141,20 @@ impl Membership {
         Ok(alive)
     }
 
+    /// Where this worker's counter was found lower than Redis had said before, once: Redis has lost
+    /// writes that it had confirmed or, if it begins at 1 again, others have removed this worker.
+    pub fn take_set_back(&mut self) -> Option<u64> {
+        self.set_back.take()
+    }
+
     /// Leaves: the others need not wait for the TTL.
-    pub async fn leave(&self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
+    pub async fn leave(&mut self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
         redis::cmd("HDEL")
             .arg(keys::WORKERS)
             .arg(&self.id)
             .exec_async(connection)
             .await?;
+        self.counter = 0;
         hint(connection).await
     }
 }

@@ -34,6 +34,8 @@ pub struct Metrics {
     pub gateways: IntGauge,
     /// Gateways that this worker declared dead.
     pub gateways_dead: IntCounter,
+    /// Times that Redis was found to have lost confirmed writes.
+    pub data_losses: IntCounter,
     /// Timers that became events.
     pub timers_fired: IntCounter,
     /// Customers waiting, in the shards whose lane 0 this worker holds.
@@ -115,6 +117,10 @@ impl Metrics {
             gateways_dead: counter(
                 "frontdesk_worker_gateways_dead_total",
                 "Gateways that this worker declared dead",
+            ),
+            data_losses: counter(
+                "frontdesk_worker_data_losses_total",
+                "Times that Redis was found to have lost confirmed writes",
             ),
             timers_fired: counter(
                 "frontdesk_worker_timers_fired_total",

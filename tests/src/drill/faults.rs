@@ -199,6 +199,14 @@ impl Drill {
         sum
     }
 
+    /// Prints how much memory the programs of a kind hold.
+    pub fn print_memory(&self, kind: Kind) {
+        for program in self.programs(kind) {
+            let mib = program.memory() / (1024 * 1024);
+            super::print(&format!("{}: {mib} MiB", program.child.name()));
+        }
+    }
+
     /// Waits until every program is ready.
     pub async fn all_ready(&mut self) {
         for program in self

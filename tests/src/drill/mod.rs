@@ -4,6 +4,7 @@
 //!
 //! All chance comes from one seed, which a failure prints; `FRONTDESK_SEED` sets it. The machine
 //! decides what runs when, so a replay repeats what people and faults do, not each interleaving.
+//! `FRONTDESK_HISTORY=1` prints everything that happened.
 
 pub mod check;
 pub mod faults;
@@ -171,6 +172,14 @@ impl Drill {
         self.stage.acks.load(Ordering::Relaxed)
     }
 
+    /// How often people were told this code so far.
+    pub fn told(&self, code: &str) -> usize {
+        let records = self.history.records().into_iter();
+        let told =
+            |what: &What| matches!(what, What::Told(frame) if frame["payload"]["code"] == code);
+        records.filter(|record| told(&record.what)).count()
+    }
+
     /// Waits until this many more messages are acknowledged.
     pub async fn progress(&self, more: u64) {
         let goal = self.acks() + more;
@@ -204,10 +213,12 @@ impl Drill {
         let empty = until_empty(&mut redis).await;
         self.looking.abort();
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let (records, undone) = self.remembered();
         let evidence = Evidence {
             seed: self.seed,
             took: self.began.elapsed(),
-            records: self.remembered(),
+            records,
+            undone,
             live,
             talking,
             empty,
@@ -215,6 +226,10 @@ impl Drill {
             unsettled,
         };
         print(&evidence.summary());
+        if std::env::var_os("FRONTDESK_HISTORY").is_some() {
+            let lines = evidence.records.iter().map(ToString::to_string);
+            print(&lines.collect::<Vec<_>>().join("\n"));
+        }
         evidence
     }
 
@@ -223,16 +238,23 @@ impl Drill {
         self.stage.sockets.load(Ordering::SeqCst)
     }
 
-    /// The records, without what was told and may be undone.
-    fn remembered(&self) -> Vec<Record> {
-        let undone = |index: usize, record: &Record| {
+    /// The records; and apart from them what was told and may be undone.
+    fn remembered(&self) -> (Vec<Record>, Vec<Record>) {
+        let kept = |index: usize, record: &Record| {
             let told = matches!(record.what, What::Told(_));
-            let mut losses = self.forgotten.iter();
-            told && losses.any(|loss| index >= loss.from && record.socket <= loss.sockets)
+            let undone = |loss: &Forgotten| index >= loss.from && record.socket <= loss.sockets;
+            !(told && self.forgotten.iter().any(undone))
         };
-        let records = self.history.records().into_iter().enumerate();
-        let kept = records.filter(|(index, record)| !undone(*index, record));
-        kept.map(|(_, record)| record).collect()
+        let (mut records, mut undone) = (Vec::new(), Vec::new());
+        for (index, record) in self.history.records().into_iter().enumerate() {
+            let list = if kept(index, &record) {
+                &mut records
+            } else {
+                &mut undone
+            };
+            list.push(record);
+        }
+        (records, undone)
     }
 
     /// Waits until nobody is owed anything, nothing moves, and nobody is registered who is not here.

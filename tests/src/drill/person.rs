@@ -80,8 +80,10 @@ struct Pending {
     frame: String,
     words: String,
     conversation: Option<String>,
-    /// When it was sent first on this socket, or may be sent.
+    /// When it was sent last, or may be sent again.
     sent: Instant,
+    /// Since when an answer is owed on this socket.
+    owed: Option<Instant>,
     /// It was refused for now: send again at `sent`.
     held: bool,
 }
@@ -218,8 +220,8 @@ impl Person {
 
     async fn act(&mut self, act: Act) {
         let Some(socket) = &self.socket else { return };
-        let oldest = self.pending.values().find(|pending| !pending.held);
-        let owed = socket.owed.or(oldest.map(|pending| pending.sent));
+        let oldest = self.pending.values().filter_map(|pending| pending.owed);
+        let owed = socket.owed.into_iter().chain(oldest).min();
         if owed.is_some_and(|since| since.elapsed() > GIVE_UP) {
             return self.lost("no answer");
         }
@@ -270,11 +272,11 @@ impl Person {
     }
 
     async fn live_as_customer(&mut self) {
-        match self.chance.random_range(0..100) {
-            0..70 => self.say(None).await,
-            70..72 => self.do_("customerLeave", json!({})).await,
-            72..74 => self.hang_up(Some(1000)).await,
-            74 => self.hang_up(None).await,
+        match self.chance.random_range(0..1000) {
+            0..700 => self.say(None).await,
+            700..715 => self.do_("customerLeave", json!({})).await,
+            715..722 => self.hang_up(Some(1000)).await,
+            722..727 => self.hang_up(None).await,
             _ => {}
         }
     }
@@ -282,18 +284,18 @@ impl Person {
     async fn live_as_staff(&mut self) {
         let open: Vec<_> = self.open.iter().cloned().collect();
         let one = open.choose(&mut self.chance).cloned();
-        match (self.chance.random_range(0..100), one) {
-            (0..70, Some(conversation)) => self.say(Some(conversation)).await,
-            (70..73, Some(conversation)) => {
+        match (self.chance.random_range(0..1000), one) {
+            (0..700, Some(conversation)) => self.say(Some(conversation)).await,
+            (700..715, Some(conversation)) => {
                 self.do_("close", json!({ "conversation": conversation }))
                     .await;
             }
-            (73, _) => {
+            (715..720, _) => {
                 self.do_("staffOffline", json!({})).await;
                 self.placed = false;
                 self.open.clear();
             }
-            (74, _) => self.hang_up(None).await,
+            (720..725, _) => self.hang_up(None).await,
             _ => {}
         }
     }
@@ -345,6 +347,7 @@ impl Person {
             words,
             conversation,
             sent: Instant::now(),
+            owed: None,
             held: false,
         };
         self.pending.insert(number, pending);
@@ -357,6 +360,7 @@ impl Person {
         };
         pending.held = false;
         pending.sent = Instant::now();
+        pending.owed.get_or_insert(pending.sent);
         let (frame, words) = (pending.frame.clone(), pending.words.clone());
         let reference = format!("m{number}");
         self.note(What::Said { reference, words });
@@ -432,7 +436,7 @@ impl Person {
         // What is not acknowledged goes out again, in its order, before anything else: held and
         // due now.
         for pending in self.pending.values_mut() {
-            (pending.held, pending.sent) = (true, Instant::now());
+            (pending.held, pending.sent, pending.owed) = (true, Instant::now(), None);
         }
     }
 
@@ -441,7 +445,7 @@ impl Person {
         if action == "error" && payload["code"] == "busy" {
             if let Some(pending) = self.pending.get_mut(&number) {
                 let wait = payload["retry_after_ms"].as_u64().unwrap_or(1000);
-                pending.held = true;
+                (pending.held, pending.owed) = (true, None);
                 pending.sent = Instant::now() + Duration::from_millis(wait);
             }
             return;

@@ -14,7 +14,7 @@ use frontdesk_shared::{ids::Shard, keys};
 use redis::{RedisResult, aio::MultiplexedConnection};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 use uuid::Uuid;
 
 use super::{Context, Lanes, share::share};
@@ -143,6 +143,9 @@ impl Keeper {
                 .membership
                 .beat(&self.context.library, &mut connection)
                 .await?;
+            if let Some(counter) = self.membership.take_set_back() {
+                self.after_a_loss(counter).await;
+            }
             let me = &self.membership.id;
             self.slots
                 .keys()
@@ -172,6 +175,30 @@ impl Keeper {
             .all(|shard| self.held.get(shard) == wanted.get(shard));
         self.ready.send_replace(complete && !standby);
         Ok(complete || standby)
+    }
+
+    /// Redis counts this worker's beats from less than it had confirmed. Says what that means, and sees
+    /// to it that the cluster's shape is known again; positions are read anew with each session.
+    async fn after_a_loss(&mut self, counter: u64) {
+        let app = self.context.app.name();
+        match self.context.redis.check_cluster(Some(app)).await {
+            Ok(true) => {
+                METRICS.data_losses.inc();
+                error!("Redis has lost everything: the cluster begins anew");
+            }
+            Ok(false) if counter > 1 => {
+                METRICS.data_losses.inc();
+                error!(
+                    counter,
+                    "Redis has lost writes that it had confirmed (docs/OPERATIONS.md, loss windows)"
+                );
+            }
+            Ok(false) => warn!("others have counted this worker as dead; it goes on"),
+            Err(error) => {
+                error!(%error, "not the cluster that this worker was started for");
+                self.standby_until = Some(Instant::now() + STANDBY);
+            }
+        }
     }
 
     /// Makes readers drop the lanes that are no longer wanted, and waits for them a while.

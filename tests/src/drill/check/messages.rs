@@ -88,25 +88,36 @@ fn holes(report: &mut Report<'_>, key: &(String, String), log: &[Entry]) {
 /// I1: what an ack says is written just so.
 fn acknowledged(report: &mut Report<'_>, records: &[Record], logs: &Logs) {
     for (index, record) in records.iter().enumerate() {
-        let What::Told(frame) = &record.what else {
-            continue;
-        };
-        if frame["action"] != "ack" {
-            continue;
-        }
-        let ack = &frame["payload"];
-        let found = entry(logs, &record.who, ack);
-        let same = found.is_some_and(|entry| {
-            entry.uid == uid_of(&record.who)
-                && ack["ref"] == entry.reference.clone().unwrap_or_default()
-                && ack["id"] == entry.id
-                && ack["time"].as_u64() == entry.time.parse().ok()
-        });
-        if !same {
+        if let Some((ack, None)) = written(record, logs) {
+            let found = entry(logs, &record.who, ack);
             let what = format!("acknowledged and not in the log: {ack}, there is {found:?}");
             report.at(index, "I1", what);
         }
     }
+}
+
+/// How many of these acks are of messages that are not written.
+pub(super) fn not_written(records: &[Record], logs: &Logs) -> usize {
+    let acks = records.iter().filter_map(|record| written(record, logs));
+    acks.filter(|(_, entry)| entry.is_none()).count()
+}
+
+/// For the record of an ack: the ack, and the entry that is just what it says.
+fn written<'r, 'l>(record: &'r Record, logs: &'l Logs) -> Option<(&'r Value, Option<&'l Entry>)> {
+    let What::Told(frame) = &record.what else {
+        return None;
+    };
+    if frame["action"] != "ack" {
+        return None;
+    }
+    let ack = &frame["payload"];
+    let same = |entry: &&Entry| {
+        entry.uid == uid_of(&record.who)
+            && ack["ref"] == entry.reference.clone().unwrap_or_default()
+            && ack["id"] == entry.id
+            && ack["time"].as_u64() == entry.time.parse().ok()
+    };
+    Some((ack, entry(logs, &record.who, ack).filter(same)))
 }
 
 /// The entry that a frame names by conversation and seq.

@@ -29,7 +29,10 @@ use super::{
     history::{FAULTS, Record, What, around},
     prefix,
 };
-use crate::{conversation_log::Entry, redis_dump::Dump};
+use crate::{
+    conversation_log::Entry,
+    redis_dump::{Content, Dump, StreamEntry},
+};
 
 /// How many broken invariants a report shows in full.
 const SHOWN: usize = 5;
@@ -43,6 +46,8 @@ pub struct Evidence {
     pub took: Duration,
     /// What happened to whom.
     pub records: Vec<Record>,
+    /// What was told and may have been undone by a loss of power.
+    pub undone: Vec<Record>,
     /// Who was connected when everybody had settled: sockets and their client ids.
     pub live: BTreeMap<u64, String>,
     /// All of Redis at that moment.
@@ -147,6 +152,20 @@ impl Evidence {
         logs
     }
 
+    /// The stream of a conversation's log, for who plants a bug in it.
+    pub fn log_mut(&mut self, site: &str, conversation: &str) -> &mut Vec<StreamEntry> {
+        let key = format!("{}log:{conversation}", prefix(site));
+        match self.empty.0.get_mut(&key).map(|kept| &mut kept.content) {
+            Some(Content::Stream(entries)) => entries,
+            other => panic!("{key} is no log: {other:?}"),
+        }
+    }
+
+    /// The key of a user.
+    pub fn user_key(&self, site: &str, uid: &str) -> String {
+        format!("{}u:{uid}", prefix(site))
+    }
+
     /// How many records are such.
     fn count(&self, such: impl Fn(&What) -> bool) -> usize {
         let records = self.records.iter();
@@ -174,7 +193,7 @@ impl Evidence {
         let of = |text: &str| broken.iter().filter(|one| one.what.contains(text)).count();
         format!(
             "drill: seed {}, {:.0} s, {} faults, {} messages acknowledged, {} refused, {} sockets cut off, \
-             {} lost, {} doubled, {} invariants broken",
+             {} lost, {} doubled, {} undone by a loss of power, {} invariants broken",
             self.seed,
             self.took.as_secs_f64(),
             faults.count(),
@@ -183,6 +202,7 @@ impl Evidence {
             self.count(|what| matches!(what, What::Lost(_))),
             of("acknowledged"),
             of("times in the log"),
+            messages::not_written(&self.undone, &self.logs()),
             broken.len(),
         )
     }
