@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-SCRIPTS := deploy/run.sh deploy/install.sh .ci/run
+SCRIPTS := deploy/run.sh deploy/install.sh tests/conformance/run.sh .ci/run
 
 .PHONY: help
 help: ## list the tasks
@@ -22,6 +22,10 @@ test: install lint ## lint, then every test; needs no network once built
 	cargo build --locked --workspace --bins
 	cargo test --locked --workspace
 
+.PHONY: conformance
+conformance: install ## WebSocket conformance: Autobahn (needs Python 2.7), the raw cases, clients of other make
+	@tests/conformance/run.sh
+
 .PHONY: lint
 lint: ## formatting, clippy without warnings, shellcheck where it is installed
 	cargo fmt --all -- --check
@@ -34,5 +38,5 @@ fmt: ## format all code
 	cargo fmt --all
 
 .PHONY: install
-install: ## install what is missing of redis-server and haproxy (apt, asks for root only then)
-	@deploy/install.sh redis-server haproxy
+install: ## install what the tests need and is missing (apt, asks for root only then)
+	@deploy/install.sh redis-server haproxy node-ws python3-websockets libmojolicious-perl

@@ -7,7 +7,7 @@
 //! - [`redis_server`] is one Redis with the shipped configuration; usable alone and without async.
 //! - [`process`] is one gateway or worker, [`cluster`] a Redis with several of both.
 //! - [`client`] is a WebSocket client that checks every text against [`table`]; [`raw`] is a socket
-//!   that may break the protocol.
+//!   that may break the protocol; [`peer`] starts clients of other make.
 //! - [`conversation_log`] reads what the cluster wrote down, [`load`] talks under faults and compares the two.
 //! - [`lane_driver`] applies events without any process, [`redis_dump`] shows all that changed,
 //!   [`desk_model`] is the desk once more in plain Rust, [`desk_state`] compares it with Redis.
@@ -28,6 +28,7 @@ pub mod dns;
 pub mod http;
 pub mod lane_driver;
 pub mod load;
+pub mod peer;
 pub mod ports;
 pub mod process;
 pub mod raw;
