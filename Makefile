@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-SCRIPTS := deploy/run.sh deploy/install.sh .ci/run
+SCRIPTS := deploy/run.sh deploy/install.sh tests/conformance/run.sh .ci/run
 
 .PHONY: help
 help: ## list the tasks
@@ -28,6 +28,10 @@ test-faults: install ## the long fault tests, up to 30 minutes; FRONTDESK_SEED=<
 	cargo build --locked --workspace --bins
 	FRONTDESK_FAULT_ROUNDS=$${FRONTDESK_FAULT_ROUNDS:-8} cargo test --locked -p frontdesk-tests --test faults -- --nocapture
 
+.PHONY: conformance
+conformance: install ## WebSocket conformance: Autobahn (needs Python 2.7), the raw cases, clients of other make
+	@tests/conformance/run.sh
+
 .PHONY: lint
 lint: ## formatting, clippy without warnings, shellcheck where it is installed
 	cargo fmt --all -- --check
@@ -40,5 +44,5 @@ fmt: ## format all code
 	cargo fmt --all
 
 .PHONY: install
-install: ## install what is missing of redis-server and haproxy (apt, asks for root only then)
-	@deploy/install.sh redis-server haproxy
+install: ## install what the tests need and is missing (apt, asks for root only then)
+	@deploy/install.sh redis-server haproxy node-ws python3-websockets libmojolicious-perl

@@ -1,13 +1,23 @@
 #!/usr/bin/env bash
-# Installs the named Debian packages whose programs are missing: redis-server, haproxy.
-# Asks for root only when there is something to install.
+# Installs the named Debian packages that are missing: redis-server, haproxy, and the WebSocket libraries
+# that the tests use. Asks for root only when there is something to install.
 set -euo pipefail
 
 PATH="$PATH:/usr/sbin:/usr/local/sbin" # where Debian keeps haproxy
 
+# Whether a package's program is there, or its library where Debian puts it or anywhere else.
+present() {
+    case "$1" in
+    node-ws) NODE_PATH=/usr/share/nodejs node --eval 'require("ws")' ;;
+    python3-websockets) python3 -c 'import websockets' || /usr/bin/python3 -c 'import websockets' ;;
+    libmojolicious-perl) perl -MMojo::UserAgent -e1 ;;
+    *) command -v "$1" ;;
+    esac >/dev/null 2>&1
+}
+
 missing=()
 for package in "$@"; do
-    command -v "$package" >/dev/null || missing+=("$package")
+    present "$package" || missing+=("$package")
 done
 if [ "${#missing[@]}" -eq 0 ]; then
     exit 0

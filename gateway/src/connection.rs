@@ -20,14 +20,12 @@ use frontdesk_shared::{
         notice::error_frame,
     },
 };
-use futures_util::{SinkExt as _, StreamExt as _};
+use futures_util::SinkExt as _;
 use tokio::{
     pin, select,
     time::{Instant, sleep_until, timeout, timeout_at},
 };
-use tokio_tungstenite::tungstenite::{
-    Bytes, Error as WsError, Message, Utf8Bytes, protocol::CloseFrame,
-};
+use tokio_tungstenite::tungstenite::{Bytes, Error as WsError, Message, Utf8Bytes};
 use tracing::debug;
 
 use crate::{
@@ -38,7 +36,7 @@ use crate::{
     metrics::METRICS,
     outbox::{Outbox, Outgoing},
     presence::Presence,
-    socket::{End, Socket, goodbye},
+    socket::{End, Socket, goodbye, receive},
     uplink::{Outcome, Receipt},
 };
 
@@ -150,7 +148,7 @@ impl Connection {
         let timer = sleep_until(self.next_ping);
         pin!(timer);
         if let Some(message) = self.early.take()
-            && let Err(end) = self.receive(message).await
+            && let Err(end) = self.take(message).await
         {
             return end;
         }
@@ -158,10 +156,9 @@ impl Connection {
             let reading = self.waiting.is_none() && self.in_flight.len() < MAX_IN_FLIGHT;
             let step = select! {
                 code = self.outbox.killed() => Err(End::Close(code)),
-                message = self.socket.next(), if reading => match message {
-                    Some(Ok(message)) => self.receive(message).await,
-                    Some(Err(error)) => Err(error.into()),
-                    None => Err(End::Lost),
+                message = receive(&mut self.socket), if reading => match message {
+                    Ok(message) => self.take(message).await,
+                    Err(end) => Err(end),
                 },
                 () = self.outbox.filled() => self.write_queued().await,
                 outcome = first_outcome(&mut self.in_flight) => match outcome {
@@ -186,7 +183,7 @@ impl Connection {
         }
     }
 
-    async fn receive(&mut self, message: Message) -> Result<(), End> {
+    async fn take(&mut self, message: Message) -> Result<(), End> {
         self.last_seen = Instant::now();
         let kind = match &message {
             Message::Text(text) if text.as_str() == frame::PING => "ping",
@@ -210,9 +207,8 @@ impl Connection {
                 Err(refusal) => self.refuse(&refusal, None).await,
             },
             Message::Binary(_) => Err(End::Close(UNSUPPORTED)),
-            Message::Close(frame) => Err(by_client(frame.as_ref())),
-            // tungstenite answers pings by itself.
-            Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => Ok(()),
+            // tungstenite answers pings by itself, and `receive` has seen to a close.
+            Message::Ping(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_) => Ok(()),
         }
     }
 
@@ -321,12 +317,10 @@ async fn room(waiting: &mut Option<Pin<Box<dyn Future<Output = Receipt> + Send>>
 /// kept; after it we cannot look further.
 async fn left(socket: &mut Socket, early: &mut Option<Message>) -> End {
     while early.is_none() {
-        match socket.next().await {
-            Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
-            Some(Ok(Message::Close(frame))) => return by_client(frame.as_ref()),
-            Some(Ok(message)) => *early = Some(message),
-            Some(Err(error)) => return error.into(),
-            None => return End::Lost,
+        match receive(socket).await {
+            Ok(Message::Ping(_) | Message::Pong(_)) => {}
+            Ok(message) => *early = Some(message),
+            Err(end) => return end,
         }
     }
     pending().await
@@ -341,11 +335,5 @@ fn busy(verb: &Verb) -> Refusal {
         code: "busy",
         field: None,
         reference,
-    }
-}
-
-fn by_client(frame: Option<&CloseFrame>) -> End {
-    End::ByClient {
-        clean: frame.is_none_or(|frame| u16::from(frame.code) == 1000),
     }
 }

@@ -1,6 +1,6 @@
 //! The gateway: holds sockets, nothing else. Any number of them share one Redis.
 //!
-//! The path of a client's frame: [`run`] → `server` (routes, handshake) → `auth` (who is it?) →
+//! The path of a client's frame: [`run`] → `server` (routes) → `handshake` → `auth` (who is it?) →
 //! `connection` (one task per socket, on `socket`; `presence` opens and closes it) → `uplink` (room) → `batcher` (XADD) → a lane's stream.
 //!
 //! The path of a push: the gateway's own channel → `downlink` (the one subscriber) → `registry`
@@ -23,6 +23,8 @@ mod counters;
 mod crowd;
 mod downlink;
 mod front;
+#[doc(hidden)] // for examples/echo.rs, which the conformance suite talks to
+pub mod handshake;
 mod heartbeat;
 mod limits;
 mod metrics;
@@ -33,7 +35,8 @@ mod pressure;
 mod registry;
 mod roll_call;
 mod server;
-mod socket;
+#[doc(hidden)] // for examples/echo.rs
+pub mod socket;
 mod status;
 mod uplink;
 

@@ -16,8 +16,10 @@ use crate::{
     auth::{self, Denied},
     connection,
     front::{Front, NoPlace},
+    handshake,
     metrics::METRICS,
-    origin, socket,
+    origin,
+    socket::{self, Bounds},
 };
 
 /// When a client that was turned away may try again, in seconds.
@@ -36,7 +38,7 @@ pub(crate) fn router(front: Arc<Front>) -> Router {
 }
 
 async fn root(state: State<Arc<Front>>, request: Request) -> Response {
-    if socket::wants_upgrade(&request) {
+    if handshake::wants_upgrade(&request) {
         return enter(state, request).await;
     }
     let headers = [
@@ -71,15 +73,7 @@ async fn enter(State(front): State<Arc<Front>>, mut request: Request) -> Respons
 }
 
 fn admit(front: &Front, request: &mut Request) -> Response {
-    if !socket::wants_upgrade(request) {
-        let upgrade = [
-            (header::UPGRADE, "websocket"),
-            (header::CONNECTION, "upgrade"),
-        ];
-        let sentence = "This address speaks WebSocket.\n";
-        return (StatusCode::UPGRADE_REQUIRED, upgrade, sentence).into_response();
-    }
-    let (answer, upgrading) = match socket::handshake(request) {
+    let (answer, upgrading) = match handshake::agree(request) {
         Ok(agreed) => agreed,
         Err(refusal) => return refusal,
     };
@@ -116,7 +110,7 @@ fn admit(front: &Front, request: &mut Request) -> Response {
         }
     };
     front.tasks.spawn(async move {
-        match socket::upgrade(upgrading).await {
+        match socket::upgrade(upgrading, Bounds::default()).await {
             Ok(socket) => connection::serve(gateway, socket, identity, place).await,
             Err(error) => debug!(%error, "the client left during the handshake"),
         }

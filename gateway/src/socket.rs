@@ -1,5 +1,5 @@
-//! The WebSocket under a connection: the upgrade, its bounds, which error means which close code,
-//! and the goodbye.
+//! The WebSocket under a connection: its bounds, which error means which close code, and the
+//! goodbye. `handshake` comes before it.
 //!
 //! The goodbye is why this is tungstenite on hyper's upgrade and not axum's wrapper. A TCP socket
 //! that is closed while bytes of the client are unread answers with RST, and the RST overtakes the
@@ -8,17 +8,11 @@
 
 use std::time::Duration;
 
-use axum::{
-    body::Body,
-    extract::Request,
-    http::{HeaderValue, StatusCode, header},
-    response::{IntoResponse as _, Response},
-};
 use frontdesk_shared::protocol::{
     MAX_FRAME_BYTES,
     close::{CloseCode, INVALID_TEXT, PROTOCOL_ERROR, SLOW_CONSUMER, TOO_BIG},
 };
-use futures_util::SinkExt as _;
+use futures_util::{SinkExt as _, StreamExt as _};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::{
@@ -30,7 +24,6 @@ use tokio_tungstenite::{
     tungstenite::{
         Error as WsError, Message, Utf8Bytes,
         error::ProtocolError,
-        handshake::server::create_response_with_body,
         protocol::{CloseFrame, Role, WebSocketConfig},
     },
 };
@@ -41,18 +34,17 @@ use crate::outbox::MAX_QUEUED_BYTES;
 const READ_BUFFER: usize = 4096;
 /// Frames are joined up to so many bytes before they are written.
 const WRITE_BUFFER: usize = 4096;
-/// Hard bound of the write buffer: what the outbox lets through must fit, with room for a close.
-const MAX_WRITE_BUFFER: usize = WRITE_BUFFER + MAX_QUEUED_BYTES + 1024;
 /// How long a client may take to read what is under way, take the close frame and end its side.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Bytes of a client that are thrown away after a close before it is cut.
 const MAX_LINGER_BYTES: usize = 4 * 1024 * 1024;
 
-pub(crate) type Socket = WebSocketStream<TokioIo<Upgraded>>;
+/// An upgraded socket with its framing.
+pub type Socket = WebSocketStream<TokioIo<Upgraded>>;
 
 /// How a socket ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum End {
+pub enum End {
     /// The client sent a close frame; `clean` with 1000 or without a code.
     ByClient {
         /// Whether it left on purpose.
@@ -65,6 +57,12 @@ pub(crate) enum End {
 }
 
 impl End {
+    fn by_client(frame: Option<&CloseFrame>) -> Self {
+        Self::ByClient {
+            clean: frame.is_none_or(|frame| u16::from(frame.code) == 1000),
+        }
+    }
+
     /// The label in metrics and logs.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -91,43 +89,51 @@ impl From<WsError> for End {
     }
 }
 
-/// Whether a request asks for a WebSocket at all, well or badly.
-pub(crate) fn wants_upgrade(request: &Request) -> bool {
-    let upgrade = request.headers().get(header::UPGRADE);
-    upgrade.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
+/// What a socket may hold in memory.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// Bytes of a message that is read, in one frame or in several.
+    pub message: usize,
+    /// Bytes of frames that are written before their client has read them.
+    pub queued: usize,
 }
 
-/// Checks the handshake (RFC 6455 §4.2.1): the answer to give, and the socket that follows it.
-#[allow(clippy::result_large_err)] // a refusal is an answer, too
-pub(crate) fn handshake(request: &mut Request) -> Result<(Response, OnUpgrade), Response> {
-    const VERSION: HeaderValue = HeaderValue::from_static("13");
-    let version = request.headers().get(header::SEC_WEBSOCKET_VERSION);
-    if version.is_some_and(|version| version != VERSION) {
-        let wanted = [(header::SEC_WEBSOCKET_VERSION, VERSION)];
-        let sentence = "This server speaks version 13 of the WebSocket protocol.\n";
-        return Err((StatusCode::UPGRADE_REQUIRED, wanted, sentence).into_response());
+impl Default for Bounds {
+    /// The gateway's own. Conformance tests need larger ones to see big messages come back.
+    fn default() -> Self {
+        Self {
+            message: MAX_FRAME_BYTES,
+            queued: MAX_QUEUED_BYTES,
+        }
     }
-    let answer = create_response_with_body(request, Body::empty).map_err(|error| {
-        let sentence = format!("This is not a WebSocket handshake: {error}.\n");
-        (StatusCode::BAD_REQUEST, sentence).into_response()
-    })?;
-    Ok((answer, hyper::upgrade::on(request)))
 }
 
 /// Waits for the answer to be out, then frames the bytes, with every buffer bounded.
-pub(crate) async fn upgrade(upgrading: OnUpgrade) -> Result<Socket, hyper::Error> {
+pub async fn upgrade(upgrading: OnUpgrade, bounds: Bounds) -> Result<Socket, hyper::Error> {
     let io = TokioIo::new(upgrading.await?);
+    // Hard bound of the write buffer: what the outbox lets through must fit, with room for a close.
+    let max_write_buffer = WRITE_BUFFER + bounds.queued + 1024;
     let bounds = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER)
         .write_buffer_size(WRITE_BUFFER)
-        .max_write_buffer_size(MAX_WRITE_BUFFER)
-        .max_message_size(Some(MAX_FRAME_BYTES))
-        .max_frame_size(Some(MAX_FRAME_BYTES));
+        .max_write_buffer_size(max_write_buffer)
+        .max_message_size(Some(bounds.message))
+        .max_frame_size(Some(bounds.message));
     Ok(WebSocketStream::from_raw_socket(io, Role::Server, Some(bounds)).await)
 }
 
+/// The next message, or how the socket ends. May be cancelled; pings are answered on the way.
+pub async fn receive(socket: &mut Socket) -> Result<Message, End> {
+    match socket.next().await {
+        Some(Ok(Message::Close(frame))) => Err(End::by_client(frame.as_ref())),
+        Some(Ok(message)) => Ok(message),
+        Some(Err(error)) => Err(error.into()),
+        None => Err(End::Lost),
+    }
+}
+
 /// Ends the socket so that the client learns why, within [`GOODBYE_TIMEOUT`].
-pub(crate) async fn goodbye(mut socket: Socket, end: End) {
+pub async fn goodbye(mut socket: Socket, end: End) {
     let leave = async {
         match end {
             End::Close(code) => {

@@ -8,7 +8,7 @@
 //! - [`redis_server`] is one Redis with the shipped configuration; usable alone and without async.
 //! - [`process`] is one gateway or worker, [`cluster`] a Redis with several of both.
 //! - [`client`] is a WebSocket client that checks every text against [`table`]; [`raw`] is a socket
-//!   that may break the protocol.
+//!   that may break the protocol; [`peer`] starts clients of other make.
 //! - [`conversation_log`] reads what the cluster wrote down, [`load`] talks under faults and compares the two.
 //! - [`drill`] lets people live on a cluster while faults are done to it, and checks what they lived through.
 //! - [`lane_driver`] applies events without any process, [`redis_dump`] shows all that changed,
@@ -31,6 +31,7 @@ pub mod drill;
 pub mod http;
 pub mod lane_driver;
 pub mod load;
+pub mod peer;
 pub mod ports;
 pub mod process;
 pub mod proxy;

@@ -18,6 +18,7 @@ use frontdesk_tests::{
     cluster::Cluster,
     dns::Dns,
     http,
+    peer::WEBSOCKETS,
     ports::Port,
     process::{Program, Settings},
     redis_server::find_program,
@@ -168,6 +169,13 @@ async fn a_conversation_goes_through_the_proxy_and_survives_the_other_gateways_d
     drop(dead);
     drop(survivor);
     assert!(site.cluster.redis.log().contains("Ready to accept"));
+}
+
+#[tokio::test]
+async fn a_client_of_other_make_talks_through_the_proxy() {
+    let site = Site::start().await;
+    let logs = site.cluster.logs();
+    WEBSOCKETS.converse(site.proxy, site.proxy, logs).await;
 }
 
 #[tokio::test]

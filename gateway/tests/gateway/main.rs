@@ -5,6 +5,7 @@
 
 mod bad_input;
 mod busy;
+mod conformance;
 mod door;
 mod harness;
 mod life;
