@@ -45,4 +45,4 @@ fmt: ## format all code
 
 .PHONY: install
 install: ## install what the tests need and is missing (apt, asks for root only then)
-	@deploy/install.sh redis-server haproxy node-ws python3-websockets libmojolicious-perl
+	@deploy/install.sh redis-server haproxy node-ws python3-websockets libmojolicious-perl datefudge

@@ -172,6 +172,11 @@ impl Drill {
         self.stage.acks.load(Ordering::Relaxed)
     }
 
+    /// How many people there are.
+    pub fn count(&self) -> usize {
+        self.settled.len()
+    }
+
     /// How often people were told this code so far.
     pub fn told(&self, code: &str) -> usize {
         let records = self.history.records().into_iter();

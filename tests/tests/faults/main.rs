@@ -10,6 +10,7 @@
 )]
 
 mod checker;
+mod clients;
 mod mix;
 mod network;
 mod processes;
