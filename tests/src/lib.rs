@@ -9,8 +9,9 @@
 //! - [`client`] is a WebSocket client that checks every text against [`table`]; [`raw`] is a socket
 //!   that may break the protocol.
 //! - [`conversation_log`] reads what the cluster wrote down, [`load`] talks under faults and compares the two.
-//! - [`lane_driver`] applies events without any process, [`redis_dump`] shows all that changed,
+//! - [`lane_driver`] applies events of [`socket`]s without any process, [`redis_dump`] shows all that changed,
 //!   [`desk_model`] is the desk once more in plain Rust, [`desk_state`] compares it with Redis.
+//! - [`fuzz`] deals out seeded inputs, [`hostile`] makes them, [`key_table`] is the documented keyspace.
 //! - [`dns`] answers for the names that haproxy looks up.
 #![allow(
     clippy::expect_used,
@@ -25,7 +26,10 @@ pub mod conversation_log;
 pub mod desk_model;
 pub mod desk_state;
 pub mod dns;
+pub mod fuzz;
+pub mod hostile;
 pub mod http;
+pub mod key_table;
 pub mod lane_driver;
 pub mod load;
 pub mod ports;
@@ -33,5 +37,6 @@ pub mod process;
 pub mod raw;
 pub mod redis_dump;
 pub mod redis_server;
+pub mod socket;
 pub mod table;
 pub mod wait;

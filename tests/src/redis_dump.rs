@@ -41,8 +41,13 @@ pub type StreamEntry = (String, Vec<(String, String)>);
 impl Dump {
     /// Reads everything. Not atomic: for a Redis that nobody writes to meanwhile.
     pub async fn read(connection: &mut MultiplexedConnection) -> Self {
+        Self::read_some(connection, "*").await
+    }
+
+    /// Reads what fits a pattern of Redis.
+    pub async fn read_some(connection: &mut MultiplexedConnection, pattern: &str) -> Self {
         let names: Vec<String> = redis::cmd("KEYS")
-            .arg("*")
+            .arg(pattern)
             .query_async(connection)
             .await
             .expect("keys are text");
