@@ -22,6 +22,11 @@ test: install lint ## lint, then every test; needs no network once built
 	cargo build --locked --workspace --bins
 	cargo test --locked --workspace
 
+.PHONY: fuzz
+fuzz: install ## a million hostile inputs; FRONTDESK_FUZZ_CASES, _SEED and _ONLY say otherwise
+	FRONTDESK_FUZZ_CASES=$${FRONTDESK_FUZZ_CASES:-1000000} FRONTDESK_FUZZ_SEED=$${FRONTDESK_FUZZ_SEED:-$$(date +%s)} \
+	bash -c "cargo test --locked -p frontdesk-tests --test fuzz -- --nocapture && cargo test --locked -p frontdesk-gateway --lib door_fuzz -- --nocapture"
+
 .PHONY: lint
 lint: ## formatting, clippy without warnings, shellcheck where it is installed
 	cargo fmt --all -- --check
