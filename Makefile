@@ -32,6 +32,11 @@ test-faults: install ## the long fault tests, up to 30 minutes; FRONTDESK_SEED=<
 conformance: install ## WebSocket conformance: Autobahn (needs Python 2.7), the raw cases, clients of other make
 	@tests/conformance/run.sh
 
+.PHONY: fuzz
+fuzz: install ## a million hostile inputs; FRONTDESK_FUZZ_CASES, _SEED and _ONLY say otherwise
+	FRONTDESK_FUZZ_CASES=$${FRONTDESK_FUZZ_CASES:-1000000} FRONTDESK_FUZZ_SEED=$${FRONTDESK_FUZZ_SEED:-$$(date +%s)} \
+	bash -c "cargo test --locked -p frontdesk-tests --test fuzz -- --nocapture && cargo test --locked -p frontdesk-gateway --lib door_fuzz -- --nocapture"
+
 .PHONY: lint
 lint: ## formatting, clippy without warnings, shellcheck where it is installed
 	cargo fmt --all -- --check

@@ -21,6 +21,8 @@ mod config;
 mod connection;
 mod counters;
 mod crowd;
+#[cfg(test)]
+mod door_fuzz;
 mod downlink;
 mod front;
 #[doc(hidden)] // for examples/echo.rs, which the conformance suite talks to

@@ -15,13 +15,12 @@ use std::{
 };
 
 use frontdesk_shared::{
-    ids::{LANES, Lane, SHARDS, Shard, StreamId},
+    ids::{LANES, Lane, SHARDS, Shard},
     keys,
     redis::Redis,
+    stream::Entries,
 };
-use redis::{
-    FromRedisValue as _, RedisError, aio::MultiplexedConnection, streams::StreamRangeReply,
-};
+use redis::{FromRedisValue as _, RedisError, aio::MultiplexedConnection};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -222,13 +221,10 @@ async fn ages(
             .map_or("-".to_owned(), |id| format!("({id}"));
         pipeline.xrange_count(keys::events(*shard, *lane), after, "+", 1);
     }
-    let oldest: Vec<StreamRangeReply> = pipeline.query_async(connection).await?;
-    let age = |reply: StreamRangeReply| -> u64 {
-        let id = reply
-            .ids
-            .first()
-            .and_then(|entry| StreamId::parse(&entry.id).ok());
-        id.map_or(0, |id| now_ms.saturating_sub(id.ms).max(1))
+    let oldest: Vec<Entries> = pipeline.query_async(connection).await?;
+    let age = |reply: Entries| -> u64 {
+        let first = reply.0.first();
+        first.map_or(0, |entry| now_ms.saturating_sub(entry.id.ms).max(1))
     };
     Ok(lanes.into_iter().zip(oldest.into_iter().map(age)).collect())
 }

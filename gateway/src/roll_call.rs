@@ -23,9 +23,10 @@ use frontdesk_shared::{
     keys,
     protocol::close::RESYNC,
     redis::Redis,
+    stream::Entries,
 };
 use futures_util::future::join_all;
-use redis::{RedisError, aio::MultiplexedConnection, streams::StreamRangeReply};
+use redis::{RedisError, aio::MultiplexedConnection};
 use tokio::{
     select,
     sync::Notify,
@@ -230,11 +231,11 @@ async fn all_applied(
         let newest = pipeline.cmd("XREVRANGE").arg(keys::events(*shard, *lane));
         newest.arg("+").arg("-").arg("COUNT").arg(1);
     }
-    let ends: Vec<StreamRangeReply> = pipeline.query_async(connection).await?;
+    let ends: Vec<Entries> = pipeline.query_async(connection).await?;
     let mut waiting: Vec<((Shard, Lane), StreamId)> = lanes
         .into_iter()
         .zip(&ends)
-        .filter_map(|(lane, end)| Some((lane, StreamId::parse(&end.ids.first()?.id).ok()?)))
+        .filter_map(|(lane, end)| Some((lane, end.0.first()?.id)))
         .collect();
     let deadline = Instant::now() + patience;
     loop {

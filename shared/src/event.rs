@@ -6,7 +6,10 @@
 
 use crate::{
     ids::{BootId, ClientId, ConversationId, IdError, MessageRef, Site, Uid},
-    protocol::{Lang, MAX_FRAME_BYTES, Role, frame::Verb},
+    protocol::{
+        Lang, MAX_FRAME_BYTES, Role,
+        frame::{self, Verb},
+    },
 };
 
 /// The version of the entries this program writes, and the newest it can read.
@@ -249,14 +252,14 @@ impl<'a, G: Fn(&str) -> Option<&'a str>> Fields<'_, G> {
                 });
             }
             "staff_online" => Verb::StaffOnline {
-                name: self.optional("name", json_text)?,
+                name: self.optional("name", |field| json_text(field, frame::is_name))?,
                 max: self.optional("max", str::parse)?,
             },
             "staff_offline" => Verb::StaffOffline,
             "customer_connect" => Verb::CustomerConnect,
             "customer_leave" => Verb::CustomerLeave,
             "message" => Verb::Message {
-                body: self.parse("body", json_text)?,
+                body: self.parse("body", |field| json_text(field, frame::is_words))?,
                 id: self.optional("id", MessageRef::parse)?,
                 conversation: self.optional("conversation", ConversationId::parse)?,
             },
@@ -281,18 +284,26 @@ fn queue(field: &str) -> Result<String, IdError> {
     Uid::parse(field).map(|uid| uid.to_string())
 }
 
-/// A field that must be one JSON string, since it is joined into frames as it is.
-fn json_text(field: &str) -> Result<String, ()> {
-    if field.len() > 2 * MAX_FRAME_BYTES || !field.starts_with('"') {
+/// A field that must be one JSON string, since it is joined into frames as it is, and what it says
+/// must keep the rules of the frame it came in.
+fn json_text(field: &str, keeps_rules: impl Fn(&str) -> bool) -> Result<String, ()> {
+    // JSON allows blanks around a value.
+    let is_string = field.starts_with('"') && field.ends_with('"');
+    if field.len() > 2 * MAX_FRAME_BYTES || !is_string {
         return Err(());
     }
-    serde_json::from_str::<std::borrow::Cow<'_, str>>(field).map_err(|_| ())?;
-    Ok(field.to_owned())
+    let text = serde_json::from_str::<std::borrow::Cow<'_, str>>(field).map_err(|_| ())?;
+    if keeps_rules(&text) {
+        Ok(field.to_owned())
+    } else {
+        Err(())
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::{MAX_NAME_CHARS, MAX_TEXT_BYTES};
 
     fn round_trip(kind: Kind) {
         let event = Event {
@@ -393,6 +404,38 @@ mod tests {
                 matches!(Event::decode(get), Err(DecodeError::Poison(_))),
                 "{v} {kind} {body}"
             );
+        }
+    }
+
+    /// A log outlives the program that wrote it: what a gateway refuses, a worker refuses too.
+    #[test]
+    fn names_and_words_keep_their_bounds_in_the_log_too() {
+        let decode = |kind: &'static str, field: &'static str, value: &str| {
+            let client = "c".repeat(crate::ids::CLIENT_ID_BYTES);
+            let get = |name: &str| match name {
+                "v" | "n" => Some("1"),
+                "site" => Some("default"),
+                "uid" => Some("alice"),
+                "kind" => Some(kind),
+                "client" => Some(client.as_str()),
+                _ => (name == field).then_some(value),
+            };
+            Event::decode(get).map(drop)
+        };
+        let json = |text: &str| serde_json::Value::from(text).to_string();
+        let (name, words) = (MAX_NAME_CHARS, MAX_TEXT_BYTES);
+        for good in [json(&"客".repeat(name)), json("a b")] {
+            assert_eq!(decode("staff_online", "name", &good), Ok(()), "{good}");
+        }
+        let longer = json(&"客".repeat(name + 1));
+        for bad in [&longer, "\"\"", "\"a\\u0000\"", "\" a\"", "\"a\"\n"] {
+            let poison = Err(DecodeError::Poison("name"));
+            assert_eq!(decode("staff_online", "name", bad), poison, "{bad}");
+        }
+        assert_eq!(decode("message", "body", &json(&"x".repeat(words))), Ok(()));
+        for bad in [&json(&"x".repeat(words + 1)), "\"\"", " \"a\""] {
+            let poison = Err(DecodeError::Poison("body"));
+            assert_eq!(decode("message", "body", bad), poison);
         }
     }
 }

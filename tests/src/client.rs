@@ -167,6 +167,12 @@ impl Client {
         timeout(limit, self.incoming.recv()).await.ok()?
     }
 
+    /// What has come already, if anything has.
+    pub fn heard(&mut self) -> Option<Incoming> {
+        let incoming = self.incoming.try_recv().ok()?;
+        Some(self.note(incoming))
+    }
+
     fn note(&mut self, incoming: Incoming) -> Incoming {
         self.transcript
             .push(format!("< {}", shorten(&incoming.to_string())));

@@ -7,11 +7,12 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use frontdesk_shared::{
     event::Event,
-    ids::{BootId, ClientId, ConversationId, Lane, Shard, Site, StreamId, Uid},
+    ids::{BootId, Lane, Shard, Site, StreamId, Uid},
     keys,
-    protocol::{Lang, Role, frame::Verb},
+    protocol::frame::Verb,
     push,
     redis::Redis,
+    stream::{Entries, StreamEntry},
 };
 use frontdesk_worker::{
     app::Transition,
@@ -20,14 +21,12 @@ use frontdesk_worker::{
     library::{Library, Outcome, Prepared, event_id},
 };
 use futures_util::StreamExt as _;
-use redis::{
-    aio::{MultiplexedConnection, PubSubStream},
-    streams::StreamRangeReply,
-};
+use redis::aio::{MultiplexedConnection, PubSubStream};
 use serde_json::Value;
 
 use crate::redis_dump::Dump;
 
+pub use crate::socket::{Socket, on_duty, words, words_to, words_with_id};
 pub use frontdesk_shared::event::Kind;
 
 /// Applies the lanes of one site's shard.
@@ -102,90 +101,6 @@ impl Pushed {
     }
 }
 
-/// A connection as its gateway sees it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Socket {
-    /// Whose it is.
-    pub uid: Uid,
-    /// Its id.
-    pub client: ClientId,
-    /// Frames sent.
-    pub sent: u64,
-}
-
-impl Socket {
-    /// A new one of a gateway.
-    pub fn new(uid: &str, boot: &BootId) -> Self {
-        Self {
-            uid: Uid::parse(uid).expect("well-formed"),
-            client: ClientId::random(boot),
-            sent: 0,
-        }
-    }
-
-    /// The event of its next frame.
-    pub fn verb(&mut self, verb: Verb) -> Kind {
-        self.sent += 1;
-        Kind::Verb {
-            client: self.client.clone(),
-            n: self.sent,
-            verb,
-        }
-    }
-
-    /// The event of its opening.
-    pub fn open(&self) -> Kind {
-        Kind::Open {
-            client: self.client.clone(),
-            lang: Lang::ZhCn,
-            role: Role::Any,
-        }
-    }
-
-    /// The event of its end.
-    pub fn close(&self) -> Kind {
-        Kind::Close {
-            client: self.client.clone(),
-            clean: true,
-        }
-    }
-}
-
-/// Words without an id, to the current conversation.
-pub fn words(text: &str) -> Verb {
-    Verb::Message {
-        body: Value::from(text).to_string(),
-        id: None,
-        conversation: None,
-    }
-}
-
-/// Words with the sender's id.
-pub fn words_with_id(text: &str, id: &str) -> Verb {
-    Verb::Message {
-        body: Value::from(text).to_string(),
-        id: Some(frontdesk_shared::ids::MessageRef::parse(id).expect("well-formed")),
-        conversation: None,
-    }
-}
-
-/// Words to a named conversation.
-pub fn words_to(text: &str, conversation: &str) -> Verb {
-    Verb::Message {
-        body: Value::from(text).to_string(),
-        id: None,
-        conversation: Some(ConversationId::parse(conversation).expect("well-formed")),
-    }
-}
-
-/// Coming on duty for so many at a time.
-pub fn on_duty(max: u32) -> Verb {
-    Verb::StaffOnline {
-        name: None,
-        max: Some(max),
-    }
-}
-
 impl LaneDriver {
     /// A driver of a site on the Redis at `url`.
     pub async fn connect(url: &str, site: &str, settings: DeskSettings) -> Self {
@@ -246,6 +161,49 @@ impl LaneDriver {
         StreamId::parse(&id).expect("Redis makes stream ids")
     }
 
+    /// Appends bytes of any kind.
+    pub async fn append_bytes(&mut self, lane: Lane, fields: &[(Vec<u8>, Vec<u8>)]) -> StreamId {
+        let mut command = redis::cmd("XADD");
+        command.arg(keys::events(self.shard, lane)).arg("*");
+        for (name, value) in fields {
+            command.arg(name).arg(value);
+        }
+        let id: String = command
+            .query_async(&mut self.connection)
+            .await
+            .expect("appended");
+        StreamId::parse(&id).expect("Redis makes stream ids")
+    }
+
+    /// One call of the apply script for one entry, past everything that a worker checks: any
+    /// transition with any fields. Returns what the script answers.
+    pub async fn apply_unchecked(
+        &mut self,
+        lane: Lane,
+        id: StreamId,
+        transition: &[u8],
+        fields: &[(Vec<u8>, Vec<u8>)],
+    ) -> redis::RedisResult<Vec<Vec<u8>>> {
+        let shard = self.shard;
+        let names = [keys::events(shard, lane), keys::applied(shard)];
+        let mut call = self.library.call("apply", &names);
+        call.arg(keys::shard_prefix(shard))
+            .arg(shard.number())
+            .arg(lane.number())
+            .arg(keys::GATEWAY_CHANNEL_PREFIX);
+        let settings = frontdesk_worker::app::App::settings(&self.desk);
+        call.arg(settings.len());
+        for (name, value) in settings {
+            call.arg(name).arg(value);
+        }
+        call.arg(1).arg(id.to_string()).arg(transition);
+        call.arg(fields.len());
+        for (name, value) in fields {
+            call.arg(name).arg(value);
+        }
+        self.library.run(&mut self.connection, &call).await
+    }
+
     /// Appends an event and applies it alone. Everything before it must be applied.
     pub async fn act(&mut self, uid: &str, kind: Kind) -> Outcome {
         let id = self.append(uid, kind).await;
@@ -291,7 +249,7 @@ impl LaneDriver {
 
     /// Up to `limit` entries from a place on, applied or not.
     pub async fn entries(&mut self, lane: Lane, from: &str, limit: usize) -> Vec<Pending> {
-        let reply: StreamRangeReply = redis::cmd("XRANGE")
+        let reply: Entries = redis::cmd("XRANGE")
             .arg(keys::events(self.shard, lane))
             .arg(from)
             .arg("+")
@@ -301,10 +259,9 @@ impl LaneDriver {
             .await
             .expect("a stream");
         let (shard, desk) = (self.shard, &self.desk);
-        let pending = |entry: redis::streams::StreamId| {
-            let id = StreamId::parse(&entry.id).expect("a stream id");
+        let pending = |StreamEntry { id, fields }| {
             let get = |name: &str| {
-                let value = entry.map.get(name);
+                let value = fields.get(name);
                 value.and_then(frontdesk_shared::redis::text)
             };
             let transition = prepare(desk, event_id(shard, lane, id), get);
@@ -316,7 +273,7 @@ impl LaneDriver {
                 },
             }
         };
-        reply.ids.into_iter().map(pending).collect()
+        reply.0.into_iter().map(pending).collect()
     }
 
     /// One call of the apply script.
@@ -369,9 +326,9 @@ impl LaneDriver {
         }
     }
 
-    /// Everything pushed since the last call. Checks that the payloads of each gateway are numbered
-    /// without a hole.
-    pub async fn pushes(&mut self) -> Vec<Pushed> {
+    /// Everything published since the last call, by channel and as it is: for scripts that were
+    /// given what makes no payload.
+    pub async fn pushes_unchecked(&mut self) -> Vec<(String, Bytes)> {
         let () = redis::cmd("PUBLISH")
             .arg(&self.marker)
             .arg("")
@@ -381,16 +338,25 @@ impl LaneDriver {
         let mut all = Vec::new();
         loop {
             let message = self.pushed.next().await.expect("the subscription lives");
-            let channel = message.get_channel_name();
+            let channel = message.get_channel_name().to_owned();
             if channel == self.marker {
                 return all;
             }
+            let payload = Bytes::copy_from_slice(message.get_payload_bytes());
+            all.push((channel, payload));
+        }
+    }
+
+    /// Everything pushed since the last call. Checks that the payloads of each gateway are numbered
+    /// without a hole.
+    pub async fn pushes(&mut self) -> Vec<Pushed> {
+        let mut all = Vec::new();
+        for (channel, payload) in self.pushes_unchecked().await {
             let boot = channel
                 .strip_prefix(keys::GATEWAY_CHANNEL_PREFIX)
                 .expect("a gateway's channel")
                 .to_owned();
-            let payload = push::decode(&Bytes::copy_from_slice(message.get_payload_bytes()))
-                .expect("well-formed");
+            let payload = push::decode(&payload).expect("well-formed");
             if payload.counter > 0 {
                 let last = self
                     .counters
@@ -413,6 +379,7 @@ impl LaneDriver {
                 }
             }
         }
+        all
     }
 
     /// Everything pushed since the last call to one connection, in short.
@@ -458,13 +425,15 @@ impl LaneDriver {
     /// Ticks; the clock moves on by the time since the last tick, at most `most_ms`.
     /// Returns how many timers became events, and the clock.
     pub async fn tick(&mut self, most_ms: u64) -> (u64, u64) {
+        self.try_tick(most_ms).await.expect("the script runs")
+    }
+
+    /// [`LaneDriver::tick`] where it may fail.
+    pub async fn try_tick(&mut self, most_ms: u64) -> redis::RedisResult<(u64, u64)> {
         let (shard, names) = (self.shard, [keys::clock, keys::due, keys::moved]);
         let mut call = self.library.call("tick", &names.map(|key| key(shard)));
         call.arg(keys::shard_prefix(shard)).arg(most_ms);
-        self.library
-            .run(&mut self.connection, &call)
-            .await
-            .expect("the script runs")
+        self.library.run(&mut self.connection, &call).await
     }
 
     /// Redis's clock in ms.

@@ -11,8 +11,9 @@
 //!   that may break the protocol; [`peer`] starts clients of other make.
 //! - [`conversation_log`] reads what the cluster wrote down, [`load`] talks under faults and compares the two.
 //! - [`drill`] lets people live on a cluster while faults are done to it, and checks what they lived through.
-//! - [`lane_driver`] applies events without any process, [`redis_dump`] shows all that changed,
+//! - [`lane_driver`] applies events of [`socket`]s without any process, [`redis_dump`] shows all that changed,
 //!   [`desk_model`] is the desk once more in plain Rust, [`desk_state`] compares it with Redis.
+//! - [`fuzz`] deals out seeded inputs, [`hostile`] makes them, [`key_table`] is the documented keyspace.
 //! - [`proxy`] does to connections what networks do. [`dns`] answers for the names that haproxy looks up.
 #![allow(
     clippy::expect_used,
@@ -28,7 +29,10 @@ pub mod desk_model;
 pub mod desk_state;
 pub mod dns;
 pub mod drill;
+pub mod fuzz;
+pub mod hostile;
 pub mod http;
+pub mod key_table;
 pub mod lane_driver;
 pub mod load;
 pub mod peer;
@@ -38,6 +42,7 @@ pub mod proxy;
 pub mod raw;
 pub mod redis_dump;
 pub mod redis_server;
+pub mod socket;
 pub mod stalls;
 pub mod table;
 pub mod wait;

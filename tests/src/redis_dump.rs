@@ -49,7 +49,7 @@ local read = {
   stream = function(key) return redis.call("XRANGE", key, "-", "+") end,
 }
 local everything = {}
-for i, key in ipairs(redis.call("KEYS", "*")) do
+for i, key in ipairs(redis.call("KEYS", ARGV[1])) do
   local kind = redis.call("TYPE", key).ok
   everything[i] = { key, kind, redis.call("PTTL", key), read[kind](key) }
 end
@@ -59,14 +59,18 @@ return everything
 impl Dump {
     /// Reads everything in one moment: also while others write.
     pub async fn read(connection: &mut MultiplexedConnection) -> Self {
-        Self::try_read(connection).await.expect("readable")
+        Self::try_read(connection, "*").await.expect("readable")
     }
 
-    /// The same from a Redis that may be gone.
-    pub async fn try_read(connection: &mut MultiplexedConnection) -> RedisResult<Self> {
+    /// Reads what fits a pattern of Redis, from a Redis that may be gone.
+    pub async fn try_read(
+        connection: &mut MultiplexedConnection,
+        pattern: &str,
+    ) -> RedisResult<Self> {
         let everything: Vec<(String, String, i64, Value)> = redis::cmd("EVAL")
             .arg(READ)
             .arg(0)
+            .arg(pattern)
             .query_async(connection)
             .await?;
         let kept = everything.into_iter().map(|(name, kind, ttl, value)| {

@@ -599,6 +599,36 @@ async fn an_entry_that_does_not_decode_is_a_dead_letter_and_the_lane_goes_on() {
     others_go_on(&mut driver).await;
 }
 
+/// Lua passes at most some 8,000 values at once, so such a dead letter used to fail the whole call,
+/// which lost its pushes; and a name that is no text failed the read, again and again.
+#[tokio::test]
+async fn an_entry_of_any_size_and_bytes_is_one_dead_letter() {
+    let (_server, mut driver) = start().await;
+    conversation(&mut driver, 0).await;
+    let many: Vec<_> = (0..5000)
+        .map(|n| (format!("x{n}"), String::new()))
+        .collect();
+    let many = many
+        .into_iter()
+        .map(|(name, value)| (name.into(), value.into()));
+    driver
+        .append_bytes(lane("alice"), &many.collect::<Vec<_>>())
+        .await;
+    let no_text = (b"\xff\xfe".to_vec(), b"\xff".to_vec());
+    driver.append_bytes(lane("alice"), &[no_text]).await;
+    let settled = driver.apply_pending(lane("alice"), 10).await;
+    let outcomes: Vec<_> = settled.into_iter().map(|entry| entry.outcome).collect();
+    assert_eq!(short(&outcomes), "XX");
+    let length: usize = redis::cmd("XLEN")
+        .arg(keys::dead(driver.shard))
+        .query_async(&mut driver.connection)
+        .await
+        .expect("a stream");
+    assert_eq!(length, 2);
+    assert_eq!(driver.pushes().await, []);
+    others_go_on(&mut driver).await;
+}
+
 /// The sender alone is told.
 async fn told_internal(driver: &mut LaneDriver, sender: &Socket) {
     let pushes = driver.pushes().await;

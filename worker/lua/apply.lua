@@ -22,9 +22,15 @@ local function read_pairs(args, at)
   return pairs_read, at + 1 + 2 * n
 end
 
+-- Outside pcall, so nothing here may fail: Lua passes at most some 8,000 values at once, and an
+-- entry may hold any number of fields.
 local function dead_letter(c, e, entry, why)
+  local fields, most = entry[2], 2 * L.dead_fields
+  if #fields > most then
+    why = why .. " (cut: the first " .. L.dead_fields .. " of " .. #fields / 2 .. " fields)"
+  end
   redis.call("XADD", c.P .. "dead", "MAXLEN", "~", L.dead, "*",
-    "event", e.id, "error", why, unpack(entry[2]))
+    "event", e.id, "error", why, unpack(fields, 1, math.min(#fields, most)))
 end
 
 -- Tells the sender of a frame that it failed; nothing else of the failed entry is pushed.

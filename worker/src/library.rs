@@ -23,6 +23,8 @@ use crate::app::{App, Fields, Source, Transition};
 pub const MAX_TOUCHED_USERS: usize = 200;
 /// About how many dead letters a shard keeps.
 pub const MAX_DEAD_LETTERS: usize = 10_000;
+/// Most fields of an entry that its dead letter keeps; no event has half as many.
+pub const MAX_DEAD_LETTER_FIELDS: usize = 64;
 /// Most timers that one tick of a shard turns into events.
 pub const MAX_TIMERS_PER_TICK: usize = 100;
 /// Most sites of a shard that the metrics look at.
@@ -319,6 +321,7 @@ fn generated() -> String {
         ("words_bytes", MAX_WAITING_BYTES as u64),
         ("touched", MAX_TOUCHED_USERS as u64),
         ("dead", MAX_DEAD_LETTERS as u64),
+        ("dead_fields", MAX_DEAD_LETTER_FIELDS as u64),
         ("timers", MAX_TIMERS_PER_TICK as u64),
         ("sites", MAX_SITES_IN_STATS as u64),
         ("push_bytes", MAX_PUSHED_WORDS_BYTES),

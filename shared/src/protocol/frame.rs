@@ -62,10 +62,17 @@ struct Envelope {
     payload: Option<serde_json::Map<String, serde_json::Value>>,
 }
 
+/// What may stand before a JSON value (RFC 8259 §2).
+const BLANKS: [char; 4] = [' ', '\t', '\n', '\r'];
+
 /// Decodes one text frame. Unknown fields are ignored, unknown actions refused.
 pub fn decode(text: &str) -> Result<Verb, Refusal> {
     if text.len() > MAX_FRAME_BYTES {
         return Err(refuse("too_large", None));
+    }
+    // serde would also take an array, `["customerLeave"]`, for the envelope.
+    if !text.trim_start_matches(BLANKS).starts_with('{') {
+        return Err(refuse("bad_json", None));
     }
     let envelope: Envelope = serde_json::from_str(text).map_err(|_| refuse("bad_json", None))?;
     let payload = Payload(envelope.payload.unwrap_or_default());
@@ -76,6 +83,18 @@ pub fn decode(text: &str) -> Result<Verb, Refusal> {
             refusal.reference = reference.map(|r| r.to_string());
             refusal
         })
+}
+
+/// Whether a text may be somebody's display name.
+pub(crate) fn is_name(name: &str) -> bool {
+    (1..=MAX_NAME_CHARS).contains(&name.chars().count())
+        && !name.chars().any(char::is_control)
+        && name.trim().len() == name.len()
+}
+
+/// Whether a text may be the words of a message.
+pub(crate) fn is_words(text: &str) -> bool {
+    (1..=MAX_TEXT_BYTES).contains(&text.len())
 }
 
 fn refuse(code: &'static str, field: Option<&'static str>) -> Refusal {
@@ -138,24 +157,22 @@ impl Payload {
 
     fn body(&self) -> Result<String, Refusal> {
         let text = self.text("message")?.ok_or(bad("message"))?;
-        if text.is_empty() {
-            return Err(bad("message"));
+        match text {
+            text if is_words(text) => Ok(json_string(text)),
+            "" => Err(bad("message")),
+            _ => Err(refuse("too_large", Some("message"))),
         }
-        if text.len() > MAX_TEXT_BYTES {
-            return Err(refuse("too_large", Some("message")));
-        }
-        Ok(json_string(text))
     }
 
     fn name(&self) -> Result<Option<String>, Refusal> {
         let Some(name) = self.text("name")?.map(str::trim) else {
             return Ok(None);
         };
-        let length = name.chars().count();
-        if length == 0 || length > MAX_NAME_CHARS || name.chars().any(char::is_control) {
-            return Err(bad("name"));
+        if is_name(name) {
+            Ok(Some(json_string(name)))
+        } else {
+            Err(bad("name"))
         }
-        Ok(Some(json_string(name)))
     }
 
     fn max(&self) -> Result<Option<u32>, Refusal> {
@@ -207,6 +224,9 @@ mod tests {
             ("", "bad_json"),
             ("nonsense", "bad_json"),
             ("[]", "bad_json"),
+            (r#"["customerLeave"]"#, "bad_json"),
+            (" [\"message\",{\"message\":\"x\"}]", "bad_json"),
+            (" \t\r\n{\"action\":\"customerLeave\"} ", "ok"),
             ("{}", "bad_json"),
             (r#"{"action":1}"#, "bad_json"),
             (r#"{"action":"message","payload":[]}"#, "bad_json"),

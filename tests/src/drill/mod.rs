@@ -323,7 +323,7 @@ async fn look(client: redis::Client, history: History, seen: Arc<Mutex<Vec<Strin
     loop {
         // Redis may be stopped or gone; then there is nothing to see.
         if let Ok(mut redis) = client.get_multiplexed_async_connection().await
-            && let Ok(dump) = Dump::try_read(&mut redis).await
+            && let Ok(dump) = Dump::try_read(&mut redis, "*").await
         {
             let wrong = check::rules(&dump);
             if !wrong.is_empty() {

@@ -13,6 +13,7 @@ use frontdesk_shared::{
     ids::{EventId, Lane, Shard, StreamId},
     keys,
     redis::text,
+    stream::StreamEntry,
 };
 use redis::{RedisError, Value, aio::MultiplexedConnection};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -50,7 +51,8 @@ pub struct Entry {
 
 impl Entry {
     /// An entry in memory, once there is room for it among all that this worker has read.
-    pub async fn new(id: StreamId, fields: HashMap<String, Value>, room: &Arc<Semaphore>) -> Self {
+    pub async fn new(entry: StreamEntry, room: &Arc<Semaphore>) -> Self {
+        let StreamEntry { id, fields } = entry;
         let size = |value: &Value| match value {
             Value::BulkString(bytes) => bytes.len(),
             _ => 0,

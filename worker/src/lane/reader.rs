@@ -11,9 +11,10 @@ use std::{collections::BTreeMap, time::Duration};
 use frontdesk_shared::{
     ids::{Lane, Shard, StreamId},
     keys,
+    stream::Streams,
 };
 use rand::Rng as _;
-use redis::{RedisResult, aio::MultiplexedConnection, streams::StreamReadReply};
+use redis::{RedisResult, aio::MultiplexedConnection};
 use tokio::{
     sync::{mpsc, watch},
     task::{JoinHandle, JoinSet},
@@ -199,18 +200,15 @@ impl Reader {
     /// One XREAD over all lanes, and its entries on their way.
     async fn read_once(&mut self, session: &mut Session) -> Result<(), LaneEnd> {
         let reply = self.xread(session).await?;
-        for stream in reply.map(|reply| reply.keys).unwrap_or_default() {
+        for (key, entries) in reply.unwrap_or_default().0 {
             let found = session
                 .lanes
                 .iter_mut()
-                .find(|(lane, _)| keys::events(self.shard, **lane) == stream.key);
+                .find(|(lane, _)| keys::events(self.shard, **lane) == key);
             let Some((_, position)) = found else { continue };
-            for entry in stream.ids {
-                let Ok(id) = StreamId::parse(&entry.id) else {
-                    continue;
-                };
-                position.last = id;
-                let entry = Entry::new(id, entry.map, &self.context.room).await;
+            for entry in entries.0 {
+                position.last = entry.id;
+                let entry = Entry::new(entry, &self.context.room).await;
                 if position.entries.send(entry).await.is_err() {
                     return self.why_ended(session).await;
                 }
@@ -229,7 +227,7 @@ impl Reader {
     }
 
     /// The blocking read, woken when grants change or an applier ends.
-    async fn xread(&mut self, session: &mut Session) -> Result<Option<StreamReadReply>, LaneEnd> {
+    async fn xread(&mut self, session: &mut Session) -> Result<Option<Streams>, LaneEnd> {
         let mut command = redis::cmd("XREAD");
         command
             .arg("COUNT")
@@ -243,7 +241,7 @@ impl Reader {
         for position in session.lanes.values() {
             command.arg(position.last.to_string());
         }
-        let read = command.query_async::<Option<StreamReadReply>>(&mut session.reading);
+        let read = command.query_async::<Option<Streams>>(&mut session.reading);
         tokio::pin!(read);
         let mut failed = Ok(());
         let mut wake = tokio::select! {

@@ -1,0 +1,100 @@
+//! Entries of a stream as Redis returns them.
+//!
+//! The redis crate's own types refuse a whole reply for one field whose name is not UTF-8. Such an
+//! entry would be read again for ever, and with it every lane of its shard would stand still.
+
+use std::collections::HashMap;
+
+use redis::{FromRedisValue, ParsingError, Value};
+
+use crate::{ids::StreamId, redis::text};
+
+/// One entry.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StreamEntry {
+    /// Its place in the stream.
+    pub id: StreamId,
+    /// Its fields; of a name that is there twice, the last. A name that is no text is left out:
+    /// nothing of ours has such a name.
+    pub fields: HashMap<String, Value>,
+}
+
+/// The entries of one stream: what XRANGE answers.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Entries(pub Vec<StreamEntry>);
+
+/// The entries of several streams, each with its key: what XREAD answers.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Streams(pub Vec<(String, Entries)>);
+
+impl FromRedisValue for Entries {
+    fn from_redis_value(value: Value) -> Result<Self, ParsingError> {
+        let entries: Vec<(String, Vec<Value>)> = Vec::from_redis_value(value)?;
+        let entries = entries.into_iter().filter_map(|(id, fields)| {
+            let id = StreamId::parse(&id).ok()?;
+            let fields = pairs(fields);
+            Some(StreamEntry { id, fields })
+        });
+        Ok(Self(entries.collect()))
+    }
+}
+
+impl FromRedisValue for Streams {
+    fn from_redis_value(value: Value) -> Result<Self, ParsingError> {
+        Vec::from_redis_value(value).map(Self)
+    }
+}
+
+fn pairs(flat: Vec<Value>) -> HashMap<String, Value> {
+    let mut fields = HashMap::with_capacity(flat.len() / 2);
+    let mut flat = flat.into_iter();
+    while let (Some(name), Some(value)) = (flat.next(), flat.next()) {
+        if let Some(name) = text(&name) {
+            fields.insert(name.to_owned(), value);
+        }
+    }
+    fields
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bulk(bytes: &[u8]) -> Value {
+        Value::BulkString(bytes.to_vec())
+    }
+
+    #[test]
+    fn an_entry_with_a_name_that_is_no_text_does_not_hide_the_others() {
+        let entry = |id: &[u8], fields: &[&[u8]]| {
+            let fields = fields.iter().map(|field| bulk(field)).collect();
+            Value::Array(vec![bulk(id), Value::Array(fields)])
+        };
+        let entries = Value::Array(vec![
+            entry(b"1-0", &[b"\xff\xfe", b"x", b"v", b"1", b"v", b"2"]),
+            entry(b"1-1", &[b"v", b"\xff"]),
+        ]);
+        let expected = Entries(vec![
+            StreamEntry {
+                id: StreamId { ms: 1, seq: 0 },
+                fields: HashMap::from([("v".to_owned(), bulk(b"2"))]),
+            },
+            StreamEntry {
+                id: StreamId { ms: 1, seq: 1 },
+                fields: HashMap::from([("v".to_owned(), bulk(b"\xff"))]),
+            },
+        ]);
+        let range = Entries::from_redis_value(entries.clone()).expect("an answer to XRANGE");
+        assert_eq!(range, expected);
+
+        // RESP2 answers XREAD with pairs, RESP3 with a map, and both with nil if nothing came.
+        let pair = Value::Array(vec![bulk(b"k"), entries.clone()]);
+        let map = Value::Map(vec![(bulk(b"k"), entries)]);
+        for reply in [Value::Array(vec![pair]), map] {
+            let streams = Streams::from_redis_value(reply).expect("an answer to XREAD");
+            assert_eq!(streams.0, [("k".to_owned(), expected.clone())]);
+        }
+        let nothing = Option::<Streams>::from_redis_value(Value::Nil);
+        assert_eq!(nothing.expect("nothing came"), None);
+    }
+}
