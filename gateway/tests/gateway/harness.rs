@@ -68,6 +68,8 @@ impl Bench {
             "--listen=127.0.0.1:0",
             "--metrics-listen=off",
             "--heartbeat-ms=50",
+            // No worker runs, so every lane is a backlog from its first event on.
+            "--backlog-limit-ms=600000",
         ];
         let name = |setting: &str| setting.split('=').next().unwrap_or_default().to_owned();
         let given: Vec<String> = settings.iter().map(|setting| name(setting)).collect();
