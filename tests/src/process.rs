@@ -224,7 +224,8 @@ fn build() -> PathBuf {
     // What cargo says of this test's package must not reach the build: ring's build script looks at
     // it, so everything above ring would be compiled again at each change between the two.
     for (variable, _) in std::env::vars_os() {
-        if variable.to_string_lossy().starts_with("CARGO_PKG_") {
+        let name = variable.to_string_lossy().into_owned();
+        if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
             command.env_remove(variable);
         }
     }
