@@ -9,7 +9,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use frontdesk_shared::{keys, protocol::close::RESYNC, redis::Redis};
+use frontdesk_shared::{
+    keys,
+    protocol::close::RESYNC,
+    redis::{Redis, info_field},
+};
 use redis::{RedisError, aio::MultiplexedConnection};
 use tokio::time::{MissedTickBehavior, interval, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -167,24 +171,5 @@ impl Heart {
         if let Err(error) = self.call("stop").await {
             warn!(%error, "the registration could not be ended; the reaper will find it");
         }
-    }
-}
-
-/// One field of the text that INFO answers.
-pub(crate) fn info_field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
-    info.lines()
-        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
-        .map(str::trim)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::info_field;
-
-    #[test]
-    fn fields_of_info_are_found() {
-        let info = "# Server\r\nredis_version:7.0.15\r\nrun_id:abc\r\nrun_id_more:x\r\n";
-        assert_eq!(info_field(info, "run_id"), Some("abc"));
-        assert_eq!(info_field(info, "absent"), None);
     }
 }

@@ -17,7 +17,7 @@ use std::{
 use frontdesk_shared::{
     ids::{LANES, Lane, SHARDS, Shard, StreamId},
     keys,
-    redis::Redis,
+    redis::{Redis, info_field},
 };
 use redis::{
     FromRedisValue as _, RedisError, aio::MultiplexedConnection, streams::StreamRangeReply,
@@ -26,7 +26,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use crate::{Config, Gateway, heartbeat::info_field, metrics::METRICS};
+use crate::{Config, Gateway, metrics::METRICS};
 
 /// Time between two readings.
 const READ_INTERVAL: Duration = Duration::from_secs(1);

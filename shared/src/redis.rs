@@ -1,7 +1,9 @@
-//! Connections to Redis with every timeout and TCP option set on purpose, and the checks of the
-//! server's settings at start.
+//! Connections to Redis with every timeout and TCP option set on purpose; `checks` looks at the
+//! server's settings and data at start.
 
-use std::{collections::HashMap, time::Duration};
+mod checks;
+
+use std::time::Duration;
 
 use deadpool_redis::{Manager, Pool, Runtime};
 use redis::{
@@ -10,13 +12,8 @@ use redis::{
     aio::{MultiplexedConnection, PubSub},
     io::tcp::{TcpSettings, socket2::TcpKeepalive},
 };
-use tracing::warn;
 
-use crate::{
-    config::RedisArgs,
-    ids::{LANES, SHARDS},
-    keys,
-};
+use crate::config::RedisArgs;
 
 /// The schema of everything in Redis that this program knows.
 pub const SCHEMA: u32 = 1;
@@ -61,6 +58,11 @@ pub enum RedisSetupError {
         /// What it should be.
         wanted: &'static str,
     },
+    /// A server that takes no writes.
+    #[error(
+        "this Redis is a replica and takes no writes: set --redis-url (FRONTDESK_REDIS_URL) to the primary"
+    )]
+    Replica,
     /// The data belongs to a cluster of another shape.
     #[error(
         "the data in this Redis was written with {fact} = {found}, this program has {ours}: use the program that wrote it, or an empty Redis"
@@ -80,6 +82,8 @@ pub enum RedisSetupError {
 pub struct Redis {
     client: Client,
     pool: Pool,
+    /// Whether the URL names a user of Redis, which is then one of deploy/users.acl.
+    names_user: bool,
 }
 
 impl Redis {
@@ -123,7 +127,13 @@ impl Redis {
             .create_timeout(Some(CONNECT_TIMEOUT))
             .recycle_timeout(Some(RESPONSE_TIMEOUT))
             .build()?;
-        Ok(Self { client, pool })
+        let user = client.get_connection_info().redis_settings().username();
+        let names_user = user.is_some_and(|name| name != "default");
+        Ok(Self {
+            client,
+            pool,
+            names_user,
+        })
     }
 
     /// The pool for short commands. Never block on one of its connections.
@@ -161,107 +171,6 @@ impl Redis {
             Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
         }
     }
-
-    /// Refuses a Redis that forgets what it acknowledged (`--allow-weak-redis` only warns).
-    pub async fn check_durability(&self, allow_weak: bool) -> Result<(), RedisSetupError> {
-        let settings = self.server_settings().await?;
-        for (setting, wanted, required) in [
-            ("appendonly", "yes", true),
-            ("maxmemory-policy", "noeviction", true),
-            ("appendfsync", "always", false),
-            ("no-appendfsync-on-rewrite", "no", false),
-        ] {
-            let Some(found) = settings.get(setting).cloned() else {
-                warn!(
-                    setting,
-                    wanted,
-                    "this Redis user cannot see the setting: make sure yourself, see docs/OPERATIONS.md"
-                );
-                continue;
-            };
-            if found == wanted {
-                continue;
-            }
-            if required && !allow_weak {
-                return Err(RedisSetupError::Weak {
-                    setting,
-                    found,
-                    wanted,
-                });
-            }
-            warn!(
-                setting,
-                found,
-                wanted,
-                "WEAKER THAN SHIPPED: acknowledged messages may be lost, see docs/OPERATIONS.md"
-            );
-        }
-        Ok(())
-    }
-
-    /// The server's settings by CONFIG GET; what INFO tells of them for a user who may not, since
-    /// CONFIG GET would show that user the password of everybody.
-    async fn server_settings(&self) -> Result<HashMap<String, String>, RedisError> {
-        let mut connection = self.connect().await?;
-        let mut command = redis::cmd("CONFIG");
-        command
-            .arg("GET")
-            .arg("append*")
-            .arg("no-append*")
-            .arg("maxmemory-policy");
-        match command.query_async(&mut connection).await {
-            Err(error) if error.code() == Some("NOPERM") => {}
-            settings => return settings,
-        }
-        let info: String = redis::cmd("INFO").query_async(&mut connection).await?;
-        let field = |name: &str| {
-            info.lines()
-                .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
-                .map(str::to_owned)
-        };
-        let appendonly =
-            field("aof_enabled").map(|on| if on == "1" { "yes" } else { "no" }.to_owned());
-        let known = [
-            ("appendonly", appendonly),
-            ("maxmemory-policy", field("maxmemory_policy")),
-        ];
-        Ok(known
-            .into_iter()
-            .filter_map(|(name, value)| Some((name.to_owned(), value?)))
-            .collect())
-    }
-
-    /// Writes the cluster's shape at first boot and refuses another one afterwards.
-    /// `app` is the worker's App; a gateway passes `None`.
-    pub async fn check_cluster(&self, app: Option<&str>) -> Result<(), RedisSetupError> {
-        let mut connection = self.connect().await?;
-        let mut facts = vec![
-            ("schema", SCHEMA.to_string()),
-            ("shards", SHARDS.to_string()),
-            ("lanes", LANES.to_string()),
-        ];
-        facts.extend(app.map(|name| ("app", name.to_owned())));
-        for (fact, ours) in facts {
-            // Looked at first: HSETNX is refused when memory is full, and a start must not be.
-            let mut get = redis::cmd("HGET");
-            get.arg(keys::META).arg(fact);
-            let mut found: Option<String> = get.query_async(&mut connection).await?;
-            if found.is_none() {
-                redis::cmd("HSETNX")
-                    .arg(keys::META)
-                    .arg(fact)
-                    .arg(&ours)
-                    .exec_async(&mut connection)
-                    .await?;
-                found = get.query_async(&mut connection).await?;
-            }
-            let found = found.unwrap_or_default();
-            if found != ours {
-                return Err(RedisSetupError::OtherCluster { fact, found, ours });
-            }
-        }
-        Ok(())
-    }
 }
 
 fn connection_info(url: &str) -> Result<ConnectionInfo, RedisError> {
@@ -291,5 +200,24 @@ pub fn text(value: &Value) -> Option<&str> {
         Value::BulkString(bytes) => std::str::from_utf8(bytes).ok(),
         Value::SimpleString(text) => Some(text),
         _ => None,
+    }
+}
+
+/// One field of the text that INFO answers.
+pub fn info_field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
+    info.lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+        .map(str::trim)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::info_field;
+
+    #[test]
+    fn fields_of_info_are_found() {
+        let info = "# Server\r\nredis_version:7.0.15\r\nrun_id:abc\r\nrun_id_more:x\r\n";
+        assert_eq!(info_field(info, "run_id"), Some("abc"));
+        assert_eq!(info_field(info, "absent"), None);
     }
 }

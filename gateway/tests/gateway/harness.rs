@@ -58,7 +58,7 @@ impl Bench {
     pub async fn start_behind_a_proxy(settings: &[&str]) -> (Self, Proxy) {
         let redis = RedisServer::start();
         let proxy = Proxy::start(redis.addr());
-        let url = format!("redis://{}/", proxy.addr());
+        let url = redis.url_at(GATEWAY, proxy.addr());
         (Self::start_on(redis, &url, settings).await, proxy)
     }
 
