@@ -12,7 +12,7 @@ use std::{
 use frontdesk_shared::{
     keys,
     protocol::close::RESYNC,
-    redis::{Redis, info_field},
+    redis::{Redis, info_field, is_displaced},
 };
 use redis::{RedisError, aio::MultiplexedConnection};
 use tokio::time::{MissedTickBehavior, interval, sleep_until, timeout};
@@ -131,8 +131,7 @@ impl Heart {
             let mut call = self.script.key(keys::GATEWAYS);
             call.arg(self.gateway.boot.as_str()).arg(mode);
             let answer: Result<redis::Value, RedisError> = call.invoke_async(&mut connection).await;
-            // A demoted primary stays read-only: look for the new one.
-            let usable = |error: &RedisError| error.code().is_some_and(|code| code != "READONLY");
+            let usable = |error: &RedisError| error.code().is_some() && !is_displaced(error);
             if answer.as_ref().err().is_none_or(usable) {
                 self.connection = Some(connection);
             }

@@ -17,7 +17,7 @@ use std::{
 use frontdesk_shared::{
     ids::{LANES, Lane, SHARDS, Shard, StreamId},
     keys,
-    redis::{Redis, info_field},
+    redis::{Redis, expect_primary, info_field},
 };
 use redis::{
     FromRedisValue as _, RedisError, aio::MultiplexedConnection, streams::StreamRangeReply,
@@ -132,6 +132,7 @@ pub(crate) async fn run(redis: Redis, gateway: Arc<Gateway>, stop: CancellationT
                 Some(connection) => connection,
                 None => redis.connect().await?,
             };
+            expect_primary(&mut fresh).await?; // a replica lags, or has stopped
             let (memory, now_ms) = memory_and_time(&mut fresh).await?;
             let ages = ages(&mut fresh, pressure.watched(), now_ms).await?;
             connection = Some(fresh);

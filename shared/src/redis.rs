@@ -1,19 +1,20 @@
-//! Connections to Redis with every timeout and TCP option set on purpose; `checks` looks at the
-//! server's settings and data at start.
+//! Connections to Redis with every timeout and TCP option set on purpose; `sentinel` finds the
+//! primary where there are several servers, `checks` looks at its settings and data at start.
 
 mod checks;
+mod sentinel;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use deadpool_redis::{Manager, Pool, Runtime};
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionInfo, IntoConnectionInfo, RedisError, TlsCertificates,
-    Value,
+    AsyncConnectionConfig, Client, ConnectionInfo, ErrorKind, IntoConnectionInfo, RedisError,
+    ServerErrorKind, TlsCertificates, Value,
     aio::{MultiplexedConnection, PubSub},
     io::tcp::{TcpSettings, socket2::TcpKeepalive},
 };
 
 use crate::config::RedisArgs;
+use sentinel::Sentinels;
 
 /// The schema of everything in Redis that this program knows.
 pub const SCHEMA: u32 = 1;
@@ -21,23 +22,30 @@ pub const SCHEMA: u32 = 1;
 pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a connection attempt may take.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// Connections in the pool of short commands.
-pub const POOL_SIZE: usize = 8;
 
 /// Why Redis cannot be used. Each text says what to change.
 #[derive(Debug, thiserror::Error)]
 pub enum RedisSetupError {
     /// Talking to Redis failed.
-    #[error("Redis does not answer: {0}. Check --redis-url (FRONTDESK_REDIS_URL)")]
-    Unreachable(#[from] RedisError),
-    /// The pool could not be built.
-    #[error("the Redis pool could not be built: {0}")]
-    Pool(#[from] deadpool_redis::BuildError),
+    #[error(
+        "Redis does not answer: {0}. Check --redis-url (FRONTDESK_REDIS_URL), which is rediss:// where Redis wants TLS"
+    )]
+    Unreachable(RedisError),
     /// A CA for a connection that is not encrypted.
     #[error(
         "--redis-ca (FRONTDESK_REDIS_CA) is set but --redis-url is not rediss://: use rediss://, or leave the CA out"
     )]
     CaWithoutTls,
+    /// A URL of Sentinels that lacks something.
+    #[error(
+        "--redis-url (FRONTDESK_REDIS_URL) must be redis+sentinel://user:password@sentinel1:26379,sentinel2:26379/name, with the name that the Sentinels have for the primary"
+    )]
+    SentinelUrl,
+    /// A password for Sentinels where there are none.
+    #[error(
+        "--redis-sentinel-password (FRONTDESK_REDIS_SENTINEL_PASSWORD) is set but --redis-url is not redis+sentinel://: leave the password out"
+    )]
+    PasswordWithout,
     /// The CA cannot be read.
     #[error("--redis-ca (FRONTDESK_REDIS_CA) {path} cannot be read: {reason}", path = path.display())]
     Ca {
@@ -77,68 +85,98 @@ pub enum RedisSetupError {
     },
 }
 
+impl From<RedisError> for RedisSetupError {
+    fn from(error: RedisError) -> Self {
+        // Not as a source: its words are in ours already.
+        Self::Unreachable(error)
+    }
+}
+
 /// How to reach Redis.
 #[derive(Debug, Clone)]
 pub struct Redis {
-    client: Client,
-    pool: Pool,
+    server: Server,
     /// Whether the URL names a user of Redis, which is then one of deploy/users.acl.
     names_user: bool,
 }
 
+#[derive(Debug, Clone)]
+enum Server {
+    /// Always this one.
+    At(Client),
+    /// Whichever is the primary.
+    Behind(Arc<Sentinels>),
+}
+
+/// What a Redis's certificate is checked against: this machine's trust store, or these (PEM).
+#[derive(Debug, Clone, Default)]
+struct Tls {
+    root_cert: Option<Vec<u8>>,
+}
+
+impl Tls {
+    fn client(&self, info: ConnectionInfo) -> Result<Client, RedisError> {
+        let Some(root_cert) = &self.root_cert else {
+            return Client::open(info);
+        };
+        let certificates = TlsCertificates {
+            client_tls: None,
+            root_cert: Some(root_cert.clone()),
+        };
+        Client::build_with_tls(info, certificates)
+    }
+}
+
 impl Redis {
-    /// Prepares client and pool by the settings; connects to nothing yet.
+    /// Prepares connections by the settings; connects to nothing yet.
     pub fn from_args(args: &RedisArgs) -> Result<Self, RedisSetupError> {
         let url = &args.redis_url;
-        let tls = url.starts_with("rediss://");
-        if tls {
+        let encrypted = url.starts_with("rediss");
+        if encrypted {
             // The crate brings no cryptography of its own. Installed already is as good.
             let _ = rustls::crypto::ring::default_provider().install_default();
         }
-        let Some(path) = &args.redis_ca else {
-            return Self::open(Client::open(connection_info(url)?)?);
-        };
-        if !tls {
-            return Err(RedisSetupError::CaWithoutTls);
+        let mut tls = Tls::default();
+        if let Some(path) = &args.redis_ca {
+            if !encrypted {
+                return Err(RedisSetupError::CaWithoutTls);
+            }
+            let read = std::fs::read(path).map_err(|reason| RedisSetupError::Ca {
+                path: path.clone(),
+                reason,
+            })?;
+            tls.root_cert = Some(read);
         }
-        let root_cert = std::fs::read(path).map_err(|reason| RedisSetupError::Ca {
-            path: path.clone(),
-            reason,
-        })?;
-        let certificates = TlsCertificates {
-            client_tls: None,
-            root_cert: Some(root_cert),
-        };
-        Self::open(Client::build_with_tls(connection_info(url)?, certificates)?)
+        let password = args.redis_sentinel_password.as_deref();
+        Self::open(url, password, &tls)
     }
 
-    /// Prepares client and pool for a Redis without TLS; connects to nothing yet.
+    /// Prepares connections without TLS; connects to nothing yet.
     pub fn new(url: &str) -> Result<Self, RedisSetupError> {
-        Self::open(Client::open(connection_info(url)?)?)
+        Self::open(url, None, &Tls::default())
     }
 
-    fn open(client: Client) -> Result<Self, RedisSetupError> {
-        let info = client.get_connection_info().clone();
-        let manager = Manager::new_with_config(info, connection_config(RESPONSE_TIMEOUT))?;
-        let pool = Pool::builder(manager)
-            .max_size(POOL_SIZE)
-            .runtime(Runtime::Tokio1)
-            .wait_timeout(Some(RESPONSE_TIMEOUT))
-            .create_timeout(Some(CONNECT_TIMEOUT))
-            .recycle_timeout(Some(RESPONSE_TIMEOUT))
-            .build()?;
-        let user = client.get_connection_info().redis_settings().username();
-        let names_user = user.is_some_and(|name| name != "default");
+    fn open(
+        url: &str,
+        sentinel_password: Option<&str>,
+        tls: &Tls,
+    ) -> Result<Self, RedisSetupError> {
+        let (server, login) = match Sentinels::parse(url, sentinel_password, tls)? {
+            Some(sentinels) => {
+                let login = sentinels.login().clone();
+                (Server::Behind(Arc::new(sentinels)), login)
+            }
+            None if sentinel_password.is_some() => return Err(RedisSetupError::PasswordWithout),
+            None => {
+                let client = tls.client(with_tcp_settings(url)?)?;
+                let login = client.get_connection_info().redis_settings().clone();
+                (Server::At(client), login)
+            }
+        };
         Ok(Self {
-            client,
-            pool,
-            names_user,
+            server,
+            names_user: login.username().is_some_and(|name| name != "default"),
         })
-    }
-
-    /// The pool for short commands. Never block on one of its connections.
-    pub fn pool(&self) -> &Pool {
-        &self.pool
     }
 
     /// A connection of the caller's own, for pipelines and scripts.
@@ -159,21 +197,61 @@ impl Redis {
         timeout: Duration,
     ) -> Result<MultiplexedConnection, RedisError> {
         let config = connection_config(timeout);
-        self.client
-            .get_multiplexed_async_connection_with_config(&config)
-            .await
+        let mut connection = match &self.server {
+            Server::At(client) => {
+                let connecting = client.get_multiplexed_async_connection_with_config(&config);
+                return connecting.await;
+            }
+            Server::Behind(sentinels) => {
+                let client = sentinels.primary().await?;
+                let connecting = client.get_multiplexed_async_connection_with_config(&config);
+                connecting.await?
+            }
+        };
+        expect_primary(&mut connection).await?; // the Sentinels may not have seen it fail
+        Ok(connection)
     }
 
     /// A connection for subscriptions. Drain its stream at once: the crate buffers without bound.
     pub async fn subscriber(&self) -> Result<PubSub, RedisError> {
-        match tokio::time::timeout(CONNECT_TIMEOUT, self.client.get_async_pubsub()).await {
+        let connecting = async {
+            match &self.server {
+                Server::At(client) => client.get_async_pubsub().await,
+                Server::Behind(sentinels) => sentinels.primary().await?.get_async_pubsub().await,
+            }
+        };
+        match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
             Ok(result) => result,
             Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
         }
     }
 }
 
-fn connection_info(url: &str) -> Result<ConnectionInfo, RedisError> {
+/// Refuses a server that says it is a replica.
+pub async fn expect_primary(connection: &mut MultiplexedConnection) -> Result<(), RedisError> {
+    let role: Result<Vec<Value>, RedisError> = redis::cmd("ROLE").query_async(connection).await;
+    match role {
+        Ok(role) if role.first().and_then(text) == Some("master") => Ok(()),
+        Ok(_) => {
+            let kind = ErrorKind::Server(ServerErrorKind::ReadOnly);
+            Err((kind, "this Redis is a replica").into())
+        }
+        Err(error) if error.code().is_none() => Err(error),
+        Err(_may_not_ask) => Ok(()),
+    }
+}
+
+/// Whether a server refuses to write because it is not, or no longer, the one to write to: a demoted
+/// primary, or one without its replicas. It may stay so; another connection may find the new one.
+pub fn is_displaced(error: &RedisError) -> bool {
+    matches!(
+        error.code(),
+        Some("READONLY" | "NOREPLICAS" | "MASTERDOWN" | "UNBLOCKED")
+    )
+}
+
+/// A URL's connection with our TCP options.
+fn with_tcp_settings(url: &str) -> Result<ConnectionInfo, RedisError> {
     let keepalive = TcpKeepalive::new()
         .with_time(Duration::from_secs(10))
         .with_interval(Duration::from_secs(5))
