@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-SCRIPTS := deploy/run.sh deploy/install.sh .ci/run
+SCRIPTS := deploy/run.sh deploy/install.sh deploy/deny.sh .ci/run
 
 .PHONY: help
 help: ## list the tasks
@@ -23,9 +23,11 @@ test: install lint ## lint, then every test; needs no network once built
 	cargo test --locked --workspace --no-fail-fast
 
 .PHONY: lint
-lint: ## formatting, clippy without warnings, shellcheck where it is installed
+lint: ## formatting, clippy without warnings, dependencies (deny.toml), shellcheck where it is installed
 	cargo fmt --all -- --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
+	@deploy/install.sh cargo-deny
+	@deploy/deny.sh
 	@if command -v shellcheck >/dev/null; then shellcheck $(SCRIPTS); \
 	else for script in $(SCRIPTS); do bash -n $$script; done; fi
 
@@ -34,5 +36,5 @@ fmt: ## format all code
 	cargo fmt --all
 
 .PHONY: install
-install: ## install what is missing of redis-server and haproxy (apt, asks for root only then)
-	@deploy/install.sh redis-server haproxy
+install: ## install what is missing of redis-server, haproxy, git (apt, asks for root only then) and cargo-deny
+	@deploy/install.sh redis-server haproxy git cargo-deny

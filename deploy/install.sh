@@ -1,13 +1,23 @@
 #!/usr/bin/env bash
-# Installs the named Debian packages whose programs are missing: redis-server, haproxy.
-# Asks for root only when there is something to install.
+# Installs the named programs that are missing: redis-server, haproxy and git as Debian packages,
+# cargo-deny from crates.io. Asks for root only when there is a package to install.
 set -euo pipefail
 
-PATH="$PATH:/usr/sbin:/usr/local/sbin" # where Debian keeps haproxy
+# Where Debian keeps haproxy, and cargo what it installs.
+PATH="$PATH:/usr/sbin:/usr/local/sbin:${CARGO_HOME:-$HOME/.cargo}/bin"
+readonly CARGO_DENY=0.20.2
 
 missing=()
-for package in "$@"; do
-    command -v "$package" >/dev/null || missing+=("$package")
+for program in "$@"; do
+    if command -v "$program" >/dev/null; then
+        continue
+    elif [ "$program" = cargo-deny ]; then
+        # Without optimization: it runs for a second, and is built on every fresh machine.
+        echo "installing cargo-deny $CARGO_DENY" >&2
+        cargo install --quiet --locked --debug "cargo-deny@$CARGO_DENY"
+    else
+        missing+=("$program")
+    fi
 done
 if [ "${#missing[@]}" -eq 0 ]; then
     exit 0

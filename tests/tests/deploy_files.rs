@@ -263,7 +263,12 @@ fn the_proxys_configuration_is_valid() {
 #[test]
 fn scripts_are_executable_and_parse() {
     use std::os::unix::fs::PermissionsExt as _;
-    for script in ["deploy/run.sh", "deploy/install.sh", ".ci/run"] {
+    for script in [
+        "deploy/run.sh",
+        "deploy/install.sh",
+        "deploy/deny.sh",
+        ".ci/run",
+    ] {
         let path = root().join(script);
         let mode = fs::metadata(&path).expect("it exists").permissions().mode();
         assert_eq!(mode & 0o111, 0o111, "{script} is not executable");

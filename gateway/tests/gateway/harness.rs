@@ -13,7 +13,7 @@ use frontdesk_shared::{
     ids::{Lane, Shard, Site, Uid},
     keys,
 };
-use frontdesk_tests::{proxy::Proxy, redis_server::RedisServer};
+use frontdesk_tests::{proxy::Proxy, redis_server::RedisServer, redis_users::GATEWAY};
 use futures_util::{SinkExt as _, StreamExt as _};
 use redis::{aio::MultiplexedConnection, streams::StreamRangeReply};
 use tokio::{net::TcpStream, task::JoinHandle};
@@ -50,7 +50,7 @@ impl Bench {
 
     pub async fn start_with(settings: &[&str]) -> Self {
         let redis = RedisServer::start();
-        let url = redis.url();
+        let url = redis.url_for(GATEWAY);
         Self::start_on(redis, &url, settings).await
     }
 
