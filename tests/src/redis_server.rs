@@ -227,7 +227,10 @@ impl Drop for RedisServer {
 }
 
 fn launch(options: &Options, port: &Port, bus: &Port, dir: &Path) -> Child {
-    let mut args = vec![CONFIG.to_owned()];
+    // A copy, since Redis may be told to rewrite it.
+    let config = dir.join("redis.conf");
+    std::fs::copy(CONFIG, &config).expect("the server's directory is writable");
+    let mut args = vec![config.display().to_string()];
     let mut set = |directive: &str, value: &str| {
         args.extend([format!("--{directive}"), value.to_owned()]);
     };
@@ -239,7 +242,7 @@ fn launch(options: &Options, port: &Port, bus: &Port, dir: &Path) -> Child {
         set("cluster-port", &bus.number().to_string());
     }
     if !options.without_users {
-        set("include", &redis_users::write(dir).display().to_string());
+        set("aclfile", &redis_users::write(dir).display().to_string());
     }
     for (directive, value) in &options.settings {
         set(directive, value);

@@ -13,26 +13,35 @@ use crate::wait;
 
 /// The file that is shipped.
 pub const USERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/users.acl");
+/// The users of replication.
+pub const REPLICATION: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/sentinel/users.acl");
 /// Who may do everything: the tests themselves.
 pub const OPERATOR: &str = "operator";
 /// The gateways' user.
 pub const GATEWAY: &str = "gateway";
 /// The workers' user.
 pub const WORKER: &str = "worker";
+/// Who a replica is on its primary.
+pub const REPLICA: &str = "replica";
+/// Who the Sentinels are.
+pub const SENTINEL: &str = "sentinel";
 
 /// What a user logs in with.
 pub fn password(user: &str) -> String {
     format!("secret-of-{user}")
 }
 
-/// The shipped file with passwords put in, written into `dir`.
+/// The shipped files with passwords put in and comments left out, written into `dir` as an `aclfile`.
 pub fn write(dir: &Path) -> PathBuf {
-    let mut text = fs::read_to_string(USERS).expect("deploy/users.acl is there");
-    for user in [OPERATOR, GATEWAY, WORKER] {
+    let read = |file| fs::read_to_string(file).expect("the shipped files are there");
+    let mut text = read(USERS) + &read(REPLICATION);
+    for user in [OPERATOR, GATEWAY, WORKER, REPLICA, SENTINEL] {
         let place = format!(">{}_PASSWORD", user.to_uppercase());
         assert_eq!(text.matches(&place).count(), 1, "{place} in {USERS}");
         text = text.replace(&place, &format!(">{}", password(user)));
     }
+    let users = text.lines().filter(|line| line.starts_with("user "));
+    let text: String = users.map(|line| format!("{line}\n")).collect();
     let path = dir.join("users.acl");
     fs::write(&path, text).expect("the server's directory is writable");
     path
