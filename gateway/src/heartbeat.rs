@@ -156,6 +156,8 @@ impl Heart {
         };
         if self.run_id.is_some() && self.run_id != run_id {
             info!(run_id, "another run of Redis; calling the roll");
+            // The one before may still be there, demoted, and answer probes.
+            self.gateway.uplink.reconnect();
             self.gateway.bell.now();
         }
         self.run_id = run_id;

@@ -30,6 +30,7 @@ use frontdesk_tests::{
     conversation_log,
     ports::Port,
     process::{Program, Settings},
+    proxy::Proxy,
     redis_server::{Options, RedisServer, find_program},
     redis_users::{GATEWAY, REPLICA, SENTINEL, WORKER, password},
     wait,
@@ -70,47 +71,63 @@ fn directives(file: &str) -> Vec<(String, String)> {
 
 impl Site {
     async fn start() -> Self {
+        let mut site = Self::start_servers().await;
+        for _ in 0..3 {
+            site.start_sentinel();
+        }
+        site.sentinels_agree().await;
+        let (worker, gateway) = (site.url(WORKER), site.url(GATEWAY));
+        let own = Settings::default().set("redis-sentinel-password", "own");
+        site.start_programs(&own, &worker, &gateway);
+        site.ready().await;
+        site
+    }
+
+    /// A primary and two replicas.
+    async fn start_servers() -> Self {
         let mut options = Options::default();
         for (name, value) in directives("redis.conf") {
-            options = options.set(
-                &name,
-                &value.replace("REPLICA_PASSWORD", &password(REPLICA)),
-            );
+            let value = value.replace("REPLICA_PASSWORD", &password(REPLICA));
+            options = options.set(&name, &value);
         }
         let servers: Vec<RedisServer> = (0..3).map(|_| options.clone().start()).collect();
-        let primary = servers[0].addr();
-        for replica in &servers[1..] {
-            let mut command = redis::cmd("REPLICAOF");
-            command.arg(primary.ip().to_string()).arg(primary.port());
-            let () = command.query(&mut replica.connection()).unwrap();
-        }
-        let mut site = Self {
+        let site = Self {
             gateways: Vec::new(),
             workers: Vec::new(),
             sentinels: Vec::new(),
             servers,
             dir: tempfile::tempdir().expect("the temporary directory is writable"),
         };
+        let primary = site.servers[0].addr();
+        for replica in [1, 2] {
+            site.replicaof(replica, &primary.ip().to_string(), primary.port());
+        }
         wait::until("both replicas follow", async || {
             site.replicas(0).await.filter(|count| *count == 2)
         })
         .await;
-        for _ in 0..3 {
-            site.start_sentinel();
-        }
-        site.sentinels_agree().await;
-        for n in 0..2 {
-            let settings = Settings::default().set("redis-sentinel-password", "own");
-            let (url, logs) = (site.url(WORKER), site.dir.path());
-            let worker = settings.clone().set("tick-ms", 200);
-            let worker = Program::worker(&format!("w{n}"), &url, &worker, logs);
-            let url = site.url(GATEWAY);
-            let gateway = Program::gateway(&format!("g{n}"), &url, &settings, logs);
-            site.workers.push(worker);
-            site.gateways.push(gateway);
-        }
-        site.ready().await;
         site
+    }
+
+    fn replicaof(&self, server: usize, host: &str, port: impl ToString) {
+        let mut command = redis::cmd("REPLICAOF");
+        command.arg(host).arg(port.to_string());
+        let () = command
+            .query(&mut self.servers[server].connection())
+            .unwrap();
+    }
+
+    fn start_programs(&mut self, settings: &Settings, worker: &str, gateway: &str) {
+        let logs = self.dir.path();
+        for n in 0..2 {
+            let ticking = settings.clone().set("tick-ms", 200);
+            let name = format!("w{n}");
+            self.workers
+                .push(Program::worker(&name, worker, &ticking, logs));
+            let name = format!("g{n}");
+            self.gateways
+                .push(Program::gateway(&name, gateway, settings, logs));
+        }
     }
 
     fn start_sentinel(&mut self) {
@@ -423,21 +440,44 @@ async fn healed(site: &mut Site, primary: usize, before: Talk) -> usize {
     lost
 }
 
+/// Asked to, Sentinel promotes a replica first and demotes the old primary seconds later: what that one
+/// acknowledges in between is lost.
 #[tokio::test]
 async fn a_planned_failover_heals() {
     let mut site = Site::start().await;
+    let lost = planned(&mut site).await;
+    println!("a planned failover: {lost} acknowledged messages lost");
+}
+
+/// As docs/OPERATIONS.md has it.
+#[tokio::test]
+async fn a_planned_failover_with_writes_paused_loses_nothing() {
+    let mut site = Site::start().await;
+    let mut pause = redis::cmd("CLIENT");
+    pause.arg("PAUSE").arg(20_000).arg("WRITE");
     let before = Talk::start(&site, "before").await;
+    let () = pause.query(&mut site.servers[0].connection()).unwrap();
+    failover(&site);
+    let primary = site.fails_over().await;
+    assert_eq!(healed(&mut site, primary, before).await, 0);
+}
+
+fn failover(site: &Site) {
     let mut failover = redis::cmd("SENTINEL");
     failover.arg("FAILOVER").arg("frontdesk");
     let () = failover.query(&mut site.sentinel(0).unwrap()).unwrap();
+}
+
+async fn planned(site: &mut Site) -> usize {
+    let before = Talk::start(site, "before").await;
+    failover(site);
     let primary = site.fails_over().await;
-    let lost = healed(&mut site, primary, before).await;
-    println!("a planned failover: {lost} acknowledged messages lost");
-    // The next one, too, with whoever is the primary now.
+    let lost = healed(site, primary, before).await;
     wait::within("both others follow", HEALED, async || {
         site.replicas(primary).await.filter(|count| *count == 2)
     })
     .await;
+    lost
 }
 
 #[tokio::test]
@@ -476,4 +516,33 @@ async fn a_primary_that_sleeps_through_its_replacement_takes_nobody_along() {
     assert_eq!(undisturbed.end(&site.servers[primary]).await, (0, 0));
     let lost = healed(&mut site, primary, before).await;
     println!("a primary that slept: {lost} acknowledged messages lost");
+}
+
+/// Without Sentinels, by an address that follows the primary: nobody ends the connections to the old
+/// one, which goes on answering.
+#[tokio::test]
+async fn a_primary_demoted_by_hand_is_left_by_everybody() {
+    let mut site = Site::start_servers().await;
+    let proxy = Proxy::start(site.servers[0].addr());
+    let url = |user| format!("redis://{user}:{}@{}/", password(user), proxy.addr());
+    site.start_programs(&Settings::default(), &url(WORKER), &url(GATEWAY));
+    site.ready().await;
+    let before = Talk::start(&site, "before").await;
+    let new = site.servers[1].addr();
+    site.replicaof(1, "NO", "ONE");
+    proxy.lead_to(new);
+    for other in [0, 2] {
+        site.replicaof(other, "127.0.0.1", new.port());
+    }
+    healed(&mut site, 1, before).await;
+    // Subscriptions may stay: a primary's publishes reach its replicas.
+    wait::within("the old one is left alone", HEALED, async || {
+        let mut redis = site.servers[0].connect().await;
+        let mut list = redis::cmd("CLIENT");
+        let list: String = list.arg("LIST").query_async(&mut redis).await.ok()?;
+        let ours = |line: &&str| line.contains("user=gateway") || line.contains("user=worker");
+        let mut ours = list.lines().filter(ours);
+        ours.all(|line| line.contains(" sub=1 ")).then_some(())
+    })
+    .await;
 }
