@@ -103,7 +103,7 @@ pub struct Redis {
 #[derive(Debug, Clone)]
 enum Server {
     /// Always this one.
-    At(Client),
+    At(Box<Client>),
     /// Whichever is the primary.
     Behind(Arc<Sentinels>),
 }
@@ -170,7 +170,7 @@ impl Redis {
             None => {
                 let client = tls.client(with_tcp_settings(url)?)?;
                 let login = client.get_connection_info().redis_settings().clone();
-                (Server::At(client), login)
+                (Server::At(Box::new(client)), login)
             }
         };
         Ok(Self {

@@ -41,7 +41,7 @@ pub fn write(dir: &Path) -> PathBuf {
         text = text.replace(&place, &format!(">{}", password(user)));
     }
     let users = text.lines().filter(|line| line.starts_with("user "));
-    let text: String = users.map(|line| format!("{line}\n")).collect();
+    let text = users.collect::<Vec<_>>().join("\n") + "\n";
     let path = dir.join("users.acl");
     fs::write(&path, text).expect("the server's directory is writable");
     path

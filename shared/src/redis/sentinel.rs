@@ -28,7 +28,7 @@ const OTHERS: Duration = Duration::from_millis(500);
 /// The Sentinels of one primary.
 pub(super) struct Sentinels {
     name: String,
-    sentinels: Vec<Client>,
+    all: Vec<Client>,
     /// The connection to the primary, but for its address.
     primary: ConnectionInfo,
     tls: Tls,
@@ -60,9 +60,8 @@ impl Sentinels {
         password: Option<&str>,
         tls: &Tls,
     ) -> Result<Option<Self>, RedisSetupError> {
-        let (scheme, rest) = match url.split_once("+sentinel://") {
-            Some((scheme @ ("redis" | "rediss"), rest)) => (scheme, rest),
-            _ => return Ok(None),
+        let Some((scheme @ ("redis" | "rediss"), rest)) = url.split_once("+sentinel://") else {
+            return Ok(None);
         };
         let (authority, name) = rest.split_once('/').unwrap_or((rest, ""));
         let (login, hosts) = match authority.rsplit_once('@') {
@@ -82,7 +81,7 @@ impl Sentinels {
         if let Some(password) = password {
             own = own.set_password(password);
         }
-        let mut sentinels = Vec::new();
+        let mut all = Vec::new();
         for host in hosts {
             let has_port = host.rsplit(']').next().is_some_and(|it| it.contains(':'));
             let port = if has_port {
@@ -91,11 +90,11 @@ impl Sentinels {
                 format!(":{PORT}")
             };
             let info = with_tcp_settings(&format!("{scheme}://{host}{port}/"))?;
-            sentinels.push(tls.client(info.set_redis_settings(own.clone()))?);
+            all.push(tls.client(info.set_redis_settings(own.clone()))?);
         }
         Ok(Some(Self {
             name: name.to_owned(),
-            sentinels,
+            all,
             primary,
             tls: tls.clone(),
             found: Mutex::default(),
@@ -138,7 +137,7 @@ impl Sentinels {
 
     async fn ask(&self) -> Result<Answer, RedisError> {
         let mut asked = JoinSet::new();
-        for sentinel in &self.sentinels {
+        for sentinel in &self.all {
             asked.spawn(ask(sentinel.clone(), self.name.clone()));
         }
         let (mut best, mut failed): (Option<Answer>, _) = (None, None);
@@ -205,12 +204,12 @@ mod tests {
         assert_eq!(parsed.login().username(), Some("gateway"));
         assert_eq!(parsed.login().password(), Some("p@ss"));
         let addresses: Vec<String> = parsed
-            .sentinels
+            .all
             .iter()
             .map(|client| client.get_connection_info().addr().to_string())
             .collect();
         assert_eq!(addresses, ["10.0.0.1:7000", "::1:26379", "s3.test:26379"]);
-        let theirs = parsed.sentinels[0].get_connection_info().redis_settings();
+        let theirs = parsed.all[0].get_connection_info().redis_settings();
         assert_eq!((theirs.username(), theirs.password()), (None, Some("own")));
         assert!(!format!("{parsed:?}").contains("ss"), "{parsed:?}");
     }
