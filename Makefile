@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-SCRIPTS := deploy/run.sh deploy/install.sh tests/conformance/run.sh .ci/run
+SCRIPTS := deploy/run.sh deploy/install.sh deploy/deny.sh tests/conformance/run.sh .ci/run
 
 .PHONY: help
 help: ## list the tasks
@@ -38,9 +38,11 @@ fuzz: install ## a million hostile inputs; FRONTDESK_FUZZ_CASES, _SEED and _ONLY
 	bash -c "cargo test --locked -p frontdesk-tests --test fuzz -- --nocapture && cargo test --locked -p frontdesk-gateway --lib door_fuzz -- --nocapture"
 
 .PHONY: lint
-lint: ## formatting, clippy without warnings, shellcheck where it is installed
+lint: ## formatting, clippy without warnings, dependencies (deny.toml), shellcheck where it is installed
 	cargo fmt --all -- --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
+	@deploy/install.sh cargo-deny
+	@deploy/deny.sh
 	@if command -v shellcheck >/dev/null; then shellcheck $(SCRIPTS); \
 	else for script in $(SCRIPTS); do bash -n $$script; done; fi
 
@@ -49,5 +51,5 @@ fmt: ## format all code
 	cargo fmt --all
 
 .PHONY: install
-install: ## install what the tests need and is missing (apt, asks for root only then)
-	@deploy/install.sh redis-server haproxy node-ws python3-websockets libmojolicious-perl datefudge
+install: ## install what the tests need and is missing (apt, asks for root only then) and cargo-deny
+	@deploy/install.sh redis-server haproxy git cargo-deny node-ws python3-websockets libmojolicious-perl datefudge

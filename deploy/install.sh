@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
-# Installs the named Debian packages that are missing: redis-server, haproxy, and the WebSocket libraries
-# that the tests use. Asks for root only when there is something to install.
+# Installs what is named and missing: Debian packages (redis-server, haproxy, git, the WebSocket libraries that the
+# tests use), and cargo-deny from crates.io. Asks for root only when there is a package to install.
 set -euo pipefail
 
-PATH="$PATH:/usr/sbin:/usr/local/sbin" # where Debian keeps haproxy
+# Where Debian keeps haproxy, and cargo what it installs.
+PATH="$PATH:/usr/sbin:/usr/local/sbin:${CARGO_HOME:-$HOME/.cargo}/bin"
+readonly CARGO_DENY=0.20.2
 
 # Whether a package's program is there, or its library where Debian puts it or anywhere else.
 present() {
@@ -16,8 +18,16 @@ present() {
 }
 
 missing=()
-for package in "$@"; do
-    present "$package" || missing+=("$package")
+for name in "$@"; do
+    if present "$name"; then
+        continue
+    elif [ "$name" = cargo-deny ]; then
+        # Without optimization: it runs for a second, and is built on every fresh machine.
+        echo "installing cargo-deny $CARGO_DENY" >&2
+        cargo install --quiet --locked --debug "cargo-deny@$CARGO_DENY"
+    else
+        missing+=("$name")
+    fi
 done
 if [ "${#missing[@]}" -eq 0 ]; then
     exit 0

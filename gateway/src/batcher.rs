@@ -21,7 +21,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 use frontdesk_shared::{
     ids::{ClientId, EventId, StreamId},
     push,
-    redis::Redis,
+    redis::{Redis, is_displaced},
 };
 use redis::{RedisError, aio::MultiplexedConnection};
 use tokio::{
@@ -153,9 +153,9 @@ impl Batcher {
         };
         match replies {
             Ok(replies) if replies.len() == batch.waiting.len() => {
-                // A demoted primary stays read-only: look for the new one.
-                let demoted = |reply: &Result<_, RedisError>| matches!(reply, Err(error) if error.code() == Some("READONLY"));
-                if !replies.iter().any(demoted) {
+                let displaced =
+                    |reply: &Result<_, RedisError>| reply.as_ref().is_err_and(is_displaced);
+                if !replies.iter().any(displaced) {
                     self.connection = Some(connection);
                 }
                 let mut replies = replies.into_iter();

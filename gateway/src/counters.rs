@@ -9,17 +9,19 @@ use frontdesk_shared::{
     ids::{BootId, SHARDS, Shard},
     keys,
     push::Payload,
+    redis::expect_primary,
 };
 use redis::{RedisError, aio::MultiplexedConnection};
 
 /// The numbers of the last payloads, by shard.
 pub(crate) type Numbers = [u64; SHARDS as usize];
 
-/// Reads the stored numbers of a boot.
+/// Reads the stored numbers of a boot, from the primary: a replica lags, or has stopped.
 pub(crate) async fn stored(
     connection: &mut MultiplexedConnection,
     boot: &BootId,
 ) -> Result<Numbers, RedisError> {
+    expect_primary(connection).await?;
     let mut pipeline = redis::pipe();
     for shard in Shard::all() {
         let number = pipeline.cmd("HGET").arg(keys::pushes(shard));

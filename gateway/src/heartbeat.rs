@@ -9,7 +9,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use frontdesk_shared::{keys, protocol::close::RESYNC, redis::Redis};
+use frontdesk_shared::{
+    keys,
+    protocol::close::RESYNC,
+    redis::{Redis, info_field, is_displaced},
+};
 use redis::{RedisError, aio::MultiplexedConnection};
 use tokio::time::{MissedTickBehavior, interval, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -146,8 +150,7 @@ impl Heart {
             let mut call = self.script.key(keys::GATEWAYS);
             call.arg(self.gateway.boot.as_str()).arg(mode);
             let answer: Result<redis::Value, RedisError> = call.invoke_async(&mut connection).await;
-            // A demoted primary stays read-only: look for the new one.
-            let usable = |error: &RedisError| error.code().is_some_and(|code| code != "READONLY");
+            let usable = |error: &RedisError| error.code().is_some() && !is_displaced(error);
             if answer.as_ref().err().is_none_or(usable) {
                 self.connection = Some(connection);
             }
@@ -172,6 +175,8 @@ impl Heart {
         };
         if self.run_id.is_some() && self.run_id != run_id {
             info!(run_id, "another run of Redis; calling the roll");
+            // The one before may still be there, demoted, and answer probes.
+            self.gateway.uplink.reconnect();
             self.gateway.bell.now();
         }
         self.run_id = run_id;
@@ -186,24 +191,5 @@ impl Heart {
         if let Err(error) = self.call::<String>("stop").await {
             warn!(%error, "the registration could not be ended; the reaper will find it");
         }
-    }
-}
-
-/// One field of the text that INFO answers.
-pub(crate) fn info_field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
-    info.lines()
-        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
-        .map(str::trim)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::info_field;
-
-    #[test]
-    fn fields_of_info_are_found() {
-        let info = "# Server\r\nredis_version:7.0.15\r\nrun_id:abc\r\nrun_id_more:x\r\n";
-        assert_eq!(info_field(info, "run_id"), Some("abc"));
-        assert_eq!(info_field(info, "absent"), None);
     }
 }

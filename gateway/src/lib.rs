@@ -94,9 +94,6 @@ pub enum Error {
     /// A Redis command failed.
     #[error("Redis: {0}")]
     Redis(#[from] redis::RedisError),
-    /// No pooled connection could be had.
-    #[error("Redis: {0}")]
-    Pool(#[from] deadpool_redis::PoolError),
     /// A part of the gateway ended by itself.
     #[error("a part of the gateway has ended by itself; the log says which and why")]
     RoleEnded,

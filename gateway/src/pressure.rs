@@ -17,7 +17,7 @@ use std::{
 use frontdesk_shared::{
     ids::{LANES, Lane, SHARDS, Shard},
     keys,
-    redis::Redis,
+    redis::{Redis, expect_primary, info_field},
     stream::Entries,
 };
 use redis::{FromRedisValue as _, RedisError, aio::MultiplexedConnection};
@@ -25,7 +25,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use crate::{Config, Gateway, heartbeat::info_field, metrics::METRICS};
+use crate::{Config, Gateway, metrics::METRICS};
 
 /// Time between two readings.
 const READ_INTERVAL: Duration = Duration::from_secs(1);
@@ -131,6 +131,7 @@ pub(crate) async fn run(redis: Redis, gateway: Arc<Gateway>, stop: CancellationT
                 Some(connection) => connection,
                 None => redis.connect().await?,
             };
+            expect_primary(&mut fresh).await?; // a replica lags, or has stopped
             let (memory, now_ms) = memory_and_time(&mut fresh).await?;
             let ages = ages(&mut fresh, pressure.watched(), now_ms).await?;
             connection = Some(fresh);

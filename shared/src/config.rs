@@ -32,7 +32,8 @@ fn first_sentence(error: &str) -> String {
 /// How to reach and judge Redis.
 #[derive(Debug, Clone, Args)]
 pub struct RedisArgs {
-    /// Redis to use: redis://[user:password@]host:port/[db], or rediss:// for TLS
+    /// Redis to use: redis://[user:password@]host:port/[db], rediss:// for TLS; behind Redis Sentinel
+    /// redis+sentinel://[user:password@]host:port,host:port,host:port/name, or rediss+sentinel://
     #[arg(
         long,
         env = "FRONTDESK_REDIS_URL",
@@ -41,9 +42,16 @@ pub struct RedisArgs {
     )]
     pub redis_url: String,
     /// File with the CA certificate (PEM) that Redis's certificate is checked against, instead of this
-    /// machine's trust store; only for rediss://
+    /// machine's trust store; only for rediss:// and rediss+sentinel://
     #[arg(long, env = "FRONTDESK_REDIS_CA")]
     pub redis_ca: Option<std::path::PathBuf>,
+    /// Password of the Sentinels, where they ask for one; that of Redis is in --redis-url
+    #[arg(
+        long,
+        env = "FRONTDESK_REDIS_SENTINEL_PASSWORD",
+        hide_env_values = true
+    )]
+    pub redis_sentinel_password: Option<String>,
     /// Start even if Redis has no append-only file or evicts keys, so that acknowledged messages can be lost
     #[arg(long, env = "FRONTDESK_ALLOW_WEAK_REDIS", value_parser = BoolishValueParser::new())]
     pub allow_weak_redis: bool,

@@ -1,22 +1,20 @@
-//! Connections to Redis with every timeout and TCP option set on purpose, and the checks of the
-//! server's settings at start.
+//! Connections to Redis with every timeout and TCP option set on purpose; `sentinel` finds the
+//! primary where there are several servers, `checks` looks at its settings and data at start.
 
-use std::{collections::HashMap, time::Duration};
+mod checks;
+mod sentinel;
 
-use deadpool_redis::{Manager, Pool, Runtime};
+use std::{sync::Arc, time::Duration};
+
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionInfo, IntoConnectionInfo, RedisError, TlsCertificates,
-    Value,
+    AsyncConnectionConfig, Client, ConnectionInfo, ErrorKind, IntoConnectionInfo, RedisError,
+    ServerErrorKind, TlsCertificates, Value,
     aio::{MultiplexedConnection, PubSub},
     io::tcp::{TcpSettings, socket2::TcpKeepalive},
 };
-use tracing::warn;
 
-use crate::{
-    config::RedisArgs,
-    ids::{LANES, SHARDS},
-    keys,
-};
+use crate::config::RedisArgs;
+use sentinel::Sentinels;
 
 /// The schema of everything in Redis that this program knows.
 pub const SCHEMA: u32 = 1;
@@ -24,23 +22,30 @@ pub const SCHEMA: u32 = 1;
 pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a connection attempt may take.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// Connections in the pool of short commands.
-pub const POOL_SIZE: usize = 8;
 
 /// Why Redis cannot be used. Each text says what to change.
 #[derive(Debug, thiserror::Error)]
 pub enum RedisSetupError {
     /// Talking to Redis failed.
-    #[error("Redis does not answer: {0}. Check --redis-url (FRONTDESK_REDIS_URL)")]
-    Unreachable(#[from] RedisError),
-    /// The pool could not be built.
-    #[error("the Redis pool could not be built: {0}")]
-    Pool(#[from] deadpool_redis::BuildError),
+    #[error(
+        "Redis does not answer: {0}. Check --redis-url (FRONTDESK_REDIS_URL), which is rediss:// where Redis wants TLS"
+    )]
+    Unreachable(RedisError),
     /// A CA for a connection that is not encrypted.
     #[error(
         "--redis-ca (FRONTDESK_REDIS_CA) is set but --redis-url is not rediss://: use rediss://, or leave the CA out"
     )]
     CaWithoutTls,
+    /// A URL of Sentinels that lacks something.
+    #[error(
+        "--redis-url (FRONTDESK_REDIS_URL) must be redis+sentinel://user:password@sentinel1:26379,sentinel2:26379/name, with the name that the Sentinels have for the primary"
+    )]
+    SentinelUrl,
+    /// A password for Sentinels where there are none.
+    #[error(
+        "--redis-sentinel-password (FRONTDESK_REDIS_SENTINEL_PASSWORD) is set but --redis-url is not redis+sentinel://: leave the password out"
+    )]
+    PasswordWithout,
     /// The CA cannot be read.
     #[error("--redis-ca (FRONTDESK_REDIS_CA) {path} cannot be read: {reason}", path = path.display())]
     Ca {
@@ -61,6 +66,11 @@ pub enum RedisSetupError {
         /// What it should be.
         wanted: &'static str,
     },
+    /// A server that takes no writes.
+    #[error(
+        "this Redis is a replica and takes no writes: set --redis-url (FRONTDESK_REDIS_URL) to the primary"
+    )]
+    Replica,
     /// The data belongs to a cluster of another shape.
     #[error(
         "the data in this Redis was written with {fact} = {found}, this program has {ours}: use the program that wrote it, or an empty Redis"
@@ -75,60 +85,98 @@ pub enum RedisSetupError {
     },
 }
 
+impl From<RedisError> for RedisSetupError {
+    fn from(error: RedisError) -> Self {
+        // Not as a source: its words are in ours already.
+        Self::Unreachable(error)
+    }
+}
+
 /// How to reach Redis.
 #[derive(Debug, Clone)]
 pub struct Redis {
-    client: Client,
-    pool: Pool,
+    server: Server,
+    /// Whether the URL names a user of Redis, which is then one of deploy/users.acl.
+    names_user: bool,
+}
+
+#[derive(Debug, Clone)]
+enum Server {
+    /// Always this one.
+    At(Box<Client>),
+    /// Whichever is the primary.
+    Behind(Arc<Sentinels>),
+}
+
+/// What a Redis's certificate is checked against: this machine's trust store, or these (PEM).
+#[derive(Debug, Clone, Default)]
+struct Tls {
+    root_cert: Option<Vec<u8>>,
+}
+
+impl Tls {
+    fn client(&self, info: ConnectionInfo) -> Result<Client, RedisError> {
+        let Some(root_cert) = &self.root_cert else {
+            return Client::open(info);
+        };
+        let certificates = TlsCertificates {
+            client_tls: None,
+            root_cert: Some(root_cert.clone()),
+        };
+        Client::build_with_tls(info, certificates)
+    }
 }
 
 impl Redis {
-    /// Prepares client and pool by the settings; connects to nothing yet.
+    /// Prepares connections by the settings; connects to nothing yet.
     pub fn from_args(args: &RedisArgs) -> Result<Self, RedisSetupError> {
         let url = &args.redis_url;
-        let tls = url.starts_with("rediss://");
-        if tls {
+        let encrypted = url.starts_with("rediss");
+        if encrypted {
             // The crate brings no cryptography of its own. Installed already is as good.
             let _ = rustls::crypto::ring::default_provider().install_default();
         }
-        let Some(path) = &args.redis_ca else {
-            return Self::open(Client::open(connection_info(url)?)?);
-        };
-        if !tls {
-            return Err(RedisSetupError::CaWithoutTls);
+        let mut tls = Tls::default();
+        if let Some(path) = &args.redis_ca {
+            if !encrypted {
+                return Err(RedisSetupError::CaWithoutTls);
+            }
+            let read = std::fs::read(path).map_err(|reason| RedisSetupError::Ca {
+                path: path.clone(),
+                reason,
+            })?;
+            tls.root_cert = Some(read);
         }
-        let root_cert = std::fs::read(path).map_err(|reason| RedisSetupError::Ca {
-            path: path.clone(),
-            reason,
-        })?;
-        let certificates = TlsCertificates {
-            client_tls: None,
-            root_cert: Some(root_cert),
-        };
-        Self::open(Client::build_with_tls(connection_info(url)?, certificates)?)
+        let password = args.redis_sentinel_password.as_deref();
+        Self::open(url, password, &tls)
     }
 
-    /// Prepares client and pool for a Redis without TLS; connects to nothing yet.
+    /// Prepares connections without TLS; connects to nothing yet.
     pub fn new(url: &str) -> Result<Self, RedisSetupError> {
-        Self::open(Client::open(connection_info(url)?)?)
+        Self::open(url, None, &Tls::default())
     }
 
-    fn open(client: Client) -> Result<Self, RedisSetupError> {
-        let info = client.get_connection_info().clone();
-        let manager = Manager::new_with_config(info, connection_config(RESPONSE_TIMEOUT))?;
-        let pool = Pool::builder(manager)
-            .max_size(POOL_SIZE)
-            .runtime(Runtime::Tokio1)
-            .wait_timeout(Some(RESPONSE_TIMEOUT))
-            .create_timeout(Some(CONNECT_TIMEOUT))
-            .recycle_timeout(Some(RESPONSE_TIMEOUT))
-            .build()?;
-        Ok(Self { client, pool })
-    }
-
-    /// The pool for short commands. Never block on one of its connections.
-    pub fn pool(&self) -> &Pool {
-        &self.pool
+    fn open(
+        url: &str,
+        sentinel_password: Option<&str>,
+        tls: &Tls,
+    ) -> Result<Self, RedisSetupError> {
+        let (server, login) = match Sentinels::parse(url, sentinel_password, tls)? {
+            Some(sentinels) => {
+                let login = sentinels.login().clone();
+                (Server::Behind(Arc::new(sentinels)), login)
+            }
+            None if sentinel_password.is_some() => return Err(RedisSetupError::PasswordWithout),
+            None => {
+                let client = tls.client(with_tcp_settings(url)?)?;
+                let login = client.get_connection_info().redis_settings().clone();
+                (Server::At(Box::new(client)), login)
+            }
+        };
+        Ok(Self {
+            server,
+            names_user: login.username().is_some_and(|name| name != "default"),
+        })
     }
 
     /// A connection of the caller's own, for pipelines and scripts.
@@ -149,124 +197,61 @@ impl Redis {
         timeout: Duration,
     ) -> Result<MultiplexedConnection, RedisError> {
         let config = connection_config(timeout);
-        self.client
-            .get_multiplexed_async_connection_with_config(&config)
-            .await
+        let mut connection = match &self.server {
+            Server::At(client) => {
+                let connecting = client.get_multiplexed_async_connection_with_config(&config);
+                return connecting.await;
+            }
+            Server::Behind(sentinels) => {
+                let client = sentinels.primary().await?;
+                let connecting = client.get_multiplexed_async_connection_with_config(&config);
+                connecting.await?
+            }
+        };
+        expect_primary(&mut connection).await?; // the Sentinels may not have seen it fail
+        Ok(connection)
     }
 
     /// A connection for subscriptions. Drain its stream at once: the crate buffers without bound.
     pub async fn subscriber(&self) -> Result<PubSub, RedisError> {
-        match tokio::time::timeout(CONNECT_TIMEOUT, self.client.get_async_pubsub()).await {
+        let connecting = async {
+            match &self.server {
+                Server::At(client) => client.get_async_pubsub().await,
+                Server::Behind(sentinels) => sentinels.primary().await?.get_async_pubsub().await,
+            }
+        };
+        match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
             Ok(result) => result,
             Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
         }
     }
+}
 
-    /// Refuses a Redis that forgets what it acknowledged (`--allow-weak-redis` only warns).
-    pub async fn check_durability(&self, allow_weak: bool) -> Result<(), RedisSetupError> {
-        let settings = self.server_settings().await?;
-        for (setting, wanted, required) in [
-            ("appendonly", "yes", true),
-            ("maxmemory-policy", "noeviction", true),
-            ("appendfsync", "always", false),
-            ("no-appendfsync-on-rewrite", "no", false),
-        ] {
-            let Some(found) = settings.get(setting).cloned() else {
-                warn!(
-                    setting,
-                    wanted,
-                    "this Redis user cannot see the setting: make sure yourself, see docs/OPERATIONS.md"
-                );
-                continue;
-            };
-            if found == wanted {
-                continue;
-            }
-            if required && !allow_weak {
-                return Err(RedisSetupError::Weak {
-                    setting,
-                    found,
-                    wanted,
-                });
-            }
-            warn!(
-                setting,
-                found,
-                wanted,
-                "WEAKER THAN SHIPPED: acknowledged messages may be lost, see docs/OPERATIONS.md"
-            );
+/// Refuses a server that says it is a replica.
+pub async fn expect_primary(connection: &mut MultiplexedConnection) -> Result<(), RedisError> {
+    let role: Result<Vec<Value>, RedisError> = redis::cmd("ROLE").query_async(connection).await;
+    match role {
+        Ok(role) if role.first().and_then(text) == Some("master") => Ok(()),
+        Ok(_) => {
+            let kind = ErrorKind::Server(ServerErrorKind::ReadOnly);
+            Err((kind, "this Redis is a replica").into())
         }
-        Ok(())
-    }
-
-    /// The server's settings by CONFIG GET; what INFO tells of them for a user who may not, since
-    /// CONFIG GET would show that user the password of everybody.
-    async fn server_settings(&self) -> Result<HashMap<String, String>, RedisError> {
-        let mut connection = self.connect().await?;
-        let mut command = redis::cmd("CONFIG");
-        command
-            .arg("GET")
-            .arg("append*")
-            .arg("no-append*")
-            .arg("maxmemory-policy");
-        match command.query_async(&mut connection).await {
-            Err(error) if error.code() == Some("NOPERM") => {}
-            settings => return settings,
-        }
-        let info: String = redis::cmd("INFO").query_async(&mut connection).await?;
-        let field = |name: &str| {
-            info.lines()
-                .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
-                .map(str::to_owned)
-        };
-        let appendonly =
-            field("aof_enabled").map(|on| if on == "1" { "yes" } else { "no" }.to_owned());
-        let known = [
-            ("appendonly", appendonly),
-            ("maxmemory-policy", field("maxmemory_policy")),
-        ];
-        Ok(known
-            .into_iter()
-            .filter_map(|(name, value)| Some((name.to_owned(), value?)))
-            .collect())
-    }
-
-    /// Writes the cluster's shape at first boot and refuses another one afterwards.
-    /// `app` is the worker's App; a gateway passes `None`. Returns whether anything had to be written.
-    pub async fn check_cluster(&self, app: Option<&str>) -> Result<bool, RedisSetupError> {
-        let mut connection = self.connect().await?;
-        let mut facts = vec![
-            ("schema", SCHEMA.to_string()),
-            ("shards", SHARDS.to_string()),
-            ("lanes", LANES.to_string()),
-        ];
-        facts.extend(app.map(|name| ("app", name.to_owned())));
-        let mut written = false;
-        for (fact, ours) in facts {
-            // Looked at first: HSETNX is refused when memory is full, and a start must not be.
-            let mut get = redis::cmd("HGET");
-            get.arg(keys::META).arg(fact);
-            let mut found: Option<String> = get.query_async(&mut connection).await?;
-            if found.is_none() {
-                redis::cmd("HSETNX")
-                    .arg(keys::META)
-                    .arg(fact)
-                    .arg(&ours)
-                    .exec_async(&mut connection)
-                    .await?;
-                found = get.query_async(&mut connection).await?;
-                written = true;
-            }
-            let found = found.unwrap_or_default();
-            if found != ours {
-                return Err(RedisSetupError::OtherCluster { fact, found, ours });
-            }
-        }
-        Ok(written)
+        Err(error) if error.code().is_none() => Err(error),
+        Err(_may_not_ask) => Ok(()),
     }
 }
 
-fn connection_info(url: &str) -> Result<ConnectionInfo, RedisError> {
+/// Whether a server refuses to write because it is not, or no longer, the one to write to: a demoted
+/// primary, or one without its replicas. It may stay so; another connection may find the new one.
+pub fn is_displaced(error: &RedisError) -> bool {
+    matches!(
+        error.code(),
+        Some("READONLY" | "NOREPLICAS" | "MASTERDOWN" | "UNBLOCKED")
+    )
+}
+
+/// A URL's connection with our TCP options.
+fn with_tcp_settings(url: &str) -> Result<ConnectionInfo, RedisError> {
     let keepalive = TcpKeepalive::new()
         .with_time(Duration::from_secs(10))
         .with_interval(Duration::from_secs(5))
@@ -293,5 +278,24 @@ pub fn text(value: &Value) -> Option<&str> {
         Value::BulkString(bytes) => std::str::from_utf8(bytes).ok(),
         Value::SimpleString(text) => Some(text),
         _ => None,
+    }
+}
+
+/// One field of the text that INFO answers.
+pub fn info_field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
+    info.lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+        .map(str::trim)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::info_field;
+
+    #[test]
+    fn fields_of_info_are_found() {
+        let info = "# Server\r\nredis_version:7.0.15\r\nrun_id:abc\r\nrun_id_more:x\r\n";
+        assert_eq!(info_field(info, "run_id"), Some("abc"));
+        assert_eq!(info_field(info, "absent"), None);
     }
 }

@@ -1,4 +1,4 @@
-//! A whole cluster: one Redis, gateways and workers.
+//! A whole cluster: one Redis, gateways and workers, each as its own user of Redis.
 
 use std::{
     collections::HashMap,
@@ -19,6 +19,7 @@ use crate::{
     process::{Program, Settings},
     proxy::Proxy,
     redis_server::{self, Options, RedisServer},
+    redis_users::{GATEWAY, WORKER},
     wait,
 };
 
@@ -184,26 +185,24 @@ impl Cluster {
     }
 
     fn new_worker(&self) -> Program {
-        let (url, proxy) = self.way_to_redis();
+        let (url, proxy) = self.way_to_redis(WORKER);
         let logs = self.logs.path();
         Program::worker(&unique("w"), &url, &self.settings.worker, logs).behind(proxy)
     }
 
     fn new_gateway(&self) -> Program {
-        let (url, proxy) = self.way_to_redis();
+        let (url, proxy) = self.way_to_redis(GATEWAY);
         let logs = self.logs.path();
         Program::gateway(&unique("g"), &url, &self.settings.gateway, logs).behind(proxy)
     }
 
-    fn way_to_redis(&self) -> (String, Option<Proxy>) {
+    fn way_to_redis(&self, user: &str) -> (String, Option<Proxy>) {
         let proxy = self
             .settings
             .proxies
             .then(|| Proxy::start(self.redis.addr()));
-        let url = proxy.as_ref().map_or_else(
-            || self.redis.url(),
-            |proxy| format!("redis://{}/", proxy.addr()),
-        );
+        let addr = proxy.as_ref().map_or(self.redis.addr(), Proxy::addr);
+        let url = self.redis.url_at(user, addr);
         (url, proxy)
     }
 

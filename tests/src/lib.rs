@@ -5,7 +5,8 @@
 //! - [`ports`] leases ports, [`child`] holds a process, [`wait`] polls with a deadline
 //!   that leaves out what [`stalls`] saw, [`http`]
 //!   asks for a page.
-//! - [`redis_server`] is one Redis with the shipped configuration; usable alone and without async.
+//! - [`redis_server`] is one Redis with the shipped configuration, [`redis_users`] its users; usable alone and
+//!   without async.
 //! - [`process`] is one gateway or worker, [`cluster`] a Redis with several of both.
 //! - [`client`] is a WebSocket client that checks every text against [`table`]; [`raw`] is a socket
 //!   that may break the protocol; [`peer`] starts clients of other make.
@@ -42,6 +43,7 @@ pub mod proxy;
 pub mod raw;
 pub mod redis_dump;
 pub mod redis_server;
+pub mod redis_users;
 pub mod socket;
 pub mod stalls;
 pub mod table;

@@ -7,7 +7,7 @@
 //! kept; and the other side heard exactly what is written.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -253,14 +253,19 @@ impl Speaker {
     fn compare(&self, log: &[Entry]) {
         let name = &self.client.name;
         let mine: Vec<_> = log.iter().filter(|entry| entry.uid == self.uid).collect();
+        // By reference: looking through thousands for each of thousands takes longer than the
+        // customers of the other conversations may be silent.
+        let mut by_reference: HashMap<&str, Vec<&Entry>> = HashMap::new();
+        for entry in &mine {
+            if let Some(reference) = &entry.reference {
+                by_reference.entry(reference).or_default().push(entry);
+            }
+        }
         for ack in &self.acked {
             let reference = text(ack, "ref");
             let number: u64 = reference[1..].parse().expect("an id of ours");
-            let entries: Vec<_> = mine
-                .iter()
-                .filter(|entry| entry.reference.as_deref() == Some(&reference))
-                .collect();
-            let [entry] = entries[..] else {
+            let entries = by_reference.get(&*reference).map_or(&[][..], Vec::as_slice);
+            let [entry] = entries else {
                 panic!("{name}: {reference} is {} times in the log", entries.len());
             };
             assert_eq!(entry.from, self.side, "{name}: {entry:?}");

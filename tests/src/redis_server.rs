@@ -1,5 +1,5 @@
-//! One real redis-server with the shipped `deploy/redis.conf`, on its own port, in its own
-//! directory. Starts without async, so property tests can use it too.
+//! One real redis-server with the shipped `deploy/redis.conf` and `deploy/users.acl`, on its own
+//! port, in its own directory. Starts without async, so property tests can use it too.
 //!
 //! The directory is in memory where there is room. Tests kill Redis, which loses nothing that it
 //! has written, fsync or not; a disk that stalls for seconds because something is compiled
@@ -14,7 +14,7 @@ use std::{
 use redis::{AsyncConnectionConfig, Client, Connection, aio::MultiplexedConnection};
 use tempfile::TempDir;
 
-use crate::{child::Child, ports::Port, wait};
+use crate::{child::Child, ports::Port, redis_users, wait};
 
 /// The configuration that is shipped.
 pub const CONFIG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/redis.conf");
@@ -24,6 +24,7 @@ pub const CONFIG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/redis.c
 pub struct Options {
     cluster: bool,
     clock: i64,
+    without_users: bool,
     settings: Vec<(String, String)>,
 }
 
@@ -32,6 +33,13 @@ impl Options {
     #[must_use]
     pub fn cluster(mut self) -> Self {
         self.cluster = true;
+        self
+    }
+
+    /// No users and no passwords, as `make run` has it.
+    #[must_use]
+    pub fn without_users(mut self) -> Self {
+        self.without_users = true;
         self
     }
 
@@ -83,9 +91,23 @@ impl RedisServer {
         SocketAddr::from(([127, 0, 0, 1], self.port.number()))
     }
 
-    /// Its address as the programs take it.
+    /// Its address as the programs take it, for somebody who may do everything.
     pub fn url(&self) -> String {
-        format!("redis://{}/", self.addr())
+        self.url_for(redis_users::OPERATOR)
+    }
+
+    /// The same for one of the users of `deploy/users.acl`.
+    pub fn url_for(&self, user: &str) -> String {
+        self.url_at(user, self.addr())
+    }
+
+    /// The same by way of another address: a proxy's.
+    pub fn url_at(&self, user: &str, addr: SocketAddr) -> String {
+        if self.options.without_users {
+            return format!("redis://{addr}/");
+        }
+        let password = redis_users::password(user);
+        format!("redis://{user}:{password}@{addr}/")
     }
 
     /// Its directory, which holds the append-only file.
@@ -128,7 +150,14 @@ impl RedisServer {
 
     /// Ends it without warning.
     pub fn kill9(&mut self) {
+        self.assert_nothing_refused(); // the log of that dies with it
         self.child.kill9();
+    }
+
+    fn assert_nothing_refused(&mut self) {
+        if self.child.exited().is_none() {
+            redis_users::assert_nothing_refused(&self.client());
+        }
     }
 
     /// Starts it again on the same port and directory, after ending it without warning if it runs.
@@ -210,8 +239,19 @@ impl RedisServer {
     }
 }
 
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.assert_nothing_refused();
+        }
+    }
+}
+
 fn launch(options: &Options, port: &Port, bus: &Port, dir: &Path) -> Child {
-    let mut args = vec![CONFIG.to_owned()];
+    // A copy, since Redis may be told to rewrite it.
+    let config = dir.join("redis.conf");
+    std::fs::copy(CONFIG, &config).expect("the server's directory is writable");
+    let mut args = vec![config.display().to_string()];
     let mut set = |directive: &str, value: &str| {
         args.extend([format!("--{directive}"), value.to_owned()]);
     };
@@ -221,6 +261,9 @@ fn launch(options: &Options, port: &Port, bus: &Port, dir: &Path) -> Child {
     if options.cluster {
         set("cluster-enabled", "yes");
         set("cluster-port", &bus.number().to_string());
+    }
+    if !options.without_users {
+        set("aclfile", &redis_users::write(dir).display().to_string());
     }
     for (directive, value) in &options.settings {
         set(directive, value);

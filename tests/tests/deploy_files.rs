@@ -8,9 +8,8 @@
 use std::{
     collections::BTreeMap,
     fs,
-    io::Write as _,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
 };
 
 use frontdesk_tests::{cluster::Cluster, redis_server::find_program};
@@ -128,23 +127,33 @@ fn gateways_and_workers_can_be_scaled() {
 }
 
 #[test]
-fn there_is_no_password_but_the_one_in_env() {
-    let compose = read("docker-compose.yml");
-    for line in lines(&compose) {
-        if line.contains("${FRONTDESK_REDIS_PASSWORD") {
-            assert!(
-                line.contains("${FRONTDESK_REDIS_PASSWORD:?"),
-                "a default: {line}"
-            );
+fn there_are_no_passwords_but_those_in_env() {
+    let (compose, example) = (read("docker-compose.yml"), read(".env.example"));
+    for user in ["OPERATOR", "GATEWAY", "WORKER"] {
+        let name = format!("FRONTDESK_REDIS_{user}_PASSWORD");
+        let required = format!("${{{name}:?");
+        let uses = compose.matches(&format!("${{{name}")).count();
+        assert!(
+            uses > 0 && uses == compose.matches(&required).count(),
+            "{name} has a default"
+        );
+        let empty = format!("{name}=");
+        assert!(example.lines().any(|line| line == empty), "{example}");
+    }
+    // Each program knows its own, and nobody else's.
+    for (name, text) in services() {
+        let known = text.matches("_PASSWORD:?").count();
+        let expected = match &*name {
+            "redis" => 3,
+            "gateway" | "worker" => 1,
+            _ => 0,
+        };
+        assert_eq!(known, expected, "{name}");
+        if expected == 1 {
+            let own = format!("redis://{name}:${{FRONTDESK_REDIS_{}", name.to_uppercase());
+            assert!(text.contains(&own), "{name} logs in as itself:\n{text}");
         }
     }
-    let example = read(".env.example");
-    assert!(
-        example
-            .lines()
-            .any(|line| line == "FRONTDESK_REDIS_PASSWORD="),
-        "{example}"
-    );
     let dockerfile = read("deploy/Dockerfile");
     for line in lines(&dockerfile) {
         let secret = ["PASSWORD", "SECRET", "TOKEN"]
@@ -200,52 +209,6 @@ fn containers_get_the_time_to_stop() {
             "{name}: {grace:?}"
         );
     }
-}
-
-/// The command by which the container's Redis gets its password, run by the machine's own Redis.
-#[test]
-fn redis_takes_its_password_from_standard_input() {
-    let compose = read("docker-compose.yml");
-    let script: String = compose
-        .lines()
-        .skip_while(|line| !line.trim().starts_with("exec redis-server"))
-        .take(3)
-        .map(|line| line.trim().replace("$$", "$") + "\n")
-        .collect();
-    assert!(script.trim_end().ends_with("\nEND"), "{script}");
-    let dir = tempfile::tempdir().expect("the temporary directory is writable");
-    // The same files at other places; it ends right after it has read its configuration.
-    let script = script
-        .replace(
-            "redis-server",
-            &find_program("redis-server").display().to_string(),
-        )
-        .replace(
-            "/etc/frontdesk/redis.conf",
-            &root().join("deploy/redis.conf").display().to_string(),
-        )
-        .replace("--dir /data", &format!("--dir {}", dir.path().display()))
-        .replace(
-            "$FRONTDESK_REDIS_PASSWORD",
-            "$FRONTDESK_REDIS_PASSWORD\nno-such-directive 1",
-        );
-    let mut shell = Command::new("/bin/sh")
-        .arg("-e")
-        .env("FRONTDESK_REDIS_PASSWORD", "correct-horse")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("a shell");
-    let mut stdin = shell.stdin.take().expect("piped");
-    stdin.write_all(script.as_bytes()).expect("written");
-    drop(stdin);
-    let output = shell.wait_with_output().expect("it ends");
-    let said = String::from_utf8_lossy(&output.stderr).into_owned()
-        + &String::from_utf8_lossy(&output.stdout);
-    // The line after the password is the one refused, so the password was read and accepted.
-    assert!(said.contains("no-such-directive"), "{said}");
-    assert!(!output.status.success());
 }
 
 /// The health checks of gateway and worker, run against both and then against nobody.
@@ -304,6 +267,7 @@ fn scripts_are_executable_and_parse() {
         "deploy/run.sh",
         "deploy/install.sh",
         "tests/conformance/run.sh",
+        "deploy/deny.sh",
         ".ci/run",
     ] {
         let path = root().join(script);

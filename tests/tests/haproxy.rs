@@ -87,7 +87,7 @@ impl Site {
             // second's place.
             let port = lease.take().unwrap_or_else(Port::lease);
             let name = format!("gateway-{ip}");
-            let redis = cluster.redis.url();
+            let redis = cluster.redis.url_for("gateway");
             let mut gateway =
                 Program::gateway_at(ip.into(), port, &name, &redis, &settings, cluster.logs());
             gateway.listen.set_port(number);

@@ -13,6 +13,7 @@ use std::{
 use frontdesk_shared::{
     ids::{BootId, Lane, Shard, Site},
     keys,
+    redis::expect_primary,
 };
 use redis::{RedisResult, aio::MultiplexedConnection};
 use tokio::{sync::watch, time::MissedTickBehavior};
@@ -78,6 +79,7 @@ impl Reaper {
             Some(connection) => connection,
             None => self.context.redis.connect().await?,
         };
+        expect_primary(&mut connection).await?; // a replica lags, or has stopped
         let registrations: HashMap<String, String> = redis::cmd("HGETALL")
             .arg(keys::GATEWAYS)
             .query_async(&mut connection)

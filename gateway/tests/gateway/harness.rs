@@ -13,7 +13,7 @@ use frontdesk_shared::{
     ids::{Lane, Shard, Site, Uid},
     keys,
 };
-use frontdesk_tests::{proxy::Proxy, redis_server::RedisServer};
+use frontdesk_tests::{proxy::Proxy, redis_server::RedisServer, redis_users::GATEWAY};
 use futures_util::{SinkExt as _, StreamExt as _};
 use redis::{aio::MultiplexedConnection, streams::StreamRangeReply};
 use tokio::{net::TcpStream, task::JoinHandle};
@@ -50,7 +50,7 @@ impl Bench {
 
     pub async fn start_with(settings: &[&str]) -> Self {
         let redis = RedisServer::start();
-        let url = redis.url();
+        let url = redis.url_for(GATEWAY);
         Self::start_on(redis, &url, settings).await
     }
 
@@ -58,7 +58,7 @@ impl Bench {
     pub async fn start_behind_a_proxy(settings: &[&str]) -> (Self, Proxy) {
         let redis = RedisServer::start();
         let proxy = Proxy::start(redis.addr());
-        let url = format!("redis://{}/", proxy.addr());
+        let url = redis.url_at(GATEWAY, proxy.addr());
         (Self::start_on(redis, &url, settings).await, proxy)
     }
 

@@ -99,7 +99,12 @@ impl Running {
         let (listen, metrics) = (free_address(), free_address());
         let log = NamedTempFile::new().expect("a temp file");
         let child = program()
-            .args(["--open", "--log=debug", "--redis-url", &redis.url()])
+            .args([
+                "--open",
+                "--log=debug",
+                "--redis-url",
+                &redis.url_for("gateway"),
+            ])
             .args(["--listen", &listen, "--metrics-listen", &metrics])
             .args(settings)
             .stderr(log.reopen().expect("the temp file"))

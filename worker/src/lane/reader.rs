@@ -11,6 +11,7 @@ use std::{collections::BTreeMap, time::Duration};
 use frontdesk_shared::{
     ids::{Lane, Shard, StreamId},
     keys,
+    redis::info_field,
     stream::Streams,
 };
 use rand::Rng as _;
@@ -128,7 +129,13 @@ impl Reader {
             .arg("ID")
             .query_async(&mut reading)
             .await?;
-        let commands = self.context.redis.connect().await?;
+        let mut commands = self.context.redis.connect().await?;
+        // In a failover the two may have come to different servers: what one reads in its stream
+        // must not be applied to the other, whose entries may have the same ids.
+        if run_id(&mut reading).await? != run_id(&mut commands).await? {
+            let what = "two connections came to different runs of Redis";
+            return Err((redis::ErrorKind::Client, what).into());
+        }
         let (acks, outgoing) = mpsc::channel(ACK_BUFFER);
         let publisher = tokio::spawn(acks::publish(self.shard, commands.clone(), outgoing));
         Ok(Session {
@@ -268,4 +275,11 @@ impl Reader {
         failed?;
         Ok(reply)
     }
+}
+
+/// Which run of Redis a connection has come to.
+async fn run_id(connection: &mut MultiplexedConnection) -> RedisResult<Option<String>> {
+    let mut info = redis::cmd("INFO");
+    let info: String = info.arg("server").query_async(connection).await?;
+    Ok(info_field(&info, "run_id").map(str::to_owned))
 }

@@ -1,0 +1,428 @@
+//! `deploy/users.acl`: each role may do what its program does, and nothing else. That the programs
+//! get along with it is shown by every system test: they run as these users, and a refusal fails
+//! the test (`src/redis_users.rs`). Here the file is held against the code.
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "in a test a panic with a sentence is how a failure is reported"
+)]
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use frontdesk_tests::{
+    cluster::Cluster,
+    load::Load,
+    redis_server::{Options, RedisServer},
+    redis_users::{self, GATEWAY, OPERATOR, WORKER},
+    wait,
+};
+use redis::Connection;
+
+/// What each role does, in Rust and in its scripts. Keys as the programs build them (`shared/src/keys.rs`).
+const GATEWAY_DOES: &[&str] = &[
+    "INFO",
+    "INFO memory",
+    "ROLE",
+    "TIME",
+    "SCRIPT LOAD x",
+    "EVALSHA x 1 frontdesk:gateways boot beat",
+    "HGET frontdesk:gateways boot",
+    "HSET frontdesk:gateways boot 1",
+    "HINCRBY frontdesk:gateways boot 1",
+    "HGET frontdesk:meta schema",
+    "HSETNX frontdesk:meta schema 1",
+    "XADD {s07}:events:3 * v 1",
+    "XRANGE {s07}:events:3 - + COUNT 1",
+    "XREVRANGE {s07}:events:3 + - COUNT 1",
+    "HGET {s07}:applied 3",
+    "HGET {s07}:pushes boot",
+    "HSCAN {s07}:boot:abc 0 COUNT 500",
+    "HMGET {s07}:boot:abc a b",
+    "HEXISTS {s07}:boot:abc a",
+    "PUBLISH frontdesk:gateway:abc probe",
+    "SUBSCRIBE frontdesk:gateway:abc",
+];
+
+const WORKER_DOES: &[&str] = &[
+    "INFO",
+    "ROLE",
+    "TIME",
+    "CLIENT ID",
+    "CLIENT UNBLOCK 7",
+    "FUNCTION LOAD x",
+    "FCALL f 2 {s07}:events:3 {s07}:applied x",
+    "FCALL f 1 frontdesk:gateways x",
+    "FCALL f 1 frontdesk:workers x",
+    "HGETALL frontdesk:gateways",
+    "HGET frontdesk:gateways boot",
+    "HSET frontdesk:gateways boot dead",
+    "HDEL frontdesk:gateways boot",
+    "HINCRBY frontdesk:workers w 1",
+    "HGETALL frontdesk:workers",
+    "HDEL frontdesk:workers w",
+    "HGET frontdesk:meta app",
+    "HSETNX frontdesk:meta app desk",
+    "XREAD COUNT 32 BLOCK 5000 STREAMS {s07}:events:3 0-0",
+    "XTRIM {s07}:events:3 MINID 1-0",
+    "XADD {s07}:site:default:log:1 1-0 from system",
+    "RENAME {s07}:site:default:sent:a:0 {s07}:site:default:sent:a:1",
+    "PUBLISH frontdesk:gateway:abc x",
+    "PUBLISH frontdesk:workers:changed x",
+    "SUBSCRIBE frontdesk:workers:changed",
+];
+
+/// What neither may: the server, its data as a whole, keys and channels of others.
+const NOBODY_DOES: &[&str] = &[
+    "CONFIG GET requirepass",
+    "CONFIG SET appendfsync no",
+    "FLUSHALL",
+    "FLUSHDB",
+    "SWAPDB 0 1",
+    "KEYS *",
+    "SCAN 0",
+    "RANDOMKEY",
+    "DBSIZE",
+    "DEBUG SLEEP 1",
+    "MODULE LIST",
+    "SHUTDOWN NOSAVE",
+    "SAVE",
+    "BGREWRITEAOF",
+    "REPLICAOF NO ONE",
+    "REPLICAOF 127.0.0.1 6379",
+    "PSYNC ? -1",
+    "FAILOVER",
+    "CLUSTER RESET",
+    "MIGRATE 127.0.0.1 6379 {s07}:due 0 1000",
+    "RESTORE {s07}:due 0 x",
+    "DUMP {s07}:due",
+    "SORT {s07}:due",
+    "OBJECT ENCODING {s07}:due",
+    "MONITOR",
+    "SLOWLOG GET",
+    "LATENCY RESET",
+    "ACL LIST",
+    "ACL SETUSER gateway +@all",
+    "ACL LOG RESET",
+    "CLIENT LIST",
+    "CLIENT KILL TYPE pubsub",
+    "CLIENT PAUSE 1000",
+    "EVAL x 0",
+    "SCRIPT FLUSH",
+    "FUNCTION DELETE frontdesk",
+    "FUNCTION FLUSH",
+    "FUNCTION RESTORE x",
+    "FUNCTION DUMP",
+    "FUNCTION LIST",
+    "PUBSUB CHANNELS",
+    "PSUBSCRIBE *",
+    "SUBSCRIBE somewhere",
+    "PUBLISH somewhere x",
+    "PUBLISH __sentinel__:hello x",
+    "SELECT 1",
+    "WAIT 1 0",
+    "GET other",
+    "SET other x",
+    "HGET other field",
+    "HSET frontdesk:meta schema 2",
+    "HDEL frontdesk:meta schema",
+    "DEL frontdesk:meta",
+    "DEL frontdesk:gateways",
+    "DEL frontdesk:workers",
+    "HSET {s7}:applied 3 1-0",
+    "XADD s07:events:3 * v 1",
+    "XGROUP CREATE {s07}:events:3 g 0",
+];
+
+/// What only workers may: a gateway cannot touch the state.
+const NO_GATEWAY_DOES: &[&str] = &[
+    "FCALL f 1 {s07}:applied",
+    "FCALL f 1 frontdesk:gateways",
+    "FUNCTION LOAD x",
+    "EVALSHA x 1 {s07}:applied",
+    "EVALSHA x 1 {s07}:events:3",
+    "EVALSHA x 1 frontdesk:meta",
+    "XTRIM {s07}:events:3 MINID 1-0",
+    "DEL {s07}:events:3",
+    "XADD {s07}:dead * v 1",
+    "XADD {s07}:site:default:log:1 * v 1",
+    "XRANGE {s07}:site:default:log:1 - +",
+    "HGET {s07}:site:default:u:alice name",
+    "HSET {s07}:applied 3 1-0",
+    "HSET {s07}:boot:abc client x",
+    "HINCRBY {s07}:pushes boot 1",
+    "HGETALL {s07}:boot:abc",
+    "ZADD {s07}:due 1 x",
+    "SET {s07}:lease:3 x",
+    "HDEL frontdesk:gateways boot",
+    "HGETALL frontdesk:gateways",
+    "HGET frontdesk:workers w",
+    "HSET frontdesk:workers w 1",
+    "PUBLISH frontdesk:workers:changed x",
+    "SUBSCRIBE frontdesk:workers:changed",
+    "XREAD STREAMS {s07}:events:3 0-0",
+    "CLIENT ID",
+    "CLIENT UNBLOCK 7",
+];
+
+const NO_WORKER_DOES: &[&str] = &[
+    "SCRIPT LOAD x",
+    "EVALSHA x 0",
+    "XADD frontdesk:gateways * v 1",
+    "SET frontdesk:workers x",
+    "RENAME frontdesk:workers {s07}:x",
+];
+
+/// Whether a user may: what Redis itself says.
+fn may(redis: &mut Connection, user: &str, command: &str) -> bool {
+    let mut dryrun = redis::cmd("ACL");
+    dryrun.arg("DRYRUN").arg(user);
+    for word in command.split(' ') {
+        dryrun.arg(word);
+    }
+    let answer: String = dryrun
+        .query(redis)
+        .unwrap_or_else(|error| panic!("{command} is no command of this Redis: {error}"));
+    answer == "OK"
+}
+
+#[test]
+fn each_role_may_do_what_it_does_and_nothing_else() {
+    let server = RedisServer::start();
+    let mut redis = server.connection();
+    for (user, does, does_not) in [
+        (GATEWAY, GATEWAY_DOES, NO_GATEWAY_DOES),
+        (WORKER, WORKER_DOES, NO_WORKER_DOES),
+    ] {
+        for command in does {
+            assert!(may(&mut redis, user, command), "{user} needs {command}");
+        }
+        for command in does_not.iter().chain(NOBODY_DOES) {
+            assert!(!may(&mut redis, user, command), "{user} may {command}");
+            assert!(may(&mut redis, OPERATOR, command), "operators: {command}");
+        }
+    }
+}
+
+#[test]
+fn who_does_not_log_in_may_do_nothing() {
+    let server = RedisServer::start();
+    let client = redis::Client::open(format!("redis://{}/", server.addr())).unwrap();
+    let mut nobody = client.get_connection().unwrap();
+    for command in ["INFO", "GET", "SUBSCRIBE", "KEYS"] {
+        let refused: redis::RedisResult<()> = redis::cmd(command).arg("x").query(&mut nobody);
+        let error = refused.expect_err(command);
+        assert_eq!(error.code(), Some("NOAUTH"), "{command}: {error}");
+    }
+    for password in ["", "nopass", "default"] {
+        let mut auth = redis::cmd("AUTH");
+        auth.arg("default").arg(password);
+        let refused: redis::RedisResult<()> = auth.query(&mut nobody);
+        assert_eq!(refused.unwrap_err().code(), Some("WRONGPASS"));
+    }
+    let mut reset = redis::cmd("ACL");
+    let () = reset
+        .arg("LOG")
+        .arg("RESET")
+        .query(&mut server.connection())
+        .unwrap();
+}
+
+/// Redis reads its file as the user `default`, and drops what that one may not.
+#[test]
+fn a_restart_keeps_what_scripts_have_written() {
+    let mut server = RedisServer::start();
+    let write = "redis.call('SET', 'a', 1) redis.call('SET', 'b', 2)";
+    let mut eval = redis::cmd("EVAL");
+    let () = eval
+        .arg(write)
+        .arg(0)
+        .query(&mut server.connection())
+        .unwrap();
+    server.restart();
+    let mut get = redis::cmd("MGET");
+    let both: Vec<Option<u8>> = get
+        .arg("a")
+        .arg("b")
+        .query(&mut server.connection())
+        .unwrap();
+    assert_eq!(both, [Some(1), Some(2)]);
+}
+
+/// All commands that Redis grants a user, subcommands as `client|id`.
+fn granted(redis: &mut Connection, user: &str) -> BTreeSet<String> {
+    let rules: Vec<String> = redis::cmd("ACL").arg("LIST").query(redis).unwrap();
+    let rule = rules
+        .iter()
+        .find(|rule| rule.starts_with(&format!("user {user} ")))
+        .expect("the user is there");
+    rule.split([' ', '(', ')'])
+        .filter_map(|word| word.strip_prefix('+'))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// Names of commands in quotes after `call` in the files of a directory, and below.
+fn in_code(dir: &str, calls: &[&str]) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(dir);
+    let mut dirs = vec![root];
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(dir).expect("the sources are there") {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                dirs.push(path);
+                continue;
+            }
+            let text = fs::read_to_string(&path).expect("text");
+            let code = text.split("#[cfg(test)]\nmod tests").next().unwrap();
+            for call in calls {
+                for rest in code.split(call).skip(1) {
+                    let name: String = rest
+                        .chars()
+                        .take_while(|letter| letter.is_ascii_alphabetic() || *letter == '_')
+                        .collect();
+                    found.insert(name.split('_').next().unwrap().to_lowercase());
+                }
+            }
+        }
+    }
+    found
+}
+
+/// A new command in the code fails here before it is refused somewhere, and a grant that nothing
+/// uses any more fails too.
+#[test]
+fn grants_are_the_commands_in_the_code() {
+    const LUA: &[&str] = &["redis.call(\"", "redis.call('"];
+    // `pipeline.cmd("…")`, `redis::cmd("…")`, and the methods that pipelines have.
+    const RUST: &[&str] = &["cmd(\"", "pipeline.h", "pipeline.x"];
+    let server = RedisServer::start();
+    let mut redis = server.connection();
+    for (user, dirs, by_the_crate) in [
+        (
+            GATEWAY,
+            ["gateway/lua", "gateway/src"],
+            // `redis::Script`; the subscriber.
+            &["evalsha", "script", "subscribe"][..],
+        ),
+        (WORKER, ["worker/lua", "worker/src"], &["subscribe"]),
+    ] {
+        let mut used = in_code(dirs[0], LUA);
+        assert!(used.len() > 2, "no Lua in {}", dirs[0]);
+        used.extend(in_code(dirs[1], RUST).into_iter().map(|name| match &*name {
+            "get" => "hget".to_owned(),     // pipeline.hget
+            "range" => "xrange".to_owned(), // pipeline.xrange_count
+            _ => name,
+        }));
+        // The checks at start, shared by both; CONFIG is asked only without a named user.
+        used.extend(in_code("shared/src", RUST));
+        used.remove("config");
+        used.remove("sentinel"); // asked of Sentinels
+        used.extend(by_the_crate.iter().map(|name| (*name).to_owned()));
+        let granted: BTreeSet<String> = granted(&mut redis, user)
+            .iter()
+            .map(|name| name.split('|').next().unwrap().to_owned())
+            .collect();
+        assert_eq!(
+            granted, used,
+            "{user}: left what is granted, right what is used"
+        );
+    }
+}
+
+/// One life with everything that a cluster does in it, beside what the whole suite shows.
+#[tokio::test]
+async fn a_cluster_lives_and_dies_without_a_refusal() {
+    const TTL: u32 = 3000;
+    let mut cluster = Cluster::builder()
+        .gateway_setting("gateway-ttl-ms", TTL)
+        .gateway_setting("heartbeat-ms", 300)
+        .gateway_setting("roll-call-s", 5)
+        .worker_setting("gateway-ttl-ms", TTL)
+        .worker_setting("heartbeat-ms", 300)
+        .worker_setting("lease-ms", 3000)
+        .worker_setting("idle-s", 3)
+        .start()
+        .await;
+    // Words both ways, while a worker dies, another one comes, and the library is lost.
+    let load = Load::start(&cluster, 2).await;
+    load.progress(50).await;
+    cluster.workers[0].child.kill9();
+    cluster.settled().await;
+    cluster.launch_worker();
+    cluster.settled().await;
+    let () = redis::cmd("FUNCTION")
+        .arg("FLUSH")
+        .query(&mut cluster.redis.connection())
+        .unwrap();
+    load.progress(50).await;
+    load.finish(&cluster).await;
+    // A queue, a timer, a place that comes free, and a gateway that is found dead with a customer.
+    let mut staff = cluster.connect(1, "uid=staff").await;
+    staff.act("staffOnline").await;
+    staff.expect("message", "on_duty").await;
+    let mut silent = cluster.connect(0, "uid=silent").await;
+    silent.act("customerConnect").await;
+    silent.expect("message", "connected").await;
+    staff.expect("message", "new_customer").await;
+    let mut next = cluster.connect(0, "uid=next").await;
+    next.act("customerConnect").await;
+    next.expect("message", "queued").await;
+    silent.expect("chat_close", "timeout").await;
+    staff.expect("chat_close", "customer_timeout").await;
+    staff.expect("message", "new_customer").await;
+    cluster.gateways[0].child.kill9();
+    wait::until("nothing of the dead gateway is left", async || {
+        let mut redis = cluster.redis.connect().await;
+        let mut keys = redis::cmd("KEYS");
+        let left: Vec<String> = keys.arg("*:boot:*").query_async(&mut redis).await.unwrap();
+        (left.len() == 1).then_some(())
+    })
+    .await;
+    // A clean end, too.
+    cluster.gateways[1].child.term();
+    assert_eq!(cluster.gateways[1].child.wait_exit().await, Ok(0));
+    for worker in 1..3 {
+        cluster.workers[worker].child.term();
+        assert_eq!(cluster.workers[worker].child.wait_exit().await, Ok(0));
+    }
+    redis_users::assert_nothing_refused(&cluster.redis.client());
+}
+
+/// The check above sees something.
+#[test]
+fn a_refusal_is_seen() {
+    let server = RedisServer::start();
+    let client = redis::Client::open(server.url_for(GATEWAY)).unwrap();
+    let mut gateway = client.get_connection().unwrap();
+    let refused: redis::RedisResult<()> = redis::cmd("FLUSHALL").query(&mut gateway);
+    assert_eq!(refused.unwrap_err().code(), Some("NOPERM"));
+    let entries = redis_users::refused(&server.client()).unwrap();
+    assert!(
+        entries.len() == 1 && entries[0].contains("flushall"),
+        "{entries:?}"
+    );
+    let () = redis::cmd("ACL")
+        .arg("LOG")
+        .arg("RESET")
+        .query(&mut server.connection())
+        .unwrap();
+}
+
+/// A role cannot see all settings and says so; who names no user asks CONFIG and sees them.
+#[tokio::test]
+async fn what_a_start_says_of_the_settings_is_what_its_user_can_see() {
+    let weak = || Options::default().set("appendfsync", "everysec");
+    for (options, says, silent_on) in [
+        (weak(), "cannot see", "WEAKER"),
+        (weak().without_users(), "WEAKER", "cannot see"),
+    ] {
+        let mut cluster = Cluster::builder().redis(options).start().await;
+        for program in cluster.gateways.iter_mut().chain(&mut cluster.workers) {
+            let said = program.child.log();
+            let line = said.lines().find(|line| line.contains("appendfsync"));
+            let line = line.unwrap_or_else(|| panic!("nothing on appendfsync:\n{said}"));
+            assert!(line.contains(says) && !said.contains(silent_on), "{said}");
+        }
+    }
+}
