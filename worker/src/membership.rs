@@ -84,7 +84,18 @@ pub struct Membership {
     known: BTreeSet<String>,
     /// What Redis counted at the last beat.
     counter: u64,
-    set_back: Option<u64>,
+    /// When it said so.
+    beaten: Option<Instant>,
+    set_back: Option<SetBack>,
+}
+
+/// Redis counts this worker's beats from less than it had confirmed.
+#[derive(Debug, Clone, Copy)]
+pub struct SetBack {
+    /// What it counts now.
+    pub counter: u64,
+    /// This worker was silent for so long that others may have removed it, so nothing need be lost.
+    pub slept: bool,
 }
 
 impl Membership {
@@ -95,6 +106,7 @@ impl Membership {
             observer: Observer::new(ttl),
             known: BTreeSet::new(),
             counter: 0,
+            beaten: None,
             set_back: None,
         }
     }
@@ -117,14 +129,17 @@ impl Membership {
             }
         };
         let counter = counters.get(&self.id).copied().unwrap_or_default();
+        let now = Instant::now();
         if counter <= self.counter {
-            self.set_back = Some(counter);
+            let silence = self.beaten.map_or(Duration::ZERO, |last| now - last);
+            let slept = counter == 1 && silence >= self.observer.ttl;
+            self.set_back = Some(SetBack { counter, slept });
         }
-        self.counter = counter;
+        (self.counter, self.beaten) = (counter, Some(now));
         if counter == 1 {
             hint(connection).await?;
         }
-        let (mut alive, dead) = self.observer.observe(Instant::now(), &counters);
+        let (mut alive, dead) = self.observer.observe(now, &counters);
         alive.insert(self.id.clone());
         for id in dead.iter().filter(|id| **id != self.id) {
             warn!(worker = id, "worker is dead: its counter stands still");
@@ -141,9 +156,13 @@ impl Membership {
         Ok(alive)
     }
 
-    /// Where this worker's counter was found lower than Redis had said before, once: Redis has lost
-    /// writes that it had confirmed or, if it begins at 1 again, others have removed this worker.
-    pub fn take_set_back(&mut self) -> Option<u64> {
+    /// A beat was given up: nobody's silence since the last one counts.
+    pub fn interrupted(&mut self) {
+        self.observer.interrupted();
+    }
+
+    /// Whether this worker's counter was found lower than Redis had said before; told once.
+    pub fn take_set_back(&mut self) -> Option<SetBack> {
         self.set_back.take()
     }
 

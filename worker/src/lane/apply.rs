@@ -86,6 +86,9 @@ pub enum LaneEnd {
     /// An entry that only a newer program understands.
     #[error("an entry is of a newer version")]
     UnknownVersion,
+    /// The connections have gone silent.
+    #[error("connections to Redis have gone silent")]
+    Silent,
     /// Redis failed or refused; the outcome of the last call is unknown, which the log rule allows.
     #[error("Redis: {0}")]
     Redis(#[from] RedisError),

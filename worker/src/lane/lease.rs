@@ -6,11 +6,11 @@
 //! each other no harm (lua/apply.lua).
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
-use frontdesk_shared::{ids::Shard, keys};
+use frontdesk_shared::{ids::Shard, keys, redis::Redis};
 use redis::{RedisResult, aio::MultiplexedConnection};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use super::{Context, Lanes, share::share};
 use crate::{
-    membership::{self, Membership},
+    membership::{self, Membership, SetBack},
     metrics::METRICS,
 };
 
@@ -29,6 +29,11 @@ const RETRY: Duration = Duration::from_millis(250);
 const DROP_PATIENCE: Duration = Duration::from_secs(1);
 /// How long a worker that met an entry of a newer version leaves all lanes to newer workers.
 const STANDBY: Duration = Duration::from_secs(30);
+
+/// How long a beat may be unanswered before another connection is tried.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How much later than on another connection an answer may come.
+const GRACE: Duration = Duration::from_millis(200);
 
 /// Timing of leases and heartbeats.
 #[derive(Debug, Clone, Copy)]
@@ -139,12 +144,9 @@ impl Keeper {
             BTreeMap::new()
         } else {
             self.left = false;
-            let alive = self
-                .membership
-                .beat(&self.context.library, &mut connection)
-                .await?;
-            if let Some(counter) = self.membership.take_set_back() {
-                self.after_a_loss(counter).await;
+            let alive = self.beat(&mut connection).await?;
+            if let Some(set_back) = self.membership.take_set_back() {
+                self.after_a_loss(set_back).await;
             }
             let me = &self.membership.id;
             self.slots
@@ -177,16 +179,46 @@ impl Keeper {
         Ok(complete || standby)
     }
 
+    /// One beat. If it is not answered while a new connection is, its connection is dead, and those
+    /// of the readers may be, too (a cable, a firewall): they begin anew, sooner than they would by
+    /// their own timeouts. A Redis that is only slow answers nobody, and changes nothing.
+    async fn beat(
+        &mut self,
+        connection: &mut MultiplexedConnection,
+    ) -> RedisResult<BTreeSet<String>> {
+        let library = self.context.library.clone();
+        let other = {
+            let beat = self.membership.beat(&library, connection);
+            tokio::pin!(beat);
+            tokio::select! {
+                alive = &mut beat => return alive,
+                other = another_connection(&self.context.redis) => {
+                    let other = other?;
+                    match tokio::time::timeout(GRACE, &mut beat).await {
+                        Ok(alive) => return alive,
+                        Err(_silent) => other,
+                    }
+                }
+            }
+        };
+        warn!("a connection to Redis is silent while another one is answered: all begin anew");
+        self.membership.interrupted();
+        self.context.signals.renew.send_modify(|times| *times += 1);
+        *connection = other;
+        self.membership.beat(&library, connection).await
+    }
+
     /// Redis counts this worker's beats from less than it had confirmed. Says what that means, and sees
     /// to it that the cluster's shape is known again; positions are read anew with each session.
-    async fn after_a_loss(&mut self, counter: u64) {
+    async fn after_a_loss(&mut self, set_back: SetBack) {
+        let counter = set_back.counter;
         let app = self.context.app.name();
         match self.context.redis.check_cluster(Some(app)).await {
             Ok(true) => {
                 METRICS.data_losses.inc();
                 error!("Redis has lost everything: the cluster begins anew");
             }
-            Ok(false) if counter > 1 => {
+            Ok(false) if !set_back.slept => {
                 METRICS.data_losses.inc();
                 error!(
                     counter,
@@ -316,4 +348,11 @@ impl Keeper {
             Err(error) => warn!(%error, "leases not given back; others take over after their TTL"),
         }
     }
+}
+/// A new connection that is answered, after a while.
+async fn another_connection(redis: &Redis) -> RedisResult<MultiplexedConnection> {
+    tokio::time::sleep(PATIENCE).await;
+    let mut other = redis.connect().await?;
+    redis::cmd("TIME").exec_async(&mut other).await?;
+    Ok(other)
 }

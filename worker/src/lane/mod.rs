@@ -44,4 +44,7 @@ pub struct Signals {
     pub recheck: Notify,
     /// An entry is of a version that this program does not know.
     pub outdated: Notify,
+    /// What the lease keeper tells readers when it changes: connections to Redis have gone silent, so
+    /// begin with new ones.
+    pub renew: watch::Sender<u64>,
 }

@@ -18,8 +18,9 @@ use rand::Rng as _;
 use redis::{RedisResult, aio::MultiplexedConnection};
 use tokio::{
     sync::{mpsc, watch},
-    task::{JoinHandle, JoinSet},
+    task::JoinSet,
 };
+use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, info, warn};
 
 use super::{
@@ -58,7 +59,7 @@ struct Session {
     reader_id: i64,
     commands: MultiplexedConnection,
     acks: mpsc::Sender<acks::Outgoing>,
-    publisher: JoinHandle<()>,
+    publisher: AbortOnDropHandle<()>,
     appliers: JoinSet<Result<(), LaneEnd>>,
     lanes: BTreeMap<Lane, Position>,
 }
@@ -89,7 +90,7 @@ impl Reader {
             match &end {
                 LaneEnd::Gap => self.context.signals.recheck.notify_one(),
                 LaneEnd::UnknownVersion => self.context.signals.outdated.notify_one(),
-                LaneEnd::Redis(_) => {}
+                LaneEnd::Silent | LaneEnd::Redis(_) => {}
             }
             warn!(shard = self.shard.number(), reason = %end, "reading starts again");
             let pause = rand::rng().random_range(BACKOFF);
@@ -97,9 +98,18 @@ impl Reader {
         }
     }
 
-    /// Reads until nothing is granted, or something fails.
+    /// Reads until nothing is granted, or something fails. When connections have gone silent all that
+    /// is under way is dropped with them: the log rule does not mind what becomes of it.
     async fn session(&mut self) -> Result<(), LaneEnd> {
-        let mut session = self.open().await?;
+        let mut renew = self.context.signals.renew.subscribe();
+        let session = self.open().await?;
+        tokio::select! {
+            ended = self.serve(session) => ended,
+            _ = renew.changed() => Err(LaneEnd::Silent),
+        }
+    }
+
+    async fn serve(&mut self, mut session: Session) -> Result<(), LaneEnd> {
         let mut result = Ok(());
         while result.is_ok() && self.granted.has_changed().is_ok() {
             match self.follow_grants(&mut session).await {
@@ -143,7 +153,7 @@ impl Reader {
             reader_id,
             commands,
             acks,
-            publisher,
+            publisher: AbortOnDropHandle::new(publisher),
             appliers: JoinSet::new(),
             lanes: BTreeMap::new(),
         })
