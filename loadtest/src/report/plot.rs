@@ -121,7 +121,7 @@ fn number(value: f64) -> String {
         format!("{:.1}M", value / 1e6)
     } else if value >= 1e4 {
         format!("{:.0}k", value / 1e3)
-    } else if value >= 10.0 || value == 0.0 {
+    } else if value >= 10.0 || value.fract() == 0.0 {
         format!("{value:.0}")
     } else {
         format!("{value:.2}")

@@ -243,7 +243,8 @@ impl Customer {
             }
             if exchange.acked && exchange.answered {
                 if self.options.is_soak() {
-                    context.count(|counts| counts.completed += 1);
+                    // The message and its answer.
+                    context.count(|counts| counts.completed += 2);
                 }
                 return End::Done;
             }

@@ -92,7 +92,7 @@ impl Options {
         usize::try_from(self.bytes).unwrap_or(100)
     }
 
-    /// Whether it is the soak: it completes exchanges, not conversations, and comes back when lost.
+    /// Whether it is the soak: it completes messages, not conversations.
     fn is_soak(&self) -> bool {
         self.talkers > 0
     }
