@@ -61,7 +61,7 @@ impl Probe {
         std::mem::take(&mut self.context.record().latencies)
     }
 
-    /// Ends it; gives what it counted.
+    /// Ends it; gives what it counted. An error is its own: it came to nothing, or its socket was lost.
     pub(crate) async fn finish(self) -> Result<Counts> {
         self.context.stop.cancel();
         let thread = self.thread;

@@ -136,10 +136,13 @@ pub(crate) async fn measure(
     )
     .await
     .context(crate::Late)?;
-    let quiet_pair = match probe {
-        Some(probe) => probe.finish().await?,
-        None => Counts::default(),
-    };
+    let (mut quiet_pair, mut warnings) = (Counts::default(), Vec::new());
+    if let Some(probe) = probe {
+        match probe.finish().await {
+            Ok(counts) => quiet_pair = counts,
+            Err(error) => warnings.push(format!("{error:#}")),
+        }
+    }
     live.end();
     let summing = Summing {
         plan: &plan,
@@ -149,6 +152,7 @@ pub(crate) async fn measure(
         connections,
         prepared_in,
         quiet_pair,
+        warnings,
     };
     Ok(summing.outcome(u64::try_from(began_at.as_millis())?))
 }

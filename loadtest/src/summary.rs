@@ -23,6 +23,7 @@ pub(crate) struct Summing<'a> {
     pub(crate) connections: u64,
     pub(crate) prepared_in: Duration,
     pub(crate) quiet_pair: Counts,
+    pub(crate) warnings: Vec<String>,
 }
 
 impl Summing<'_> {
@@ -59,7 +60,7 @@ impl Summing<'_> {
             watched: self.watched,
             samples: self.samples,
             own_cpu_percent: self.tally.own_cpu(from.max(1), to),
-            warnings: Vec::new(),
+            warnings: self.warnings,
             missed: Vec::new(),
         }
     }

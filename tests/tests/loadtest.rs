@@ -204,7 +204,7 @@ async fn a_soak_goes_on_when_a_gateway_dies() {
     assert!(count(&result, "completed") > 0, "{result}");
 }
 
-/// A worker that is stopped applies nothing, so nothing is acknowledged: that must be told.
+/// Scripts that run the tool go by its exit code.
 #[tokio::test]
 async fn what_is_broken_or_missed_ends_with_another_code() {
     let cluster = Cluster::start().await;

@@ -3,8 +3,10 @@
 //! started here and ends here.
 
 mod crowd;
+mod figures;
 mod full;
 mod measures;
+mod server;
 mod servers;
 mod table;
 
@@ -14,9 +16,10 @@ use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 
 use crate::{BROKEN, latency::Kind, outcome::Outcome};
+use figures::Figures;
 use measures::{Size, at_rest, customer_connect, idle, relay, storm};
 use servers::{Servers, Setup, System};
-use table::{Row, Target, Values, markdown};
+use table::markdown;
 
 /// Options of `bench`.
 #[derive(Debug, Clone, Args)]
@@ -137,35 +140,6 @@ struct Bench {
     broken: Vec<String>,
 }
 
-/// Two series: Frontdesk's and the bare relay's.
-#[derive(Debug, Default)]
-struct Both([Values; 2]);
-
-impl Both {
-    fn put(&mut self, system: System, value: Option<f64>) {
-        let place = usize::from(system == System::Bare);
-        self.0[place].0.extend(value);
-    }
-}
-
-#[derive(Debug, Default)]
-struct Figures {
-    rate: Both,
-    rate_spread: Both,
-    cpu: Both,
-    p50: Both,
-    p99: Both,
-    ack_p99: Both,
-    gateway_memory: Both,
-    redis_memory: Values,
-    storm: Both,
-    at_rest_commands: Values,
-    at_rest_cpu: Values,
-    connect_many: Values,
-    connect_few: Values,
-    tool_cpu: f64,
-}
-
 impl Bench {
     async fn round(&mut self, system: System) -> Result<()> {
         let servers = Servers::start(&self.setup, system).await?;
@@ -244,100 +218,5 @@ impl Bench {
             options.rounds,
             self.figures.tool_cpu
         )
-    }
-}
-
-impl Figures {
-    fn rows(&self) -> Vec<Row> {
-        let both = |what: &str, unit, both: &Both, target| Row {
-            what: what.into(),
-            unit,
-            frontdesk: both.0[0].clone(),
-            other: both.0[1].clone(),
-            target,
-        };
-        let alone = |what: &str, unit, values: &Values, target| Row {
-            what: what.into(),
-            unit,
-            frontdesk: values.clone(),
-            other: Values::default(),
-            target,
-        };
-        vec![
-            both(
-                "relay, closed loop, 1 site",
-                "/s",
-                &self.rate,
-                Target::AtLeast(0.6),
-            ),
-            both(
-                "relay, closed loop, 16 sites",
-                "/s",
-                &self.rate_spread,
-                Target::None,
-            ),
-            both(
-                "CPU of servers and Redis per 100,000 messages at that load, 1 site",
-                " s",
-                &self.cpu,
-                Target::AtMost(1.8),
-            ),
-            both(
-                "delivery at 2,000 messages/s, p50",
-                " ms",
-                &self.p50,
-                Target::AtMost(2.5),
-            ),
-            both(
-                "delivery at 2,000 messages/s, p99",
-                " ms",
-                &self.p99,
-                Target::AtMost(1.5),
-            ),
-            both(
-                "ack at 2,000 messages/s, p99 (bare relay: delivery)",
-                " ms",
-                &self.ack_p99,
-                Target::None,
-            ),
-            both(
-                "gateway memory per idle connection",
-                " B",
-                &self.gateway_memory,
-                Target::AtMost(0.8),
-            ),
-            alone(
-                "Redis memory per idle connection",
-                " B",
-                &self.redis_memory,
-                Target::AtMost(1024.0),
-            ),
-            both(
-                "10,000 connects from cold to welcome",
-                "/s",
-                &self.storm,
-                Target::AtLeast(0.5),
-            ),
-            Row {
-                what: "script call of customerConnect, 1,000 staff: 100,000 waiting against 100"
-                    .into(),
-                unit: " µs",
-                frontdesk: self.connect_many.clone(),
-                other: self.connect_few.clone(),
-                target: Target::AtMost(2.0),
-            },
-            alone(
-                "Redis commands of an idle cluster of 2 + 2",
-                "/s",
-                &self.at_rest_commands,
-                Target::AtMost(100.0),
-            ),
-            alone(
-                "busiest process of an idle cluster",
-                " % CPU",
-                &self.at_rest_cpu,
-                Target::AtMost(1.0),
-            ),
-        ]
     }
 }

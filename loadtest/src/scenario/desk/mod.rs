@@ -1,12 +1,13 @@
 //! A desk: customers arrive by chance, wait, talk, leave; staff think and answer. With *talkers*,
 //! customers who stay and speak at a steady pace, it is the soak.
 //!
-//! [`customer`] and [`staff`] do not know of each other, as in life: they may be in different processes.
+//! [`customer`] (each of whose messages is an [`exchange`]) and [`staff`] do not know of each other, as in life: they may be in different processes.
 //! So each message says who wrote it, when it was due and the how-manieth it is, and whoever hears
 //! it checks that. Every message of a customer is answered by one of the staff; an answer that does
 //! not come is a message lost on one of the two ways.
 
 mod customer;
+mod exchange;
 mod staff;
 
 use std::{

@@ -57,6 +57,8 @@ pub(super) struct Staff {
     /// Sent and not acknowledged: when it was due.
     unacked: HashMap<u64, Answer>,
     numbers: u64,
+    /// Came back and has not yet begun anew: what comes is of the time before.
+    settling: bool,
 }
 
 impl Staff {
@@ -79,6 +81,7 @@ impl Staff {
             agenda: BTreeMap::new(),
             unacked: HashMap::new(),
             numbers: 0,
+            settling: false,
         })
     }
 
@@ -110,7 +113,9 @@ impl Staff {
         self.socket.close().await;
     }
 
-    /// After a lost socket: the conversations are over, and the day goes on elsewhere.
+    /// After a lost socket the day goes on elsewhere. Until the cluster knows of the loss it counts the
+    /// new socket as a second device, and what it told the lost one is not repeated: so whatever
+    /// conversations there were are ended by going off duty first.
     async fn come_back(&mut self, stopping: bool) -> bool {
         let lost = self.unacked.len() as u64;
         self.context.count(|counts| {
@@ -129,6 +134,8 @@ impl Staff {
         };
         self.context.measure(Kind::Again, due);
         self.socket = socket;
+        self.settling = true;
+        self.socket.send(STAFF_OFFLINE.to_owned()).await;
         self.socket.send(staff_online(self.options.max)).await;
         true
     }
@@ -178,7 +185,9 @@ impl Staff {
             return context.count(|counts| counts.errors += 1);
         };
         let conversation = frame.payload.conversation.unwrap_or_default();
-        if frame.is_words() {
+        if self.settling {
+            self.settling = !frame.is("on_duty");
+        } else if frame.is_words() {
             self.hear(&frame, conversation);
         } else if frame.action == "ack" {
             let answer = frame.reference().and_then(|id| self.unacked.remove(&id));
