@@ -169,6 +169,7 @@ async fn gather(
     let mut seconds = interval(SECOND);
     let mut interrupt = signal(SignalKind::interrupt())?;
     let (mut done, mut ready, mut second) = (0, 0, 0);
+    let mut stopping = false;
     while done < crew.len() {
         tokio::select! {
             report = crew.report() => match report? {
@@ -195,7 +196,9 @@ async fn gather(
                 live.show(tally, samples.last());
             }
             _ = interrupt.recv() => {
-                live.say("stopping: what is under way may finish");
+                anyhow::ensure!(!stopping, "interrupted");
+                stopping = true;
+                live.say("stopping: what is under way may finish; Ctrl-C again ends it at once");
                 crew.order_all(&Order::Stop).await?;
             }
         }

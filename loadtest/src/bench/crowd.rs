@@ -104,6 +104,9 @@ impl Crowd {
     }
 
     async fn flush(&mut self) -> Result<()> {
+        if self.pipeline.is_empty() {
+            return Ok(());
+        }
         let pipeline = std::mem::replace(&mut self.pipeline, redis::pipe());
         Ok(pipeline.query_async(&mut self.connection).await?)
     }

@@ -60,7 +60,7 @@ async fn obey() -> Result<()> {
     let ticker = report_ticks(context.clone(), began);
     let result = load.await;
     ticker.abort();
-    tick(&context, began)?;
+    tick(&context, began, began.elapsed().as_secs())?;
     result?;
     say(&Report::Done)
 }
@@ -83,7 +83,7 @@ fn report_ticks(context: Arc<Context>, began: Instant) -> AbortHandle {
     let ticking = async move {
         for second in 1.. {
             sleep_until((began + SECOND * second).into()).await;
-            if tick(&context, began).is_err() {
+            if tick(&context, began, u64::from(second) - 1).is_err() {
                 std::process::exit(0); // nobody reads it
             }
         }
@@ -91,15 +91,15 @@ fn report_ticks(context: Arc<Context>, began: Instant) -> AbortHandle {
     tokio::spawn(ticking).abort_handle()
 }
 
-fn tick(context: &Context, began: Instant) -> Result<()> {
+/// Reports what happened since the last time; all of it, or the last of it, was in this second.
+fn tick(context: &Context, began: Instant, second: u64) -> Result<()> {
     let (counts, latencies) = {
         let mut record = context.record();
         (record.counts, std::mem::take(&mut record.latencies))
     };
     let elapsed = began.elapsed();
     say(&Report::Tick(Box::new(Tick {
-        // A tick comes a little after its second is over.
-        second: elapsed.as_secs().saturating_sub(1),
+        second,
         elapsed_us: micros(elapsed),
         counts,
         latencies,
