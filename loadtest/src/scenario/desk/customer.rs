@@ -154,8 +154,7 @@ impl Customer {
         };
         let gives_up = sleep_until((asked + patience).into());
         tokio::pin!(gives_up);
-        let returned = std::mem::take(&mut self.returned);
-        if returned {
+        if std::mem::take(&mut self.returned) {
             socket.send(CUSTOMER_LEAVE.to_owned()).await;
         }
         socket.send(CUSTOMER_CONNECT.to_owned()).await;
@@ -201,7 +200,8 @@ impl Customer {
             } else if frame.is("busy") {
                 context.count(|counts| counts.busy += 1);
                 return End::CutOff;
-            } else if frame.action == "error" && !(returned && frame.is("no_conversation")) {
+            } else if frame.action == "error" && !frame.is("no_conversation") {
+                // (No conversation: to leave, or for words that were on their way when it ended.)
                 context.count(|counts| counts.errors += 1);
             }
         }

@@ -111,7 +111,9 @@ impl Customer {
         } else if frame.action == "chat_close" {
             context.count(|counts| counts.cut_off += 1);
             return Some(End::CutOff);
-        } else if frame.action == "error" {
+        } else if frame.action == "error" && !frame.is("no_conversation") {
+            // (The conversation ended while the words were on their way: `chat_close` comes, too.
+            // Should it not, they stay unanswered, and that counts.)
             context.count(|counts| counts.errors += 1);
         }
         None
