@@ -7,14 +7,14 @@ SCRIPTS := deploy/run.sh deploy/install.sh deploy/deny.sh tests/conformance/run.
 
 .PHONY: help
 help: ## list the tasks
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: ## start a whole cluster on this machine and print where to connect; Ctrl-C ends it
 	@exec deploy/run.sh
 
 .PHONY: build
-build: ## build both programs for release
+build: ## build the programs and the load tool for release
 	cargo build --release --locked --bins
 
 .PHONY: test
@@ -36,6 +36,18 @@ conformance: install ## WebSocket conformance: Autobahn (needs Python 2.7), the 
 fuzz: install ## a million hostile inputs; FRONTDESK_FUZZ_CASES, _SEED and _ONLY say otherwise
 	FRONTDESK_FUZZ_CASES=$${FRONTDESK_FUZZ_CASES:-1000000} FRONTDESK_FUZZ_SEED=$${FRONTDESK_FUZZ_SEED:-$$(date +%s)} \
 	bash -c "cargo test --locked -p frontdesk-tests --test fuzz -- --nocapture && cargo test --locked -p frontdesk-gateway --lib door_fuzz -- --nocapture"
+
+.PHONY: bench
+bench: ## measure against the bare relay, in at most 15 minutes; docs/BENCHMARKS.md says how to read it
+	@deploy/install.sh redis-server
+	cargo build --release --locked --bins
+	$${CARGO_TARGET_DIR:-target}/release/frontdesk-loadtest bench
+
+.PHONY: bench-full
+bench-full: ## the same, with more instances, everysec, and a soak of 30 minutes with kills
+	@deploy/install.sh redis-server
+	cargo build --release --locked --bins
+	$${CARGO_TARGET_DIR:-target}/release/frontdesk-loadtest bench --full
 
 .PHONY: lint
 lint: ## formatting, clippy without warnings, dependencies (deny.toml), shellcheck where it is installed

@@ -126,7 +126,7 @@ deploy/install.sh redis-server
 if [ -n "${FRONTDESK_BIN_DIR:-}" ]; then # programs that are built already
     bin=$FRONTDESK_BIN_DIR
 else
-    cargo build --release --locked --bins
+    cargo build --release --locked --bin frontdesk-gateway --bin frontdesk-worker
     bin=${CARGO_TARGET_DIR:-target}/release
 fi
 

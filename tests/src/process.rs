@@ -232,6 +232,14 @@ fn build() -> PathBuf {
     if dir.file_name() == Some(OsStr::new("release")) {
         command.arg("--release");
     }
+    // Some build scripts look at these; with those of the running test they would run again, and what
+    // depends on them would be built anew, here and in the next `cargo test`.
+    for (variable, _) in std::env::vars_os() {
+        let name = variable.to_string_lossy();
+        if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&variable);
+        }
+    }
     let status = command.status().expect("cargo can be started");
     assert!(status.success(), "the programs do not build");
     dir
