@@ -123,6 +123,12 @@ impl Child {
         self.signal("CONT");
     }
 
+    /// Whether it is frozen.
+    pub fn is_paused(&self) -> bool {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()));
+        status.is_ok_and(|status| status.contains("State:\tT"))
+    }
+
     /// Ends it without asking, and waits until it is gone.
     pub fn kill9(&mut self) {
         // An error means that it has ended already, which is what is wanted.

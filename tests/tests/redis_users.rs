@@ -341,7 +341,7 @@ async fn a_cluster_lives_and_dies_without_a_refusal() {
         .worker_setting("gateway-ttl-ms", TTL)
         .worker_setting("heartbeat-ms", 300)
         .worker_setting("lease-ms", 3000)
-        .worker_setting("idle-s", 3)
+        .worker_setting("idle-s", 15) // longer than a takeover with its resends
         .start()
         .await;
     // Words both ways, while a worker dies, another one comes, and the library is lost.

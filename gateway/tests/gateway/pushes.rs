@@ -168,7 +168,7 @@ async fn appends_wait_while_no_push_would_arrive() {
     let mut bench = Bench::start().await;
     let (mut alice, id) = bench.opened("alice").await;
     bench
-        .redis_does(&["ACL", "SETUSER", "default", "resetchannels"])
+        .redis_does(&["ACL", "SETUSER", "gateway", "resetchannels"])
         .await;
     assert_eq!(alice.close_code().await, Some(4000));
     let boot = bench.boot.clone();
@@ -180,8 +180,9 @@ async fn appends_wait_while_no_push_would_arrive() {
     eventually("it lives on", async || beats(&mut bench).await > before + 5).await;
     assert_eq!(bench.events("alice").await.len(), 1, "the close waits");
     bench
-        .redis_does(&["ACL", "SETUSER", "default", "allchannels"])
+        .redis_does(&["ACL", "SETUSER", "gateway", "allchannels"])
         .await;
+    bench.redis_does(&["ACL", "LOG", "RESET"]).await; // as was wanted
     let events = bench.until_events("alice", 2).await;
     assert_eq!(field(&events[1], "kind").as_deref(), Some("close"));
     assert_eq!(field(&events[1], "client"), Some(id));
