@@ -102,7 +102,7 @@ fn jittered(every: Duration) -> Duration {
 }
 
 async fn call(redis: &Redis, gateway: &Gateway) -> Result<(), RedisError> {
-    let mut connection = redis.connect().await?;
+    let mut connection = redis.short().await?;
     let mut missing = Vec::new();
     for shard in Shard::all() {
         missing.extend(look_at(&mut connection, gateway, shard).await?);

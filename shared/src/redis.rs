@@ -2,10 +2,12 @@
 //! primary where there are several servers, `checks` looks at its settings and data at start.
 
 mod checks;
+mod pool;
 mod sentinel;
 
 use std::{sync::Arc, time::Duration};
 
+use deadpool_redis::Pool;
 use redis::{
     AsyncConnectionConfig, Client, ConnectionInfo, ErrorKind, IntoConnectionInfo, RedisError,
     ServerErrorKind, TlsCertificates, Value,
@@ -14,6 +16,7 @@ use redis::{
 };
 
 use crate::config::RedisArgs;
+pub use pool::Short;
 use sentinel::Sentinels;
 
 /// The schema of everything in Redis that this program knows.
@@ -66,6 +69,9 @@ pub enum RedisSetupError {
         /// What it should be.
         wanted: &'static str,
     },
+    /// The pool could not be built.
+    #[error("the Redis pool could not be built: {0}")]
+    Pool(#[from] deadpool_redis::BuildError),
     /// A server that takes no writes.
     #[error(
         "this Redis is a replica and takes no writes: set --redis-url (FRONTDESK_REDIS_URL) to the primary"
@@ -102,8 +108,8 @@ pub struct Redis {
 
 #[derive(Debug, Clone)]
 enum Server {
-    /// Always this one.
-    At(Box<Client>),
+    /// Always this one, with a pool for short commands.
+    At(Box<Client>, Pool),
     /// Whichever is the primary.
     Behind(Arc<Sentinels>),
 }
@@ -170,13 +176,22 @@ impl Redis {
             None => {
                 let client = tls.client(with_tcp_settings(url)?)?;
                 let login = client.get_connection_info().redis_settings().clone();
-                (Server::At(Box::new(client)), login)
+                let pool = pool::pool(&client)?;
+                (Server::At(Box::new(client), pool), login)
             }
         };
         Ok(Self {
             server,
             names_user: login.username().is_some_and(|name| name != "default"),
         })
+    }
+
+    /// A connection for a short command now and then.
+    pub async fn short(&self) -> Result<Short, RedisError> {
+        match &self.server {
+            Server::At(_, pool) => pool::take(pool).await,
+            Server::Behind(_) => self.connect().await.map(Short::Own),
+        }
     }
 
     /// A connection of the caller's own, for pipelines and scripts.
@@ -198,7 +213,7 @@ impl Redis {
     ) -> Result<MultiplexedConnection, RedisError> {
         let config = connection_config(timeout);
         let mut connection = match &self.server {
-            Server::At(client) => {
+            Server::At(client, _) => {
                 let connecting = client.get_multiplexed_async_connection_with_config(&config);
                 return connecting.await;
             }
@@ -216,7 +231,7 @@ impl Redis {
     pub async fn subscriber(&self) -> Result<PubSub, RedisError> {
         let connecting = async {
             match &self.server {
-                Server::At(client) => client.get_async_pubsub().await,
+                Server::At(client, _) => client.get_async_pubsub().await,
                 Server::Behind(sentinels) => sentinels.primary().await?.get_async_pubsub().await,
             }
         };

@@ -24,6 +24,8 @@ const GATEWAY_DOES: &[&str] = &[
     "INFO memory",
     "ROLE",
     "TIME",
+    "PING",
+    "UNWATCH",
     "SCRIPT LOAD x",
     "EVALSHA x 1 frontdesk:gateways boot beat",
     "HGET frontdesk:gateways boot",
@@ -302,8 +304,8 @@ fn grants_are_the_commands_in_the_code() {
         (
             GATEWAY,
             ["gateway/lua", "gateway/src"],
-            // `redis::Script`; the subscriber.
-            &["evalsha", "script", "subscribe"][..],
+            // `redis::Script`; the subscriber; the pool looks at a connection before it is used again.
+            &["evalsha", "script", "subscribe", "ping", "unwatch"][..],
         ),
         (WORKER, ["worker/lua", "worker/src"], &["subscribe"]),
     ] {
