@@ -192,11 +192,14 @@ impl Evidence {
         let broken = self.check();
         let of = |text: &str| broken.iter().filter(|one| one.what.contains(text)).count();
         format!(
-            "drill: seed {}, {:.0} s, {} faults, {} messages acknowledged, {} refused, {} sockets cut off, \
+            "drill: seed {}, {:.0} s, {} faults ({} kills), {} messages acknowledged, {} refused, {} sockets cut off, \
              {} lost, {} doubled, {} undone by a loss of power, {} invariants broken",
             self.seed,
             self.took.as_secs_f64(),
-            faults.count(),
+            faults.clone().count(),
+            faults
+                .filter(|record| record.to_string().contains("kill -9"))
+                .count(),
             self.acknowledged(),
             refused,
             self.count(|what| matches!(what, What::Lost(_))),
