@@ -24,7 +24,7 @@ use futures_util::StreamExt as _;
 use redis::aio::{MultiplexedConnection, PubSubStream};
 use serde_json::Value;
 
-use crate::redis_dump::Dump;
+use crate::{redis_dump::Dump, wait};
 
 pub use crate::socket::{Socket, on_duty, words, words_to, words_with_id};
 pub use frontdesk_shared::event::Kind;
@@ -106,7 +106,9 @@ impl LaneDriver {
     pub async fn connect(url: &str, site: &str, settings: DeskSettings) -> Self {
         let site = Site::parse(site).expect("well-formed");
         let redis = Redis::new(url).expect("the URL is well-formed");
-        let mut connection = redis.connect().await.expect("Redis accepts");
+        // As patient as everything else in tests: a worker would begin anew, a test would fail.
+        let connecting = redis.connect_blocking(wait::DEADLINE).await;
+        let mut connection = connecting.expect("Redis accepts");
         let mut subscriber = redis.subscriber().await.expect("Redis accepts");
         let marker = format!("frontdesk:test:{}", BootId::random());
         let all = format!("{}*", keys::GATEWAY_CHANNEL_PREFIX);
