@@ -228,16 +228,16 @@ impl Person {
         if !socket.welcomed {
             return;
         }
-        let homeless = !self.asked && !self.placed && self.open.is_empty();
-        // Whether what was not acknowledged goes out before or after is left to chance.
-        if homeless && self.chance.random() {
+        // A place first, and words only once there is one: the refusal of words without a place may be
+        // lost with its socket, and then their later success would look like a change of order.
+        if self.asked {
+            return;
+        }
+        if !self.placed && self.open.is_empty() {
             return self.ask().await;
         }
         if let Some(number) = self.due() {
             return self.say_again(number).await;
-        }
-        if homeless {
-            return;
         }
         match (act, self.name.max) {
             (Act::Live, None) => self.live_as_customer().await,
