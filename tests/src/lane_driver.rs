@@ -18,7 +18,7 @@ use frontdesk_worker::{
     app::Transition,
     desk::{Desk, settings::DeskSettings},
     lane::apply::prepare,
-    library::{Library, Outcome, Prepared, event_id},
+    library::{Answers, Library, Outcome, Prepared, event_id},
 };
 use futures_util::StreamExt as _;
 use redis::aio::{MultiplexedConnection, PubSubStream};
@@ -187,23 +187,24 @@ impl LaneDriver {
         fields: &[(Vec<u8>, Vec<u8>)],
     ) -> redis::RedisResult<Vec<Vec<u8>>> {
         let shard = self.shard;
-        let names = [keys::events(shard, lane), keys::applied(shard)];
+        let names = [keys::applied(shard), keys::events(shard, lane)];
         let mut call = self.library.call("apply", &names);
         call.arg(keys::shard_prefix(shard))
             .arg(shard.number())
-            .arg(lane.number())
             .arg(keys::GATEWAY_CHANNEL_PREFIX);
         let settings = frontdesk_worker::app::App::settings(&self.desk);
         call.arg(settings.len());
         for (name, value) in settings {
             call.arg(name).arg(value);
         }
-        call.arg(1).arg(id.to_string()).arg(transition);
+        call.arg(lane.number()).arg(1);
+        call.arg(id.to_string()).arg(transition);
         call.arg(fields.len());
         for (name, value) in fields {
             call.arg(name).arg(value);
         }
-        self.library.run(&mut self.connection, &call).await
+        let mut lanes: Vec<Vec<Vec<u8>>> = self.library.run(&mut self.connection, &call).await?;
+        Ok(lanes.pop().unwrap_or_default())
     }
 
     /// Appends an event and applies it alone. Everything before it must be applied.
@@ -285,6 +286,13 @@ impl LaneDriver {
             .apply(&mut self.connection, self.shard, lane, entries)
             .await;
         applied.expect("the script runs")
+    }
+
+    /// One call of the apply script for several lanes.
+    pub async fn apply_lanes(&mut self, lanes: &[(Lane, &[Prepared])]) -> Vec<Vec<Outcome>> {
+        let call = self.library.apply_call(self.shard, lanes.iter().copied());
+        let answers = self.library.run::<Answers>(&mut self.connection, &call);
+        answers.await.expect("the script runs").0
     }
 
     /// One call of the apply script with up to `limit` waiting entries.

@@ -162,6 +162,44 @@ async fn calls_that_follow_a_lost_one_all_find_a_gap() {
 }
 
 #[tokio::test]
+async fn lanes_in_one_call_are_judged_each_by_itself() {
+    let (_server, mut driver) = start().await;
+    let mut lanes: Vec<(Lane, Vec<Prepared>)> = Vec::new();
+    for n in 0.. {
+        let uid = format!("user{n}");
+        if lanes.iter().any(|(known, _)| *known == lane(&uid)) {
+            continue;
+        }
+        for _ in 0..4 {
+            let socket = Socket::new(&uid, &BootId::random());
+            driver.append(&uid, socket.open()).await;
+        }
+        let pending = driver.pending(lane(&uid), 4).await;
+        let entries = pending.into_iter().map(|p| p.prepared).collect();
+        lanes.push((lane(&uid), entries));
+        if lanes.len() == 4 {
+            break;
+        }
+    }
+    driver.apply(lanes[0].0, &lanes[0].1[..2]).await;
+    let calls = [
+        // Neither a gap nor duplicates of one lane concern another; nothing follows a gap in its own.
+        ([0..3, 1..4, 0..4, 0..0], ["DDA", "G", "AAAA", ""]),
+        ([3..4, 0..1, 3..4, 3..4], ["A", "A", "D", "G"]),
+        ([0..4, 0..4, 0..4, 0..4], ["DDDD", "DAAA", "DDDD", "AAAA"]),
+    ];
+    for (ranges, answers) in calls {
+        let parts = lanes.iter().zip(ranges);
+        let parts = parts.map(|((lane, entries), range)| (*lane, &entries[range]));
+        let outcomes = driver.apply_lanes(&parts.collect::<Vec<_>>()).await;
+        let said: Vec<String> = outcomes.iter().map(|lane| short(lane)).collect();
+        assert_eq!(said, answers);
+    }
+    let welcomes = driver.pushes().await.len();
+    assert_eq!(welcomes, 16, "one for each open");
+}
+
+#[tokio::test]
 async fn a_lane_replayed_from_its_start_changes_nothing() {
     for seed in SEEDS {
         let (_server, mut driver) = start().await;

@@ -2,16 +2,19 @@
 -- payload per gateway. The bytes are described in shared/src/push.rs.
 
 local BOOT = 22 -- characters of a client id that name its gateway
+local CLIENT = 44 -- characters of a client id
 
 -- The gateway of a connection.
 D.boot_of = function(client)
   return string.sub(client, 1, BOOT)
 end
 
+-- Kept in pieces until it is published: Redis's Lua hashes every byte of every string it makes.
 D.record = function(e, kind, boot, targets, bytes)
-  local out = e.out
-  out[#out + 1] = boot
-  out[#out + 1] = kind .. " " .. e.id .. " " .. #bytes .. " " .. targets .. "\n" .. bytes .. "\n"
+  local out, n = e.out, #e.out
+  out[n + 1] = boot
+  out[n + 2] = kind .. " " .. e.id .. " " .. #bytes .. " " .. targets .. "\n"
+  out[n + 3] = bytes
 end
 
 -- A record for one connection.
@@ -22,6 +25,11 @@ end
 -- A frame for every connection in the list `conns`, except one.
 D.push_conns = function(e, conns, frame, except)
   if not conns or conns == "" then return end
+  if #conns == CLIENT + 1 then -- the only one
+    local client = string.sub(conns, 1, CLIENT)
+    if client ~= except then D.push_client(e, "F", client, frame) end
+    return
+  end
   local by_boot, boots = {}, {}
   for client in string.gmatch(conns, "%S+") do
     if client ~= except then
@@ -55,15 +63,16 @@ end
 -- Moves what an applied entry pushed into the call's output.
 D.keep = function(c, e)
   local out = e.out
-  for i = 1, #out, 2 do
+  for i = 1, #out, 3 do
     local boot = out[i]
     local list = c.out[boot]
     if not list then
-      list = {}
+      list = { "" } -- room for the head
       c.out[boot] = list
       c.boots[#c.boots + 1] = boot
     end
-    list[#list + 1] = out[i + 1]
+    local n = #list
+    list[n + 1], list[n + 2], list[n + 3] = out[i + 1], out[i + 2], "\n"
   end
 end
 
@@ -71,7 +80,8 @@ end
 D.publish = function(c)
   for _, boot in ipairs(c.boots) do
     local counter = redis.call("HINCRBY", c.P .. "pushes", boot, 1)
-    local payload = "1 " .. c.shard .. " " .. D.int(counter) .. "\n" .. table.concat(c.out[boot])
-    redis.call("PUBLISH", c.channel .. boot, payload)
+    local list = c.out[boot]
+    list[1] = "1 " .. c.shard .. " " .. D.int(counter) .. "\n"
+    redis.call("PUBLISH", c.channel .. boot, table.concat(list))
   end
 end

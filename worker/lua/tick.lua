@@ -5,6 +5,8 @@
 -- ARGV   shard prefix, most ms the clock may advance in one tick
 -- Returns {timers fired, clock in ms}.
 --
+-- Called while there are timers or changed queues; without them the clock stands still, and the worker
+-- gives a smaller ARGV[2] when it begins to run again.
 -- The clock advances by the wall time since the last tick, at most ARGV[2]: an outage, a stopped
 -- cluster or a jump of the wall clock ages nobody's conversation. Two workers ticking at once are
 -- harmless for the same reason. A due member is `idle|<site>|<uid>|<conversation>|<lane>`.

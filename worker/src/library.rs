@@ -13,7 +13,9 @@ use frontdesk_shared::{
         Lang, MAX_CONNECTIONS_PER_USER, MAX_WAITING_BYTES, MAX_WAITING_MESSAGES, notice::NOTICES,
     },
 };
-use redis::{RedisError, RedisResult, aio::MultiplexedConnection};
+use redis::{
+    FromRedisValue, ParsingError, RedisError, RedisResult, Value, aio::MultiplexedConnection,
+};
 use tracing::info;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -37,8 +39,10 @@ pub const MOVING_MS: u64 = 5000;
 pub const FENCED_MS: u64 = 24 * 60 * 60 * 1000;
 /// A sender's ids are kept in two generations of this many.
 pub const SENT_IDS: usize = 256;
-/// How long a sender's ids are kept, in milliseconds.
-pub const SENT_MS: u64 = 24 * 60 * 60 * 1000;
+/// How long a sender's ids are kept, in milliseconds: a day after the last one, and [`SENT_RENEW_MS`].
+pub const SENT_MS: u64 = 25 * 60 * 60 * 1000;
+/// How old the TTL of a sender's ids may be before it is set again, in milliseconds.
+pub const SENT_RENEW_MS: u64 = 60 * 60 * 1000;
 
 /// Helpers before the App's files, in order.
 const BEFORE: &[Source] = &[
@@ -49,6 +53,10 @@ const BEFORE: &[Source] = &[
     Source {
         name: "push.lua",
         code: include_str!("../lua/push.lua"),
+    },
+    Source {
+        name: "dead.lua",
+        code: include_str!("../lua/dead.lua"),
     },
 ];
 /// The functions, after the App's files.
@@ -178,7 +186,7 @@ impl Library {
     }
 
     /// Runs a call, loading the library first if Redis has lost it.
-    pub async fn run<T: redis::FromRedisValue>(
+    pub async fn run<T: FromRedisValue>(
         &self,
         connection: &mut MultiplexedConnection,
         command: &redis::Cmd,
@@ -192,9 +200,32 @@ impl Library {
         }
     }
 
+    /// Runs a call behind other commands, in the same write; their answers are not looked at. Loads the
+    /// library if Redis has lost it, and then runs the call alone.
+    pub async fn run_behind<T: FromRedisValue>(
+        &self,
+        connection: &mut MultiplexedConnection,
+        ahead: &[redis::Cmd],
+        call: redis::Cmd,
+    ) -> RedisResult<T> {
+        if ahead.is_empty() {
+            return self.run(connection, &call).await;
+        }
+        let mut pipeline = redis::pipe();
+        for command in ahead {
+            pipeline.add_command(command.clone()).ignore();
+        }
+        pipeline.add_command(call.clone());
+        match pipeline.query_async(connection).await {
+            Ok((answer,)) => Ok(answer),
+            Err(error) if is_missing(&error) => self.run(connection, &call).await,
+            Err(error) => Err(error),
+        }
+    }
+
     /// Runs calls in one pipeline, loading the library first if Redis has lost it. A call that was
     /// run before another one was found missing is run again: only for calls that may be.
-    pub async fn run_pipeline<T: redis::FromRedisValue>(
+    pub async fn run_pipeline<T: FromRedisValue>(
         &self,
         connection: &mut MultiplexedConnection,
         calls: Vec<redis::Cmd>,
@@ -212,7 +243,31 @@ impl Library {
         }
     }
 
-    /// Applies the next entries of a lane. The answer may be shorter than `entries`: after a
+    /// A call of the apply script for the next entries of some lanes of a shard.
+    pub fn apply_call<'a>(
+        &self,
+        shard: Shard,
+        lanes: impl Iterator<Item = (Lane, &'a [Prepared])> + Clone,
+    ) -> redis::Cmd {
+        let mut names = vec![keys::applied(shard)];
+        names.extend(lanes.clone().map(|(lane, _)| keys::events(shard, lane)));
+        let mut command = self.call("apply", &names);
+        command
+            .arg(keys::shard_prefix(shard))
+            .arg(shard.number())
+            .arg(keys::GATEWAY_CHANNEL_PREFIX);
+        put_fields(&mut command, &self.settings);
+        for (lane, entries) in lanes {
+            command.arg(lane.number()).arg(entries.len());
+            for entry in entries {
+                command.arg(entry.id.to_string()).arg(entry.transition.name);
+                put_fields(&mut command, &entry.transition.fields);
+            }
+        }
+        command
+    }
+
+    /// Applies the next entries of one lane. The answer may be shorter than `entries`: after a
     /// [`Outcome::Gap`], or when the call has touched [`MAX_TOUCHED_USERS`].
     pub async fn apply(
         &self,
@@ -221,23 +276,23 @@ impl Library {
         lane: Lane,
         entries: &[Prepared],
     ) -> RedisResult<Vec<Outcome>> {
-        let mut command = self.call("apply", &[keys::events(shard, lane), keys::applied(shard)]);
-        command
-            .arg(keys::shard_prefix(shard))
-            .arg(shard.number())
-            .arg(lane.number())
-            .arg(keys::GATEWAY_CHANNEL_PREFIX);
-        put_fields(&mut command, &self.settings);
-        command.arg(entries.len());
-        for entry in entries {
-            command.arg(entry.id.to_string()).arg(entry.transition.name);
-            put_fields(&mut command, &entry.transition.fields);
-        }
-        let answers: Vec<String> = self.run(connection, &command).await?;
-        answers
-            .iter()
-            .map(|answer| Outcome::parse(answer))
-            .collect()
+        let call = self.apply_call(shard, std::iter::once((lane, entries)));
+        let answers: Answers = self.run(connection, &call).await?;
+        Ok(answers.0.into_iter().next().unwrap_or_default())
+    }
+}
+
+/// What the apply script said: for each lane looked at, of each entry looked at.
+#[derive(Debug)]
+pub struct Answers(pub Vec<Vec<Outcome>>);
+
+impl FromRedisValue for Answers {
+    fn from_redis_value(value: Value) -> Result<Self, ParsingError> {
+        let lanes: Vec<Vec<String>> = Vec::from_redis_value(value)?;
+        let parse = |lane: Vec<String>| lane.iter().map(|text| Outcome::parse(text)).collect();
+        Ok(Self(
+            lanes.into_iter().map(parse).collect::<Result<_, _>>()?,
+        ))
     }
 }
 
@@ -254,7 +309,7 @@ fn put_fields(command: &mut redis::Cmd, fields: &Fields) {
 }
 
 impl Outcome {
-    fn parse(answer: &str) -> RedisResult<Self> {
+    fn parse(answer: &str) -> Result<Self, ParsingError> {
         let (word, rest) = answer.split_once(' ').unwrap_or((answer, ""));
         match word {
             "OK" => Ok(Self::Applied),
@@ -280,12 +335,8 @@ impl Outcome {
     }
 }
 
-fn unexpected() -> RedisError {
-    (
-        redis::ErrorKind::UnexpectedReturnType,
-        "the apply script gave an answer this program does not know",
-    )
-        .into()
+fn unexpected() -> ParsingError {
+    "the apply script gave an answer this program does not know".into()
 }
 
 impl Ack {
@@ -327,6 +378,7 @@ fn generated() -> String {
         ("push_bytes", MAX_PUSHED_WORDS_BYTES),
         ("sent", SENT_IDS as u64),
         ("sent_ms", SENT_MS),
+        ("sent_renew_ms", SENT_RENEW_MS),
         ("fenced_ms", FENCED_MS),
         ("moving_ms", MOVING_MS),
     ];

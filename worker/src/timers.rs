@@ -1,7 +1,11 @@
-//! Drives the clocks of the shards whose lane 0 this worker reads: one pipeline of tick calls per
-//! interval. A tick appends events and changes nothing else (lua/tick.lua).
+//! Drives the clocks of the shards whose lane 0 this worker reads: one pipeline per interval that asks
+//! which of them have anything to tick for, and one of tick calls for those. A tick appends events and
+//! changes nothing else (lua/tick.lua).
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use frontdesk_shared::{ids::Shard, keys};
 use redis::{RedisResult, aio::MultiplexedConnection};
@@ -19,8 +23,10 @@ use crate::{
 const MAX_ADVANCE: Duration = Duration::from_secs(2);
 /// Most calls for one shard in one tick.
 const MAX_ROUNDS: usize = 50;
+/// Every how many ticks the shards at rest are looked at.
+const LOOK_EVERY: u32 = 2;
 /// Every how many ticks the metrics are read.
-const STATS_EVERY: u64 = 5;
+const STATS_EVERY: u32 = 5;
 
 /// Ticks until `shutdown`.
 pub async fn run(
@@ -31,88 +37,153 @@ pub async fn run(
 ) {
     let mut ticks = tokio::time::interval(interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut connection = None;
-    let mut count: u64 = 0;
+    let mut ticker = Ticker {
+        context,
+        interval,
+        connection: None,
+        running: BTreeSet::new(),
+        rounds: 0,
+    };
     while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
         let shards: Vec<Shard> = active
             .iter()
             .filter(|(_, lanes)| reads_lane_0(lanes))
             .map(|(shard, _)| *shard)
             .collect();
-        let ticked = tick(
-            &context,
-            &mut connection,
-            &shards,
-            count.is_multiple_of(STATS_EVERY),
-        )
-        .await;
-        if let Err(error) = ticked {
+        if let Err(error) = ticker.round(&shards).await {
             warn!(%error, "tick failed");
-            connection = None;
         }
-        count += 1;
+        ticker.rounds = ticker.rounds.wrapping_add(1);
     }
 }
 
-async fn tick(
-    context: &Context,
-    connection: &mut Option<MultiplexedConnection>,
-    shards: &[Shard],
-    with_stats: bool,
-) -> RedisResult<()> {
-    if shards.is_empty() {
-        show([0; 4]);
-        return Ok(());
-    }
-    let connection = match connection {
-        Some(connection) => connection,
-        None => connection.insert(context.redis.connect().await?),
-    };
-    let mut due: Vec<Shard> = shards.to_vec();
-    for _ in 0..MAX_ROUNDS {
-        let calls = due.iter().map(|shard| {
-            let names = [keys::clock(*shard), keys::due(*shard), keys::moved(*shard)];
-            let mut call = context.library.call("tick", &names);
-            call.arg(keys::shard_prefix(*shard))
-                .arg(MAX_ADVANCE.as_millis().to_string());
-            call
-        });
-        let fired: Vec<(usize, i64)> = context
-            .library
-            .run_pipeline(connection, calls.collect())
-            .await?;
-        let total: usize = fired.iter().map(|(fired, _)| fired).sum();
-        METRICS.timers_fired.inc_by(total as u64);
-        // Who fired as many as a tick may has more.
-        due = due
-            .into_iter()
-            .zip(fired)
-            .filter(|(_, (fired, _))| *fired >= MAX_TIMERS_PER_TICK)
-            .map(|(shard, _)| shard)
+struct Ticker {
+    context: Context,
+    interval: Duration,
+    connection: Option<MultiplexedConnection>,
+    /// Shards whose clocks ran at the last round; the others' stood still.
+    running: BTreeSet<Shard>,
+    rounds: u32,
+}
+
+impl Ticker {
+    async fn round(&mut self, shards: &[Shard]) -> RedisResult<()> {
+        if shards.is_empty() {
+            show([0; 4]);
+            return Ok(());
+        }
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => self.context.redis.connect().await?,
+        };
+        let look = self.rounds.is_multiple_of(LOOK_EVERY);
+        let asked = shards.iter().copied();
+        let asked: Vec<Shard> = asked
+            .filter(|shard| look || self.running.contains(shard))
             .collect();
-        if due.is_empty() {
-            break;
+        let due = existing(&mut connection, &asked, |shard| {
+            [keys::due(shard), keys::moved(shard)]
+        })
+        .await?;
+        self.tick(&mut connection, &due).await?;
+        self.running = due.into_iter().collect();
+        if self.rounds.is_multiple_of(STATS_EVERY) {
+            self.stats(&mut connection, shards).await?;
+        }
+        self.connection = Some(connection);
+        Ok(())
+    }
+
+    /// Ticks until nothing is due.
+    async fn tick(
+        &self,
+        connection: &mut MultiplexedConnection,
+        shards: &[Shard],
+    ) -> RedisResult<()> {
+        let mut due = shards.to_vec();
+        for _ in 0..MAX_ROUNDS {
+            if due.is_empty() {
+                break;
+            }
+            let calls = due.iter().map(|shard| {
+                let names = [keys::clock(*shard), keys::due(*shard), keys::moved(*shard)];
+                let mut call = self.context.library.call("tick", &names);
+                call.arg(keys::shard_prefix(*shard))
+                    .arg(self.most(*shard).as_millis().to_string());
+                call
+            });
+            let library = &self.context.library;
+            let fired: Vec<(usize, i64)> =
+                library.run_pipeline(connection, calls.collect()).await?;
+            let total: usize = fired.iter().map(|(fired, _)| fired).sum();
+            METRICS.timers_fired.inc_by(total as u64);
+            // Who fired as many as a tick may has more.
+            due = due
+                .into_iter()
+                .zip(fired)
+                .filter(|(_, (fired, _))| *fired >= MAX_TIMERS_PER_TICK)
+                .map(|(shard, _)| shard)
+                .collect();
+        }
+        Ok(())
+    }
+
+    /// Most that a shard's clock may advance: where it stood still the first timer was set since the
+    /// last look, and is no older than that.
+    fn most(&self, shard: Shard) -> Duration {
+        if self.running.contains(&shard) {
+            MAX_ADVANCE
+        } else {
+            (self.interval * LOOK_EVERY).min(MAX_ADVANCE)
         }
     }
-    if with_stats {
-        let calls = shards.iter().map(|shard| {
-            let mut call = context.library.call("stats", &[keys::sites(*shard)]);
-            call.arg(keys::shard_prefix(*shard));
-            call
-        });
-        let stats: Vec<[i64; 4]> = context
-            .library
-            .run_pipeline(connection, calls.collect())
-            .await?;
+
+    /// Reads the metrics.
+    async fn stats(
+        &self,
+        connection: &mut MultiplexedConnection,
+        shards: &[Shard],
+    ) -> RedisResult<()> {
+        let shown = existing(connection, shards, |shard| {
+            [keys::sites(shard), keys::due(shard)]
+        })
+        .await?;
         let mut sum = [0; 4];
-        for shard in stats {
-            for (total, part) in sum.iter_mut().zip(shard) {
-                *total += part;
+        if !shown.is_empty() {
+            let calls = shown.iter().map(|shard| {
+                let mut call = self.context.library.call("stats", &[keys::sites(*shard)]);
+                call.arg(keys::shard_prefix(*shard));
+                call
+            });
+            let library = &self.context.library;
+            let stats: Vec<[i64; 4]> = library.run_pipeline(connection, calls.collect()).await?;
+            for shard in stats {
+                for (total, part) in sum.iter_mut().zip(shard) {
+                    *total += part;
+                }
             }
         }
         show(sum);
+        Ok(())
     }
-    Ok(())
+}
+
+/// The shards of which one of two keys is there.
+async fn existing(
+    connection: &mut MultiplexedConnection,
+    shards: &[Shard],
+    names: impl Fn(Shard) -> [String; 2],
+) -> RedisResult<Vec<Shard>> {
+    if shards.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut pipeline = redis::pipe();
+    for shard in shards {
+        pipeline.cmd("EXISTS").arg(&names(*shard));
+    }
+    let found: Vec<i64> = pipeline.query_async(connection).await?;
+    let found = shards.iter().zip(found).filter(|(_, found)| *found > 0);
+    Ok(found.map(|(shard, _)| *shard).collect())
 }
 
 fn show([waiting, on_duty, free, timers]: [i64; 4]) {

@@ -13,7 +13,7 @@ on_both![
     stats_count_what_waits_and_who_serves,
 ];
 
-/// Calls `lease` for two lanes; `1` takes or renews, `0` releases.
+/// Calls `lease` for two lanes.
 async fn lease(driver: &mut LaneDriver, token: &str, wishes: [&str; 2]) -> [i64; 2] {
     let names: Vec<String> = Lane::all()
         .take(2)
@@ -46,13 +46,16 @@ async fn a_lease_belongs_to_one_worker_until_it_ends_or_is_given_back(options: O
     let driver = &mut scene.driver;
     let (a, b) = (r#"Text("a")"#, r#"Text("b")"#);
     for (token, wishes, held, now) in [
-        ("a", ["1", "0"], [1, 0], [a, "nobody"]),
-        ("b", ["1", "1"], [0, 1], [a, b]),
-        ("a", ["1", "1"], [1, 0], [a, b]),
+        ("a", ["take", "release"], [1, 0], [a, "nobody"]),
+        ("b", ["take", "take"], [0, 1], [a, b]),
+        ("a", ["renew", "take"], [1, 0], [a, b]),
+        // Who takes what they hold has it still.
+        ("a", ["take", "renew"], [1, 0], [a, b]),
         // What belongs to another is not given back.
-        ("b", ["0", "1"], [0, 1], [a, b]),
-        ("a", ["0", "0"], [0, 0], ["nobody", b]),
-        ("b", ["1", "0"], [1, 0], [b, "nobody"]),
+        ("b", ["release", "renew"], [0, 1], [a, b]),
+        ("a", ["release", "release"], [0, 0], ["nobody", b]),
+        // Who renews what has ended takes it.
+        ("b", ["renew", "release"], [1, 0], [b, "nobody"]),
     ] {
         assert_eq!(
             lease(driver, token, wishes).await,

@@ -1,22 +1,29 @@
 -- The conversation's log: a stream whose ids are `<seq>-0`, so Redis itself refuses a hole's
 -- opposite, a seq twice. Everything visible in a conversation has an entry.
 
--- Appends an entry and counts it in the conversation. `kind` is message, assigned, ended or requeued.
--- Returns {seq, id, prev, time}.
-D.log = function(e, conv, from, uid, kind, value, ref)
-  local key = D.conv_key(e, conv)
-  local seq, prev = D.get(key, "seq", "last")
+-- Appends the entry that follows number `seq` with id `prev` (nil at the beginning) and counts it in
+-- the conversation, together with further fields of that hash. `kind` is message, assigned, ended or
+-- requeued. Returns {seq, id, prev, time}.
+D.append = function(e, conv, seq, prev, from, uid, kind, value, ref, ...)
   local entry = {
     seq = D.int(tonumber(seq or 0) + 1), id = D.make_id(e), prev = prev or nil, time = e.time,
   }
-  local fields = { "from", from, "uid", uid, "id", entry.id, "time", entry.time, kind, value }
+  local key, place = D.log_key(e, conv), entry.seq .. "-0"
   if ref then
-    fields[#fields + 1] = "ref"
-    fields[#fields + 1] = ref
+    redis.call("XADD", key, place, "from", from, "uid", uid, "id", entry.id, "time", entry.time,
+      kind, value, "ref", ref)
+  else
+    redis.call("XADD", key, place, "from", from, "uid", uid, "id", entry.id, "time", entry.time,
+      kind, value)
   end
-  redis.call("XADD", D.log_key(e, conv), entry.seq .. "-0", unpack(fields))
-  redis.call("HSET", key, "seq", entry.seq, "last", entry.id)
+  redis.call("HSET", D.conv_key(e, conv), "seq", entry.seq, "last", entry.id, ...)
   return entry
+end
+
+-- The same for who does not know how long the log is.
+D.log = function(e, conv, from, uid, kind, value)
+  local seq, prev = D.get(D.conv_key(e, conv), "seq", "last")
+  return D.append(e, conv, seq, prev, from, uid, kind, value, nil)
 end
 
 -- The `message` frame of a log entry; `body` is a JSON string.

@@ -1,4 +1,4 @@
-//! Publishes acks, batched per gateway: once the script's reply is here the message is on disk
+//! Acks on their way, one payload per gateway: once the script's reply is here the message is on disk
 //! (appendfsync always), so now its sender may be told.
 
 use std::collections::HashMap;
@@ -8,62 +8,42 @@ use frontdesk_shared::{
     keys,
     push::Builder,
 };
-use redis::aio::MultiplexedConnection;
-use tokio::sync::mpsc;
-use tracing::warn;
 
-use crate::metrics::METRICS;
+use crate::library::Ack;
 
-/// Most acks in one round of publishing.
-const MAX_BATCH: usize = 512;
-
-/// An ack on its way.
-#[derive(Debug)]
-pub struct Outgoing {
-    /// The event that is acknowledged.
-    pub event: String,
-    /// The sender's connection.
-    pub client: String,
-    /// The `ack` frame.
-    pub frame: String,
+/// Acks that are not published yet.
+#[derive(Debug, Default)]
+pub struct Acks {
+    payloads: HashMap<String, Builder>,
+    count: u64,
 }
 
-/// Publishes until the senders are gone. An ack that cannot be published is counted; its sender
-/// sends the message again after a while and gets the same ack.
-pub async fn publish(
-    shard: Shard,
-    mut connection: MultiplexedConnection,
-    mut acks: mpsc::Receiver<Outgoing>,
-) {
-    let mut batch = Vec::with_capacity(MAX_BATCH);
-    while acks.recv_many(&mut batch, MAX_BATCH).await > 0 {
-        let mut payloads: HashMap<String, Builder> = HashMap::new();
-        for ack in &batch {
-            let Some(boot) = ack.client.get(..BOOT_ID_BYTES) else {
-                continue;
-            };
-            let payload = payloads
-                .entry(boot.to_owned())
-                .or_insert_with(|| Builder::new(shard.number()));
-            payload.frame(&ack.event, &ack.client, &ack.frame);
+impl Acks {
+    /// Adds the ack of an event.
+    pub fn put(&mut self, shard: Shard, event: &str, ack: &Ack) {
+        let Some(boot) = ack.client.get(..BOOT_ID_BYTES) else {
+            return;
+        };
+        if !self.payloads.contains_key(boot) {
+            let payload = Builder::new(shard.number());
+            self.payloads.insert(boot.to_owned(), payload);
         }
-        let mut pipeline = redis::pipe();
-        for (boot, payload) in payloads {
-            let channel = format!("{}{boot}", keys::GATEWAY_CHANNEL_PREFIX);
-            pipeline
-                .cmd("PUBLISH")
-                .arg(channel)
-                .arg(payload.finish())
-                .ignore();
+        if let Some(payload) = self.payloads.get_mut(boot) {
+            payload.frame(event, &ack.client, &ack.frame());
+            self.count += 1;
         }
-        let count = u64::try_from(batch.len()).unwrap_or(u64::MAX);
-        match pipeline.exec_async(&mut connection).await {
-            Ok(()) => METRICS.acks.inc_by(count),
-            Err(error) => {
-                METRICS.acks_lost.inc_by(count);
-                warn!(count, %error, "acks not published; their senders will ask again");
-            }
-        }
-        batch.clear();
+    }
+
+    /// The commands that publish them, and how many acks that is; none are left.
+    pub fn take(&mut self) -> (Vec<redis::Cmd>, u64) {
+        let publish = |(boot, payload): (String, Builder)| {
+            let mut command = redis::cmd("PUBLISH");
+            command
+                .arg(format!("{}{boot}", keys::GATEWAY_CHANNEL_PREFIX))
+                .arg(payload.finish());
+            command
+        };
+        let commands = self.payloads.drain().map(publish).collect();
+        (commands, std::mem::take(&mut self.count))
     }
 }

@@ -1,28 +1,22 @@
-//! Applies one lane's entries in order: decodes and prepares what has arrived, calls the apply
-//! script with it, and what arrives during the call is the next call. One at low load, up to
-//! [`MAX_ENTRIES_PER_CALL`] under load.
+//! Applies what the reader of a shard has read: decodes and prepares it, calls the apply script with
+//! entries of all lanes at once, and collects the acks. What arrives during a call is read after it and is
+//! the next call: one entry at low load, up to [`MAX_ENTRIES_PER_CALL`] under load.
 
-use std::{
-    collections::HashMap,
-    sync::Arc,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
-};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use frontdesk_shared::{
     event::{DecodeError, Event, Kind},
     ids::{EventId, Lane, Shard, StreamId},
-    keys,
     redis::text,
     stream::StreamEntry,
 };
 use redis::{RedisError, Value, aio::MultiplexedConnection};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tracing::{debug, error, warn};
 
-use super::{Context, acks::Outgoing};
+use super::{Context, ahead::Ahead};
 use crate::{
     app::{App, Transition},
-    library::{Outcome, Prepared, event_id},
+    library::{Answers, Outcome, Prepared, event_id},
     metrics::METRICS,
 };
 
@@ -31,55 +25,22 @@ pub const MAX_ENTRIES_PER_CALL: usize = 32;
 /// A call takes no further entry once it has so many bytes of them: what one call pushes must fit
 /// into a socket's queue several times over.
 pub const MAX_BYTES_PER_CALL: usize = 128 * 1024;
-/// Most bytes of entries that a worker holds in memory, all lanes together.
+/// Most bytes of entries that a worker holds in memory, all shards together.
 pub const MAX_READ_BYTES: usize = 64 * 1024 * 1024;
-/// After how many applied entries a lane's stream is trimmed.
-const TRIM_EVERY: usize = 512;
-/// How long a lane must be quiet to be trimmed earlier.
-const TRIM_QUIET: Duration = Duration::from_secs(10);
 
-/// An entry as it was read.
-#[derive(Debug)]
-pub struct Entry {
-    /// Its place in the stream.
-    pub id: StreamId,
-    /// Its fields.
-    pub fields: HashMap<String, Value>,
-    bytes: usize,
-    _room: Option<OwnedSemaphorePermit>,
+/// How much of the memory for entries one takes.
+pub fn bytes(entry: &StreamEntry) -> usize {
+    let size = |value: &Value| match value {
+        Value::BulkString(bytes) => bytes.len(),
+        _ => 0,
+    };
+    let fields = entry.fields.iter();
+    fields.map(|(name, value)| name.len() + size(value)).sum()
 }
 
-impl Entry {
-    /// An entry in memory, once there is room for it among all that this worker has read.
-    pub async fn new(entry: StreamEntry, room: &Arc<Semaphore>) -> Self {
-        let StreamEntry { id, fields } = entry;
-        let size = |value: &Value| match value {
-            Value::BulkString(bytes) => bytes.len(),
-            _ => 0,
-        };
-        let bytes: usize = fields
-            .iter()
-            .map(|(name, value)| name.len() + size(value))
-            .sum();
-        // More than all the room would wait for ever.
-        let wanted = u32::try_from(bytes.min(MAX_READ_BYTES)).unwrap_or(u32::MAX);
-        let room = Arc::clone(room).acquire_many_owned(wanted).await.ok();
-        Self {
-            id,
-            fields,
-            bytes,
-            _room: room,
-        }
-    }
-
-    fn get(&self, name: &str) -> Option<&str> {
-        self.fields.get(name).and_then(text)
-    }
-}
-
-/// Why a lane's applier gave up. The session starts again from `applied`.
+/// Why a session ended. The next one starts again from `applied`.
 #[derive(Debug, thiserror::Error)]
-pub enum LaneEnd {
+pub enum SessionEnd {
     /// The script says that an entry in between is missing: somebody else may read this lane.
     #[error("the script answered GAP")]
     Gap,
@@ -94,109 +55,122 @@ pub enum LaneEnd {
     Redis(#[from] RedisError),
 }
 
-impl LaneEnd {
-    /// A task that panicked, as an error of its own.
-    pub fn panicked(error: &tokio::task::JoinError) -> Self {
-        error!(%error, "a lane's applier panicked");
-        Self::Gap
-    }
+/// Entries of one lane, in order.
+#[derive(Debug)]
+struct Waiting {
+    lane: Lane,
+    entries: Vec<Prepared>,
+    /// Bytes of each.
+    sizes: Vec<usize>,
+    /// How many of them the script has looked at.
+    done: usize,
 }
 
-/// Applies one lane.
+/// Applies the lanes of one shard, one call at a time.
 pub struct Applier {
     /// What it needs.
     pub context: Context,
     /// Its shard.
     pub shard: Shard,
-    /// Its lane.
-    pub lane: Lane,
     /// For calls of the script.
     pub connection: MultiplexedConnection,
-    /// Where acks go.
-    pub acks: mpsc::Sender<Outgoing>,
+    /// What goes to Redis ahead of the next call or read.
+    pub ahead: Ahead,
 }
 
 impl Applier {
-    /// Applies what comes until the sender is gone or something fails.
-    pub async fn run(mut self, mut entries: mpsc::Receiver<Entry>) -> Result<(), LaneEnd> {
-        let (mut untrimmed, mut last) = (0, None);
-        loop {
-            let first = match tokio::time::timeout(TRIM_QUIET, entries.recv()).await {
-                Ok(Some(entry)) => entry,
-                Ok(None) => return Ok(()),
-                Err(_quiet) => {
-                    if untrimmed > 0 {
-                        self.trim(last).await?;
-                        untrimmed = 0;
-                    }
-                    continue;
-                }
-            };
-            let mut bytes = first.bytes;
-            let mut batch = vec![first];
-            while batch.len() < MAX_ENTRIES_PER_CALL && bytes < MAX_BYTES_PER_CALL {
-                let Ok(entry) = entries.try_recv() else { break };
-                bytes += entry.bytes;
-                batch.push(entry);
-            }
-            untrimmed += batch.len();
-            last = batch.last().map(|entry| entry.id);
-            self.apply(batch).await?;
-            if untrimmed >= TRIM_EVERY {
-                self.trim(last).await?;
-                untrimmed = 0;
-            }
-        }
-    }
-
-    /// Applies a batch, however many calls that takes.
-    async fn apply(&mut self, batch: Vec<Entry>) -> Result<(), LaneEnd> {
-        let mut prepared = Vec::with_capacity(batch.len());
+    /// Applies entries of some lanes, in however many calls that takes.
+    pub async fn apply(&mut self, read: Vec<(Lane, Vec<StreamEntry>)>) -> Result<(), SessionEnd> {
         let mut newer = false;
-        for entry in batch {
-            let event = event_id(self.shard, self.lane, entry.id);
-            let Some(transition) = prepare(&*self.context.app, event, |name| entry.get(name))
-            else {
-                newer = true;
-                break;
-            };
-            prepared.push(Prepared {
-                id: entry.id,
-                transition,
-            });
+        let mut lanes: Vec<Waiting> = Vec::with_capacity(read.len());
+        for (lane, entries) in read {
+            lanes.push(self.waiting(lane, &entries, &mut newer));
         }
-        let mut rest = &prepared[..];
-        while !rest.is_empty() {
-            METRICS.entries_per_call.observe(rest.len() as f64);
-            let started = Instant::now();
-            let outcomes = self
-                .context
-                .library
-                .apply(&mut self.connection, self.shard, self.lane, rest)
-                .await?;
-            METRICS
-                .call_seconds
-                .observe(started.elapsed().as_secs_f64());
-            let done = outcomes.len();
-            for (entry, outcome) in rest.iter().zip(outcomes) {
-                self.settle(entry, outcome).await?;
+        loop {
+            let call = next_call(&lanes);
+            if call.is_empty() {
+                break;
             }
-            if done == 0 {
-                return Err(LaneEnd::Gap);
+            let answers = self.call(&lanes, &call).await?;
+            let (mut looked_at, mut gap) = (0, false);
+            for ((index, _), outcomes) in call.into_iter().zip(answers.0) {
+                let waiting = &mut lanes[index];
+                looked_at += outcomes.len();
+                for outcome in outcomes {
+                    let Some(entry) = waiting.entries.get(waiting.done) else {
+                        break;
+                    };
+                    waiting.done += 1;
+                    gap |= outcome == Outcome::Gap;
+                    self.settle(waiting.lane, entry, &outcome);
+                }
             }
-            rest = &rest[done.min(rest.len())..];
+            if gap || looked_at == 0 {
+                return Err(SessionEnd::Gap);
+            }
         }
         if newer {
-            Err(LaneEnd::UnknownVersion)
+            Err(SessionEnd::UnknownVersion)
         } else {
             Ok(())
         }
     }
 
+    /// Prepares a lane's entries, up to the first one of a newer version.
+    fn waiting(&self, lane: Lane, entries: &[StreamEntry], newer: &mut bool) -> Waiting {
+        let mut waiting = Waiting {
+            lane,
+            entries: Vec::with_capacity(entries.len()),
+            sizes: Vec::with_capacity(entries.len()),
+            done: 0,
+        };
+        for entry in entries {
+            let event = event_id(self.shard, lane, entry.id);
+            let get = |name: &str| entry.fields.get(name).and_then(text);
+            let Some(transition) = prepare(&*self.context.app, event, get) else {
+                *newer = true;
+                break;
+            };
+            waiting.sizes.push(bytes(entry));
+            waiting.entries.push(Prepared {
+                id: entry.id,
+                transition,
+            });
+        }
+        waiting
+    }
+
+    /// One call, for so many entries of these lanes.
+    async fn call(
+        &mut self,
+        lanes: &[Waiting],
+        call: &[(usize, usize)],
+    ) -> Result<Answers, SessionEnd> {
+        let total: usize = call.iter().map(|(_, count)| count).sum();
+        METRICS.entries_per_call.observe(total as f64);
+        let entries = call.iter().map(|(index, count)| {
+            let waiting = &lanes[*index];
+            let next = &waiting.entries[waiting.done..][..*count];
+            (waiting.lane, next)
+        });
+        let library = self.context.library.clone();
+        let command = library.apply_call(self.shard, entries);
+        let ahead = self.ahead.take();
+        let started = Instant::now();
+        let answers = library
+            .run_behind(&mut self.connection, &ahead.commands, command)
+            .await;
+        ahead.count(&answers);
+        METRICS
+            .call_seconds
+            .observe(started.elapsed().as_secs_f64());
+        Ok(answers?)
+    }
+
     /// Counts, logs and acknowledges what became of an entry.
-    async fn settle(&self, entry: &Prepared, outcome: Outcome) -> Result<(), LaneEnd> {
-        let event = event_id(self.shard, self.lane, entry.id);
-        METRICS.count(&outcome);
+    fn settle(&mut self, lane: Lane, entry: &Prepared, outcome: &Outcome) {
+        let event = event_id(self.shard, lane, entry.id);
+        METRICS.count(outcome);
         if !matches!(outcome, Outcome::Duplicate | Outcome::Gap) {
             METRICS.age_seconds.observe(age(entry.id));
         }
@@ -206,39 +180,33 @@ impl Applier {
             Outcome::Dead(why) => {
                 error!(%event, transition = entry.transition.name, why, "dead letter: see docs/OPERATIONS.md");
             }
-            Outcome::Gap => {
-                warn!(%event, "gap");
-                return Err(LaneEnd::Gap);
-            }
+            Outcome::Gap => warn!(%event, "gap"),
             Outcome::Acked(ack) => {
                 debug!(%event, transition = entry.transition.name, "applied");
-                let outgoing = Outgoing {
-                    event: event.to_string(),
-                    client: ack.client.clone(),
-                    frame: ack.frame(),
-                };
-                // A closed channel means that the session ends; the sender will ask again.
-                if self.acks.send(outgoing).await.is_err() {
-                    warn!(%event, "ack not published");
-                }
+                self.ahead.acks.put(self.shard, &event.to_string(), ack);
             }
         }
-        Ok(())
-    }
-
-    /// Removes what is applied, save the last entry.
-    async fn trim(&mut self, last: Option<StreamId>) -> Result<(), LaneEnd> {
-        let Some(last) = last else { return Ok(()) };
-        let mut command = redis::cmd("XTRIM");
-        command
-            .arg(keys::events(self.shard, self.lane))
-            .arg("MINID")
-            .arg(last.to_string());
-        command.exec_async(&mut self.connection).await?;
-        Ok(())
     }
 }
 
+/// What the next call takes: indexes of lanes, and how many entries of each.
+fn next_call(lanes: &[Waiting]) -> Vec<(usize, usize)> {
+    let mut call = Vec::with_capacity(lanes.len());
+    let (mut entries, mut bytes) = (0, 0);
+    for (index, waiting) in lanes.iter().enumerate() {
+        let mut count = 0;
+        for size in &waiting.sizes[waiting.done..] {
+            if entries == MAX_ENTRIES_PER_CALL || bytes >= MAX_BYTES_PER_CALL {
+                break;
+            }
+            (entries, bytes, count) = (entries + 1, bytes + size, count + 1);
+        }
+        if count > 0 {
+            call.push((index, count));
+        }
+    }
+    call
+}
 /// The transition for an entry; poison becomes one that no App has, so that the script files it as
 /// a dead letter. `None` for an entry of a newer version.
 pub fn prepare<'a>(

@@ -160,7 +160,7 @@ impl Keeper {
             .all(|shard| self.held.get(shard) == wanted.get(shard));
         let fresh = self
             .renewed
-            .is_some_and(|at| at.elapsed() < self.timing.lease / 3);
+            .is_some_and(|at| at.elapsed() < self.timing.lease / 2);
         if !(settled && fresh) {
             self.shrink(&wanted).await;
             let released = self.lease(&mut connection, &wanted).await?;
@@ -278,8 +278,13 @@ impl Keeper {
             let mut call = self.context.library.call("lease", &names);
             call.arg(self.timing.lease.as_millis().to_string())
                 .arg(&self.token);
+            let held = self.held.get(shard).unwrap_or(&none);
             for lane in &lanes {
-                call.arg(u8::from(keep.contains(lane)));
+                call.arg(match (keep.contains(lane), held.contains(lane)) {
+                    (true, true) => "renew",
+                    (true, false) => "take",
+                    (false, _) => "release",
+                });
                 released |= !keep.contains(lane);
             }
             calls.push(call);

@@ -1,7 +1,8 @@
 //! A lane's life in a worker: [`share`] says whose it should be, [`lease`] takes it, [`reader`]
-//! reads it, [`apply`] applies it, [`acks`] tells the senders.
+//! reads it, [`apply`] applies it, [`acks`] tells the senders, [`ahead`] sends that with the next command.
 
 pub mod acks;
+pub mod ahead;
 pub mod apply;
 pub mod lease;
 pub mod reader;

@@ -1,31 +1,31 @@
-//! Reads the granted lanes of one shard with one blocking XREAD on a connection of its own, and
-//! hands each lane's entries to that lane's applier.
+//! Reads the granted lanes of one shard with one blocking XREAD on a connection of its own, has what
+//! came applied, then reads again: what arrives during a call is together in the next one.
 //!
 //! No consumer groups: a position is memory only. It is read from `applied` whenever a lane is
 //! taken up, and any failure (a lost connection, another Redis, a GAP) ends the session and starts
 //! a new one, so there is one way to recover. A blocking read is never cancelled: to add or drop a
 //! lane it is woken with CLIENT UNBLOCK and awaited.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use frontdesk_shared::{
     ids::{Lane, Shard, StreamId},
     keys,
     redis::info_field,
-    stream::Streams,
+    stream::{StreamEntry, Streams},
 };
 use rand::Rng as _;
 use redis::{RedisResult, aio::MultiplexedConnection};
-use tokio::{
-    sync::{mpsc, watch},
-    task::JoinSet,
-};
-use tokio_util::task::AbortOnDropHandle;
+use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
 use super::{
-    Context, Lanes, acks,
-    apply::{Applier, Entry, LaneEnd},
+    Context, Lanes,
+    ahead::Ahead,
+    apply::{Applier, MAX_READ_BYTES, SessionEnd, bytes},
 };
 use crate::metrics::METRICS;
 
@@ -33,10 +33,10 @@ use crate::metrics::METRICS;
 const BLOCK: Duration = Duration::from_secs(5);
 /// Most entries of one lane that one XREAD brings.
 const READ_COUNT: usize = 32;
-/// Most entries of one lane that wait in memory; beyond, reading pauses.
-const LANE_BUFFER: usize = 128;
-/// Most acks of one shard that wait to be published; beyond, applying pauses.
-const ACK_BUFFER: usize = 4096;
+/// After how many applied entries a lane's stream is trimmed.
+const TRIM_EVERY: usize = 512;
+/// How long a lane must be quiet to be trimmed earlier.
+const TRIM_QUIET: Duration = Duration::from_secs(10);
 /// How often a blocked read is told to wake up until it does.
 const UNBLOCK_EVERY: Duration = Duration::from_millis(20);
 /// Least and most pause after a session that failed.
@@ -58,15 +58,17 @@ struct Session {
     reading: MultiplexedConnection,
     reader_id: i64,
     commands: MultiplexedConnection,
-    acks: mpsc::Sender<acks::Outgoing>,
-    publisher: AbortOnDropHandle<()>,
-    appliers: JoinSet<Result<(), LaneEnd>>,
+    applier: Applier,
     lanes: BTreeMap<Lane, Position>,
 }
 
+/// How far a lane is read and applied.
 struct Position {
-    entries: mpsc::Sender<Entry>,
     last: StreamId,
+    /// Entries since the last trim.
+    untrimmed: usize,
+    /// When the last one came.
+    busy: Instant,
 }
 
 impl Reader {
@@ -88,9 +90,9 @@ impl Reader {
             let Err(end) = ended else { continue };
             METRICS.sessions_failed.inc();
             match &end {
-                LaneEnd::Gap => self.context.signals.recheck.notify_one(),
-                LaneEnd::UnknownVersion => self.context.signals.outdated.notify_one(),
-                LaneEnd::Silent | LaneEnd::Redis(_) => {}
+                SessionEnd::Gap => self.context.signals.recheck.notify_one(),
+                SessionEnd::UnknownVersion => self.context.signals.outdated.notify_one(),
+                SessionEnd::Silent | SessionEnd::Redis(_) => {}
             }
             warn!(shard = self.shard.number(), reason = %end, "reading starts again");
             let pause = rand::rng().random_range(BACKOFF);
@@ -100,16 +102,16 @@ impl Reader {
 
     /// Reads until nothing is granted, or something fails. When connections have gone silent all that
     /// is under way is dropped with them: the log rule does not mind what becomes of it.
-    async fn session(&mut self) -> Result<(), LaneEnd> {
+    async fn session(&mut self) -> Result<(), SessionEnd> {
         let mut renew = self.context.signals.renew.subscribe();
         let session = self.open().await?;
         tokio::select! {
             ended = self.serve(session) => ended,
-            _ = renew.changed() => Err(LaneEnd::Silent),
+            _ = renew.changed() => Err(SessionEnd::Silent),
         }
     }
 
-    async fn serve(&mut self, mut session: Session) -> Result<(), LaneEnd> {
+    async fn serve(&mut self, mut session: Session) -> Result<(), SessionEnd> {
         let mut result = Ok(());
         while result.is_ok() && self.granted.has_changed().is_ok() {
             match self.follow_grants(&mut session).await {
@@ -118,17 +120,14 @@ impl Reader {
                 Err(error) => result = Err(error),
             }
         }
-        // Appliers end when their senders are gone, after the call they are in.
-        session.lanes.clear();
-        while let Some(ended) = session.appliers.join_next().await {
-            if let (Ok(Err(end)), Ok(())) = (ended, &result) {
-                result = Err(end);
-            }
-        }
         // The last acks go out before the session counts as ended.
-        drop(session.acks);
-        if let Err(error) = session.publisher.await {
-            warn!(%error, "the publisher of acks broke");
+        let ahead = session.applier.ahead.take();
+        if !ahead.commands.is_empty() {
+            let mut pipeline = redis::pipe();
+            for command in &ahead.commands {
+                pipeline.add_command(command.clone()).ignore();
+            }
+            ahead.count(&pipeline.exec_async(&mut session.commands).await);
         }
         result
     }
@@ -146,32 +145,25 @@ impl Reader {
             let what = "two connections came to different runs of Redis";
             return Err((redis::ErrorKind::Client, what).into());
         }
-        let (acks, outgoing) = mpsc::channel(ACK_BUFFER);
-        let publisher = tokio::spawn(acks::publish(self.shard, commands.clone(), outgoing));
+        let applier = Applier {
+            context: self.context.clone(),
+            shard: self.shard,
+            connection: commands.clone(),
+            ahead: Ahead::default(),
+        };
         Ok(Session {
             reading,
             reader_id,
             commands,
-            acks,
-            publisher: AbortOnDropHandle::new(publisher),
-            appliers: JoinSet::new(),
+            applier,
             lanes: BTreeMap::new(),
         })
     }
 
     /// Takes up newly granted lanes at their applied position, drops the others.
-    async fn follow_grants(&mut self, session: &mut Session) -> Result<(), LaneEnd> {
+    async fn follow_grants(&mut self, session: &mut Session) -> Result<(), SessionEnd> {
         let granted = self.granted.borrow_and_update().clone();
-        let before = session.lanes.len();
         session.lanes.retain(|lane, _| granted.contains(lane));
-        if session.lanes.len() < before {
-            // A dropped lane's applier must have ended before its lease is released. Which one is
-            // which the set does not tell, so all are ended; the others start again below.
-            session.lanes.clear();
-            while let Some(ended) = session.appliers.join_next().await {
-                ended.unwrap_or_else(|panic| Err(LaneEnd::panicked(&panic)))?;
-            }
-        }
         let new: Vec<Lane> = granted
             .iter()
             .copied()
@@ -189,7 +181,12 @@ impl Reader {
                 let last = last
                     .and_then(|id| StreamId::parse(&id).ok())
                     .unwrap_or(StreamId::ZERO);
-                self.take_up(session, lane, last);
+                let position = Position {
+                    last,
+                    untrimmed: 0,
+                    busy: Instant::now(),
+                };
+                session.lanes.insert(lane, position);
             }
             info!(shard = self.shard.number(), lanes = ?granted.iter().map(|l| l.number()).collect::<Vec<_>>(), "reading");
         }
@@ -201,50 +198,48 @@ impl Reader {
         Ok(())
     }
 
-    fn take_up(&self, session: &mut Session, lane: Lane, last: StreamId) {
-        let (entries, inbox) = mpsc::channel(LANE_BUFFER);
-        let applier = Applier {
-            context: self.context.clone(),
-            shard: self.shard,
-            lane,
-            connection: session.commands.clone(),
-            acks: session.acks.clone(),
-        };
-        session.appliers.spawn(applier.run(inbox));
-        session.lanes.insert(lane, Position { entries, last });
-    }
-
-    /// One XREAD over all lanes, and its entries on their way.
-    async fn read_once(&mut self, session: &mut Session) -> Result<(), LaneEnd> {
+    /// One XREAD over all lanes, and its entries applied.
+    async fn read_once(&mut self, session: &mut Session) -> Result<(), SessionEnd> {
         let reply = self.xread(session).await?;
+        let mut read: Vec<(Lane, Vec<StreamEntry>)> = Vec::new();
         for (key, entries) in reply.unwrap_or_default().0 {
-            let found = session
-                .lanes
-                .iter_mut()
-                .find(|(lane, _)| keys::events(self.shard, **lane) == key);
-            let Some((_, position)) = found else { continue };
-            for entry in entries.0 {
-                position.last = entry.id;
-                let entry = Entry::new(entry, &self.context.room).await;
-                if position.entries.send(entry).await.is_err() {
-                    return self.why_ended(session).await;
-                }
+            let mut lanes = session.lanes.keys();
+            if let Some(lane) = lanes.find(|lane| keys::events(self.shard, **lane) == key) {
+                read.push((*lane, entries.0));
             }
         }
+        let size: usize = read.iter().flat_map(|(_, it)| it).map(bytes).sum();
+        // More than all the room would wait for ever.
+        let size = u32::try_from(size.min(MAX_READ_BYTES)).unwrap_or(u32::MAX);
+        let _room = self.context.room.acquire_many(size).await.ok();
+        let now = Instant::now();
+        for (lane, entries) in &read {
+            if let (Some(position), Some(last)) = (session.lanes.get_mut(lane), entries.last()) {
+                position.last = last.id;
+                position.untrimmed += entries.len();
+                position.busy = now;
+            }
+        }
+        if !read.is_empty() {
+            session.applier.apply(read).await?;
+        }
+        self.trim(session, now);
         Ok(())
     }
 
-    /// The reason for which an applier has gone.
-    async fn why_ended(&self, session: &mut Session) -> Result<(), LaneEnd> {
-        match session.appliers.join_next().await {
-            Some(Ok(end)) => end,
-            Some(Err(panic)) => Err(LaneEnd::panicked(&panic)),
-            None => Ok(()),
+    /// Has what is applied removed from the streams, save the last entry, now and then.
+    fn trim(&self, session: &mut Session, now: Instant) {
+        for (lane, position) in &mut session.lanes {
+            let quiet = position.untrimmed > 0 && now - position.busy >= TRIM_QUIET;
+            if quiet || position.untrimmed >= TRIM_EVERY {
+                session.applier.ahead.trim(self.shard, *lane, position.last);
+                position.untrimmed = 0;
+            }
         }
     }
 
     /// The blocking read, woken when grants change or an applier ends.
-    async fn xread(&mut self, session: &mut Session) -> Result<Option<Streams>, LaneEnd> {
+    async fn xread(&mut self, session: &mut Session) -> Result<Option<Streams>, SessionEnd> {
         let mut command = redis::cmd("XREAD");
         command
             .arg("COUNT")
@@ -258,32 +253,37 @@ impl Reader {
         for position in session.lanes.values() {
             command.arg(position.last.to_string());
         }
-        let read = command.query_async::<Option<Streams>>(&mut session.reading);
+        let ahead = session.applier.ahead.take();
+        let mut pipeline = redis::pipe();
+        for command in &ahead.commands {
+            pipeline.add_command(command.clone()).ignore();
+        }
+        pipeline.add_command(command);
+        let read = pipeline.query_async::<(Option<Streams>,)>(&mut session.reading);
         tokio::pin!(read);
-        let mut failed = Ok(());
-        let mut wake = tokio::select! {
-            reply = &mut read => return Ok(reply?),
+        let woken = tokio::select! {
+            reply = &mut read => Some(reply),
             changed = self.granted.changed() => {
                 debug!(shard = self.shard.number(), gone = changed.is_err(), "grants changed");
-                tokio::time::interval(UNBLOCK_EVERY)
-            }
-            Some(ended) = session.appliers.join_next() => {
-                failed = ended.unwrap_or_else(|panic| Err(LaneEnd::panicked(&panic)));
-                tokio::time::interval(UNBLOCK_EVERY)
+                None
             }
         };
-        let reply = loop {
-            tokio::select! {
-                reply = &mut read => break reply?,
-                _ = wake.tick() => {
-                    let mut unblock = redis::cmd("CLIENT");
-                    unblock.arg("UNBLOCK").arg(session.reader_id);
-                    unblock.exec_async(&mut session.commands).await?;
+        let mut wake = tokio::time::interval(UNBLOCK_EVERY);
+        let reply = match woken {
+            Some(reply) => reply,
+            None => loop {
+                tokio::select! {
+                    reply = &mut read => break reply,
+                    _ = wake.tick() => {
+                        let mut unblock = redis::cmd("CLIENT");
+                        unblock.arg("UNBLOCK").arg(session.reader_id);
+                        unblock.exec_async(&mut session.commands).await?;
+                    }
                 }
-            }
+            },
         };
-        failed?;
-        Ok(reply)
+        ahead.count(&reply);
+        Ok(reply?.0)
     }
 }
 

@@ -1,0 +1,26 @@
+-- What becomes of an entry whose transition failed: the dead-letter stream has it, and its sender knows.
+
+-- Outside pcall, so nothing here may fail: Lua passes at most some 8,000 values at once, and an
+-- entry may hold any number of fields.
+D.dead_letter = function(c, e, entry, why)
+  local fields, most = entry[2], 2 * L.dead_fields
+  if #fields > most then
+    why = why .. " (cut: the first " .. L.dead_fields .. " of " .. #fields / 2 .. " fields)"
+  end
+  redis.call("XADD", c.P .. "dead", "MAXLEN", "~", L.dead, "*",
+    "event", e.id, "error", why, unpack(fields, 1, math.min(#fields, most)))
+end
+
+-- Tells the sender of a frame that it failed; nothing else of the failed entry is pushed.
+D.tell_sender = function(c, e, fields)
+  e.out = {}
+  if not (fields.client and fields.n) then return end
+  pcall(function()
+    -- The failure may be that this very key cannot be read.
+    local lang = redis.pcall("HGET", D.user_key(e, e.uid), "lang")
+    if type(lang) ~= "string" then lang = nil end
+    local ref = fields.id and (',"ref":"' .. fields.id .. '"') or ""
+    D.push_client(e, "F", fields.client, D.head(lang, "internal") .. ref .. "}}")
+    D.keep(c, e)
+  end)
+end
