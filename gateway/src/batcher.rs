@@ -311,14 +311,13 @@ fn answer(waiting: Waiting, outcome: Outcome) {
         Outcome::Refused => failed("refused"),
         Outcome::Unknown => failed("unknown"),
     }
-    // A socket that is gone does not mind.
-    let _ = waiting.answer.send(outcome);
+    waiting.answer.give(outcome);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::uplink::Receipt;
+    use crate::uplink::{Answer, Receipt};
     use frontdesk_shared::ids::{BootId, Lane, Shard};
     use std::time::Instant;
     use tokio::sync::{Semaphore, oneshot};
@@ -333,7 +332,7 @@ mod tests {
             client: client.cloned(),
             ordered: client.is_some(),
             since: Instant::now(),
-            answer,
+            answer: Answer::Receipt(answer),
             _room: room.expect("free"),
         };
         (waiting, Receipt::new(receipt))

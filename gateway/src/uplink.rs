@@ -13,6 +13,8 @@ use frontdesk_shared::{
 use redis::Cmd;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
+use crate::outbox::{InFlight, Outbox};
+
 /// Most bytes of messages that wait for the batcher or for Redis, all sockets together. It bounds
 /// their number too, since each counts with at least `EVENT_OVERHEAD`.
 const MAX_QUEUED_BYTES: u32 = 16 * 1024 * 1024;
@@ -20,6 +22,9 @@ const MAX_QUEUED_BYTES: u32 = 16 * 1024 * 1024;
 const MAX_QUEUED_CONTROL_BYTES: u32 = 8 * 1024 * 1024;
 /// What an event costs beside its fields: queue entry, command, answer.
 const EVENT_OVERHEAD: usize = 512;
+/// What the command of a short message has; others grow.
+const COMMAND_ARGS: usize = 24;
+const COMMAND_BYTES: usize = 384;
 
 /// What became of an append.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,6 +88,26 @@ pub(crate) struct Append {
     pub(crate) waiting: Waiting,
 }
 
+/// Where the outcome goes.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// To whoever repeats an `open` or a `close` until it is stored.
+    Receipt(oneshot::Sender<Outcome>),
+    /// To the socket of a message, which hears only of failures.
+    Socket(InFlight),
+}
+
+impl Answer {
+    /// A socket that is gone does not mind.
+    pub(crate) fn give(self, outcome: Outcome) {
+        match (self, outcome) {
+            (Self::Receipt(receipt), outcome) => drop(receipt.send(outcome)),
+            (Self::Socket(message), Outcome::Stored(_)) => message.stored(),
+            (Self::Socket(message), Outcome::Refused | Outcome::Unknown) => drop(message),
+        }
+    }
+}
+
 /// Who waits for an answer.
 #[derive(Debug)]
 pub(crate) struct Waiting {
@@ -94,7 +119,7 @@ pub(crate) struct Waiting {
     /// Messages have an order to keep.
     pub(crate) ordered: bool,
     pub(crate) since: Instant,
-    pub(crate) answer: oneshot::Sender<Outcome>,
+    pub(crate) answer: Answer,
     pub(crate) _room: OwnedSemaphorePermit,
 }
 
@@ -119,25 +144,34 @@ impl Uplink {
         (uplink, other_side)
     }
 
-    /// Queues a message if there is room at once.
-    pub(crate) fn try_append(&self, event: &Event) -> Option<Receipt> {
+    /// Queues a socket's message if there is room at once.
+    pub(crate) fn try_message(&self, event: &Event, outbox: &Arc<Outbox>) -> bool {
         let (command, bytes) = encode(event);
-        let room = Arc::clone(self.room_for(event))
-            .try_acquire_many_owned(bytes)
-            .ok()?;
-        Some(self.send(event, command, bytes, room))
+        let room = Arc::clone(&self.room).try_acquire_many_owned(bytes);
+        if let Ok(room) = room {
+            self.send(event, command, bytes, Answer::Socket(outbox.sent()), room);
+            return true;
+        }
+        false
     }
 
-    /// Waits for room, then queues. Whoever has several to append awaits one before the next.
+    /// Waits for room, then queues a socket's message. Whoever has several awaits one before the next.
+    pub(crate) async fn message(&self, event: &Event, outbox: &Arc<Outbox>) {
+        let (command, bytes) = encode(event);
+        if let Ok(room) = Arc::clone(&self.room).acquire_many_owned(bytes).await {
+            self.send(event, command, bytes, Answer::Socket(outbox.sent()), room);
+        } // never closed
+    }
+
+    /// Waits for room, then queues an `open` or `close`.
     pub(crate) async fn append(&self, event: &Event) -> Receipt {
         let (command, bytes) = encode(event);
-        match Arc::clone(self.room_for(event))
-            .acquire_many_owned(bytes)
-            .await
-        {
-            Ok(room) => self.send(event, command, bytes, room),
-            Err(_closed) => Receipt(oneshot::channel().1), // never closed; answers Unknown
-        }
+        let (answer, receipt) = oneshot::channel();
+        let room = Arc::clone(&self.control_room).acquire_many_owned(bytes);
+        if let Ok(room) = room.await {
+            self.send(event, command, bytes, Answer::Receipt(answer), room);
+        } // never closed; the receipt would say Unknown
+        Receipt(receipt)
     }
 
     /// Publishes a probe as soon as possible; a later one replaces one that is still waiting.
@@ -150,15 +184,14 @@ impl Uplink {
         self.distrust.send_replace(());
     }
 
-    fn room_for(&self, event: &Event) -> &Arc<Semaphore> {
-        match event.kind {
-            Kind::Verb { .. } => &self.room,
-            _ => &self.control_room,
-        }
-    }
-
-    fn send(&self, event: &Event, command: Cmd, bytes: u32, room: OwnedSemaphorePermit) -> Receipt {
-        let (answer, receipt) = oneshot::channel();
+    fn send(
+        &self,
+        event: &Event,
+        command: Cmd,
+        bytes: u32,
+        answer: Answer,
+        room: OwnedSemaphorePermit,
+    ) {
         let (kind, client) = match &event.kind {
             Kind::Open { client, .. } => ("open", Some(client.clone())),
             Kind::Close { client, .. } => ("close", Some(client.clone())),
@@ -175,26 +208,26 @@ impl Uplink {
             answer,
             _room: room,
         };
-        // A batcher that has ended drops the append, and the receipt says Unknown.
+        // A batcher that has ended drops the append, and so its outcome is unknown.
         let _ = self.queue.send(Append {
             command,
             bytes,
             waiting,
         });
-        Receipt(receipt)
     }
 }
 
 /// The XADD, and what it counts against the bounds.
 fn encode(event: &Event) -> (Cmd, u32) {
-    let mut command = redis::cmd("XADD");
+    let mut command = Cmd::with_capacity(COMMAND_ARGS, COMMAND_BYTES);
+    command.arg("XADD");
     command.arg(keys::events(Shard::of(&event.site), Lane::of(&event.uid)));
     command.arg("*");
     let mut bytes = EVENT_OVERHEAD;
-    for (name, value) in event.encode() {
+    event.write(|name, value| {
         bytes += name.len() + value.len();
         command.arg(name).arg(value);
-    }
+    });
     // One event can never be larger than all the room, or it would wait for ever.
     let bytes = u32::try_from(bytes)
         .unwrap_or(u32::MAX)
