@@ -11,6 +11,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
+/// A message is some thirty short allocations, which the system's allocator takes longer for.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// A wrong setting, or a Redis that cannot be used.
 const CANNOT_START: u8 = 2;
 /// The rest is for the workers and Redis.
