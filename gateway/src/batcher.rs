@@ -301,10 +301,9 @@ fn answer(waiting: Waiting, outcome: Outcome) {
             METRICS
                 .append_seconds
                 .observe(waiting.since.elapsed().as_secs_f64());
-            METRICS
-                .events_appended
-                .with_label_values(&[waiting.kind])
-                .inc();
+            if let Some(counter) = METRICS.events_appended.of(waiting.kind) {
+                counter.inc();
+            }
             let client = waiting.client.as_ref().map(tracing::field::display);
             debug!(%event, kind = waiting.kind, client, "appended");
         }

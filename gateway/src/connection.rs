@@ -175,13 +175,13 @@ impl Connection {
 
     async fn take(&mut self, message: Message) -> Result<(), End> {
         self.last_seen = Instant::now();
-        let kind = match &message {
-            Message::Text(text) if text.as_str() == frame::PING => "ping",
-            Message::Text(_) => "text",
-            Message::Binary(_) => "binary",
-            _ => "control",
-        };
-        METRICS.frames_in.with_label_values(&[kind]).inc();
+        let counters = &METRICS.frames_in;
+        match &message {
+            Message::Text(text) if text.as_str() == frame::PING => counters.ping.inc(),
+            Message::Text(_) => counters.text.inc(),
+            Message::Binary(_) => counters.binary.inc(),
+            _ => counters.control.inc(),
+        }
         match message {
             Message::Text(text) if text.as_str() == frame::PING => {
                 self.write(Utf8Bytes::from_static(frame::PONG)).await

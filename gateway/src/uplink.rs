@@ -3,11 +3,14 @@
 //! Each append is answered with what is *known*: stored, not stored, or unknown. Nothing is retried
 //! here. The room is bounded; messages cannot take that of opens and closes.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::{Arc, LazyLock},
+    time::Instant,
+};
 
 use frontdesk_shared::{
     event::{Event, Kind},
-    ids::{ClientId, EventId, Lane, Shard},
+    ids::{ClientId, EventId, LANES, Lane, Shard},
     keys,
 };
 use redis::Cmd;
@@ -146,10 +149,10 @@ impl Uplink {
 
     /// Queues a socket's message if there is room at once.
     pub(crate) fn try_message(&self, event: &Event, outbox: &Arc<Outbox>) -> bool {
-        let (command, bytes) = encode(event);
-        let room = Arc::clone(&self.room).try_acquire_many_owned(bytes);
+        let entry = Entry::of(event);
+        let room = Arc::clone(&self.room).try_acquire_many_owned(entry.bytes);
         if let Ok(room) = room {
-            self.send(event, command, bytes, Answer::Socket(outbox.sent()), room);
+            self.send(event, entry, Answer::Socket(outbox.sent()), room);
             return true;
         }
         false
@@ -157,19 +160,20 @@ impl Uplink {
 
     /// Waits for room, then queues a socket's message. Whoever has several awaits one before the next.
     pub(crate) async fn message(&self, event: &Event, outbox: &Arc<Outbox>) {
-        let (command, bytes) = encode(event);
-        if let Ok(room) = Arc::clone(&self.room).acquire_many_owned(bytes).await {
-            self.send(event, command, bytes, Answer::Socket(outbox.sent()), room);
+        let entry = Entry::of(event);
+        let room = Arc::clone(&self.room).acquire_many_owned(entry.bytes);
+        if let Ok(room) = room.await {
+            self.send(event, entry, Answer::Socket(outbox.sent()), room);
         } // never closed
     }
 
     /// Waits for room, then queues an `open` or `close`.
     pub(crate) async fn append(&self, event: &Event) -> Receipt {
-        let (command, bytes) = encode(event);
+        let entry = Entry::of(event);
         let (answer, receipt) = oneshot::channel();
-        let room = Arc::clone(&self.control_room).acquire_many_owned(bytes);
+        let room = Arc::clone(&self.control_room).acquire_many_owned(entry.bytes);
         if let Ok(room) = room.await {
-            self.send(event, command, bytes, Answer::Receipt(answer), room);
+            self.send(event, entry, Answer::Receipt(answer), room);
         } // never closed; the receipt would say Unknown
         Receipt(receipt)
     }
@@ -184,14 +188,7 @@ impl Uplink {
         self.distrust.send_replace(());
     }
 
-    fn send(
-        &self,
-        event: &Event,
-        command: Cmd,
-        bytes: u32,
-        answer: Answer,
-        room: OwnedSemaphorePermit,
-    ) {
+    fn send(&self, event: &Event, entry: Entry, answer: Answer, room: OwnedSemaphorePermit) {
         let (kind, client) = match &event.kind {
             Kind::Open { client, .. } => ("open", Some(client.clone())),
             Kind::Close { client, .. } => ("close", Some(client.clone())),
@@ -199,8 +196,8 @@ impl Uplink {
             _ => ("other", None),
         };
         let waiting = Waiting {
-            shard: Shard::of(&event.site),
-            lane: Lane::of(&event.uid),
+            shard: entry.shard,
+            lane: entry.lane,
             kind,
             client,
             ordered: matches!(event.kind, Kind::Verb { .. }),
@@ -210,27 +207,53 @@ impl Uplink {
         };
         // A batcher that has ended drops the append, and so its outcome is unknown.
         let _ = self.queue.send(Append {
-            command,
-            bytes,
+            command: entry.command,
+            bytes: entry.bytes,
             waiting,
         });
     }
 }
 
-/// The XADD, and what it counts against the bounds.
-fn encode(event: &Event) -> (Cmd, u32) {
-    let mut command = Cmd::with_capacity(COMMAND_ARGS, COMMAND_BYTES);
-    command.arg("XADD");
-    command.arg(keys::events(Shard::of(&event.site), Lane::of(&event.uid)));
-    command.arg("*");
-    let mut bytes = EVENT_OVERHEAD;
-    event.write(|name, value| {
-        bytes += name.len() + value.len();
-        command.arg(name).arg(value);
+/// An event, ready to be appended.
+struct Entry {
+    shard: Shard,
+    lane: Lane,
+    /// The XADD.
+    command: Cmd,
+    /// What it counts against the bounds.
+    bytes: u32,
+}
+
+impl Entry {
+    fn of(event: &Event) -> Self {
+        let (shard, lane) = (Shard::of(&event.site), Lane::of(&event.uid));
+        let mut command = Cmd::with_capacity(COMMAND_ARGS, COMMAND_BYTES);
+        command.arg("XADD").arg(stream(shard, lane)).arg("*");
+        let mut bytes = EVENT_OVERHEAD;
+        event.write(|name, value| {
+            bytes += name.len() + value.len();
+            command.arg(name).arg(value);
+        });
+        // One event can never be larger than all the room, or it would wait for ever.
+        let bytes = u32::try_from(bytes)
+            .unwrap_or(u32::MAX)
+            .min(MAX_QUEUED_CONTROL_BYTES);
+        Self {
+            shard,
+            lane,
+            command,
+            bytes,
+        }
+    }
+}
+
+/// The name of a lane's stream, made once.
+fn stream(shard: Shard, lane: Lane) -> &'static str {
+    static NAMES: LazyLock<Vec<String>> = LazyLock::new(|| {
+        let every = Shard::all().flat_map(|shard| Lane::all().map(move |lane| (shard, lane)));
+        every
+            .map(|(shard, lane)| keys::events(shard, lane))
+            .collect()
     });
-    // One event can never be larger than all the room, or it would wait for ever.
-    let bytes = u32::try_from(bytes)
-        .unwrap_or(u32::MAX)
-        .min(MAX_QUEUED_CONTROL_BYTES);
-    (command, bytes)
+    &NAMES[usize::from(shard.number()) * usize::from(LANES) + usize::from(lane.number())]
 }
