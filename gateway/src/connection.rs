@@ -62,12 +62,15 @@ struct Connection {
 }
 
 /// Serves a socket to its end.
-pub(crate) async fn serve(
+///
+/// No `async fn`, which would keep each argument twice for as long as the socket lives: of an idle
+/// socket's memory, its task is a third.
+pub(crate) fn serve(
     gateway: Arc<Gateway>,
     socket: Socket,
     identity: Identity,
-    _place: Place,
-) {
+    place: Place,
+) -> impl Future<Output = ()> + Send {
     let (presence, outbox) = Presence::enter(gateway, identity);
     let mut connection = Connection {
         socket,
@@ -79,21 +82,15 @@ pub(crate) async fn serve(
         next_ping: Instant::now(),
         presence,
     };
-    let end = match connection.open().await {
-        Ok(()) => connection.talk().await,
-        Err(end) => end,
-    };
-    let Connection {
-        socket,
-        mut presence,
-        ..
-    } = connection;
-    METRICS.closes.with_label_values(&[end.name()]).inc();
-    debug!(client = %presence.client, reason = end.name(), "socket ended");
-    presence.clean = end == End::ByClient { clean: true };
-    drop(presence);
-    // Boxed, or each idle socket's task would hold the goodbye's buffer from the start.
-    Box::pin(goodbye(socket, end)).await;
+    async move {
+        let end = match connection.open().await {
+            Ok(()) => connection.talk().await,
+            Err(end) => end,
+        };
+        // Boxed, or each idle socket's task would hold the goodbye's buffer from the start.
+        Box::pin(goodbye(connection.leave(end), end)).await;
+        drop(place);
+    }
 }
 
 impl Connection {
@@ -173,6 +170,20 @@ impl Connection {
         }
     }
 
+    /// Takes the socket out; its `close` is appended. What is left is the goodbye.
+    fn leave(self, end: End) -> Socket {
+        let Self {
+            socket,
+            mut presence,
+            ..
+        } = self;
+        METRICS.closes.with_label_values(&[end.name()]).inc();
+        debug!(client = %presence.client, reason = end.name(), "socket ended");
+        presence.clean = end == End::ByClient { clean: true };
+        socket
+    }
+
+    /// What is rarely answered at once is boxed: the task holds room for all that is not.
     async fn take(&mut self, message: Message) -> Result<(), End> {
         self.last_seen = Instant::now();
         let counters = &METRICS.frames_in;
@@ -184,7 +195,7 @@ impl Connection {
         }
         match message {
             Message::Text(text) if text.as_str() == frame::PING => {
-                self.write(Utf8Bytes::from_static(frame::PONG)).await
+                Box::pin(self.write(Utf8Bytes::from_static(frame::PONG))).await
             }
             Message::Text(text) => match frame::decode(&text) {
                 Ok(verb) => match self.presence.too_busy() {
@@ -192,9 +203,9 @@ impl Connection {
                         self.append(verb);
                         Ok(())
                     }
-                    retry_after => self.refuse(&busy(&verb), retry_after).await,
+                    retry_after => Box::pin(self.refuse(&busy(&verb), retry_after)).await,
                 },
-                Err(refusal) => self.refuse(&refusal, None).await,
+                Err(refusal) => Box::pin(self.refuse(&refusal, None)).await,
             },
             Message::Binary(_) => Err(End::Close(UNSUPPORTED)),
             // tungstenite answers pings by itself, and `receive` has seen to a close.
