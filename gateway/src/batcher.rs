@@ -301,24 +301,22 @@ fn answer(waiting: Waiting, outcome: Outcome) {
             METRICS
                 .append_seconds
                 .observe(waiting.since.elapsed().as_secs_f64());
-            METRICS
-                .events_appended
-                .with_label_values(&[waiting.kind])
-                .inc();
+            if let Some(counter) = METRICS.events_appended.of(waiting.kind) {
+                counter.inc();
+            }
             let client = waiting.client.as_ref().map(tracing::field::display);
             debug!(%event, kind = waiting.kind, client, "appended");
         }
         Outcome::Refused => failed("refused"),
         Outcome::Unknown => failed("unknown"),
     }
-    // A socket that is gone does not mind.
-    let _ = waiting.answer.send(outcome);
+    waiting.answer.give(outcome);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::uplink::Receipt;
+    use crate::uplink::{Answer, Receipt};
     use frontdesk_shared::ids::{BootId, Lane, Shard};
     use std::time::Instant;
     use tokio::sync::{Semaphore, oneshot};
@@ -333,7 +331,7 @@ mod tests {
             client: client.cloned(),
             ordered: client.is_some(),
             since: Instant::now(),
-            answer,
+            answer: Answer::Receipt(answer),
             _room: room.expect("free"),
         };
         (waiting, Receipt::new(receipt))

@@ -56,6 +56,10 @@ pub struct Config {
     /// Close a socket from which nothing came for so long, not even a pong, in seconds
     #[arg(long, env = "FRONTDESK_IDLE_TIMEOUT_S", default_value_t = 60, value_parser = RangedU64ValueParser::<u64>::new().range(2..=7200))]
     pub idle_timeout_s: u64,
+    /// Threads that serve sockets; 0: one for every two processors, and at least one. One thread costs
+    /// the least per message
+    #[arg(long, env = "FRONTDESK_THREADS", default_value_t = 0, value_parser = RangedU64ValueParser::<usize>::new().range(0..=256))]
+    pub threads: usize,
     /// Most sockets of this process; mind its limit of open files
     #[arg(long, env = "FRONTDESK_MAX_CONNECTIONS", default_value_t = 18_000, value_parser = RangedU64ValueParser::<usize>::new().range(1..=1_000_000))]
     pub max_connections: usize,

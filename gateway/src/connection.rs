@@ -10,12 +10,12 @@
 //! `open` and `close` are idempotent and repeated until confirmed; a message never is: its outcome
 //! unknown, the socket closes retryably and the client sends again under the same id.
 
-use std::{collections::VecDeque, future::pending, pin::Pin, sync::Arc, time::Duration};
+use std::{future::pending, pin::Pin, sync::Arc, time::Duration};
 
 use frontdesk_shared::{
     event::Kind,
     protocol::{
-        close::{APPEND_UNKNOWN, PING_TIMEOUT, SLOW_CONSUMER, TRY_AGAIN, UNSUPPORTED},
+        close::{PING_TIMEOUT, SLOW_CONSUMER, TRY_AGAIN, UNSUPPORTED},
         frame::{self, Refusal, Verb},
         notice::error_frame,
     },
@@ -37,12 +37,9 @@ use crate::{
     outbox::{Outbox, Outgoing},
     presence::Presence,
     socket::{End, Socket, goodbye, receive},
-    uplink::{Outcome, Receipt},
+    uplink::Outcome,
 };
 
-/// Most messages of one socket on their way to the log. Beyond, the socket is not read: TCP slows
-/// the client down, and memory stays bounded however much it sends.
-const MAX_IN_FLIGHT: usize = 64;
 /// How long `open` may take; then the client is asked to come back.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long one write may take before the client counts as too slow.
@@ -56,9 +53,8 @@ struct Connection {
     outbox: Arc<Outbox>,
     /// The number of the last message, counted from 1.
     n: u64,
-    in_flight: VecDeque<Receipt>,
     /// A message that waits for room in the uplink.
-    waiting: Option<Pin<Box<dyn Future<Output = Receipt> + Send>>>,
+    waiting: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     /// What came before `open` was in the log.
     early: Option<Message>,
     last_seen: Instant,
@@ -66,39 +62,35 @@ struct Connection {
 }
 
 /// Serves a socket to its end.
-pub(crate) async fn serve(
+///
+/// No `async fn`, which would keep each argument twice for as long as the socket lives: of an idle
+/// socket's memory, its task is a third.
+pub(crate) fn serve(
     gateway: Arc<Gateway>,
     socket: Socket,
     identity: Identity,
-    _place: Place,
-) {
+    place: Place,
+) -> impl Future<Output = ()> + Send {
     let (presence, outbox) = Presence::enter(gateway, identity);
     let mut connection = Connection {
         socket,
         outbox,
         n: 0,
-        in_flight: VecDeque::new(),
         waiting: None,
         early: None,
         last_seen: Instant::now(),
         next_ping: Instant::now(),
         presence,
     };
-    let end = match connection.open().await {
-        Ok(()) => connection.talk().await,
-        Err(end) => end,
-    };
-    let Connection {
-        socket,
-        mut presence,
-        ..
-    } = connection;
-    METRICS.closes.with_label_values(&[end.name()]).inc();
-    debug!(client = %presence.client, reason = end.name(), "socket ended");
-    presence.clean = end == End::ByClient { clean: true };
-    drop(presence);
-    // Boxed, or each idle socket's task would hold the goodbye's buffer from the start.
-    Box::pin(goodbye(socket, end)).await;
+    async move {
+        let end = match connection.open().await {
+            Ok(()) => connection.talk().await,
+            Err(end) => end,
+        };
+        // Boxed, or each idle socket's task would hold the goodbye's buffer from the start.
+        Box::pin(goodbye(connection.leave(end), end)).await;
+        drop(place);
+    }
 }
 
 impl Connection {
@@ -153,7 +145,7 @@ impl Connection {
             return end;
         }
         loop {
-            let reading = self.waiting.is_none() && self.in_flight.len() < MAX_IN_FLIGHT;
+            let reading = self.waiting.is_none() && self.outbox.has_room();
             let step = select! {
                 code = self.outbox.killed() => Err(End::Close(code)),
                 message = receive(&mut self.socket), if reading => match message {
@@ -161,13 +153,8 @@ impl Connection {
                     Err(end) => Err(end),
                 },
                 () = self.outbox.filled() => self.write_queued().await,
-                outcome = first_outcome(&mut self.in_flight) => match outcome {
-                    Outcome::Stored(_) => Ok(()),
-                    Outcome::Refused | Outcome::Unknown => Err(End::Close(APPEND_UNKNOWN)),
-                },
-                receipt = room(&mut self.waiting) => {
+                () = room(&self.outbox, &mut self.waiting), if !reading => {
                     self.waiting = None;
-                    self.in_flight.push_back(receipt);
                     Ok(())
                 }
                 () = &mut timer => {
@@ -183,18 +170,32 @@ impl Connection {
         }
     }
 
+    /// Takes the socket out; its `close` is appended. What is left is the goodbye.
+    fn leave(self, end: End) -> Socket {
+        let Self {
+            socket,
+            mut presence,
+            ..
+        } = self;
+        METRICS.closes.with_label_values(&[end.name()]).inc();
+        debug!(client = %presence.client, reason = end.name(), "socket ended");
+        presence.clean = end == End::ByClient { clean: true };
+        socket
+    }
+
+    /// What is rarely answered at once is boxed: the task holds room for all that is not.
     async fn take(&mut self, message: Message) -> Result<(), End> {
         self.last_seen = Instant::now();
-        let kind = match &message {
-            Message::Text(text) if text.as_str() == frame::PING => "ping",
-            Message::Text(_) => "text",
-            Message::Binary(_) => "binary",
-            _ => "control",
-        };
-        METRICS.frames_in.with_label_values(&[kind]).inc();
+        let counters = &METRICS.frames_in;
+        match &message {
+            Message::Text(text) if text.as_str() == frame::PING => counters.ping.inc(),
+            Message::Text(_) => counters.text.inc(),
+            Message::Binary(_) => counters.binary.inc(),
+            _ => counters.control.inc(),
+        }
         match message {
             Message::Text(text) if text.as_str() == frame::PING => {
-                self.write(Utf8Bytes::from_static(frame::PONG)).await
+                Box::pin(self.write(Utf8Bytes::from_static(frame::PONG))).await
             }
             Message::Text(text) => match frame::decode(&text) {
                 Ok(verb) => match self.presence.too_busy() {
@@ -202,9 +203,9 @@ impl Connection {
                         self.append(verb);
                         Ok(())
                     }
-                    retry_after => self.refuse(&busy(&verb), retry_after).await,
+                    retry_after => Box::pin(self.refuse(&busy(&verb), retry_after)).await,
                 },
-                Err(refusal) => self.refuse(&refusal, None).await,
+                Err(refusal) => Box::pin(self.refuse(&refusal, None)).await,
             },
             Message::Binary(_) => Err(End::Close(UNSUPPORTED)),
             // tungstenite answers pings by itself, and `receive` has seen to a close.
@@ -219,11 +220,12 @@ impl Connection {
             n: self.n,
             verb,
         });
-        if let Some(receipt) = self.presence.gateway.uplink.try_append(&event) {
-            self.in_flight.push_back(receipt);
-        } else {
-            let uplink = self.presence.gateway.uplink.clone();
-            self.waiting = Some(Box::pin(async move { uplink.append(&event).await }));
+        let uplink = &self.presence.gateway.uplink;
+        if !uplink.try_message(&event, &self.outbox) {
+            let (uplink, outbox) = (uplink.clone(), self.outbox.clone());
+            self.waiting = Some(Box::pin(
+                async move { uplink.message(&event, &outbox).await },
+            ));
         }
     }
 
@@ -250,16 +252,23 @@ impl Connection {
 
     /// Writes what is queued, several frames to one flush.
     async fn write_queued(&mut self) -> Result<(), End> {
-        for _ in 0..MAX_WRITE_FRAMES {
-            match self.outbox.pop() {
-                Some(Outgoing::Text(text)) => {
-                    bounded(&self.outbox, self.socket.feed(Message::Text(text))).await?;
+        let (outbox, socket) = (&self.outbox, &mut self.socket);
+        let mut end = None;
+        let write = async {
+            for _ in 0..MAX_WRITE_FRAMES {
+                match outbox.pop() {
+                    Some(Outgoing::Text(text)) => socket.feed(Message::Text(text)).await?,
+                    Some(Outgoing::Close(code)) => {
+                        end = Some(End::Close(code));
+                        return Ok(()); // the goodbye writes the rest
+                    }
+                    None => break,
                 }
-                Some(Outgoing::Close(code)) => return Err(End::Close(code)),
-                None => break,
             }
-        }
-        bounded(&self.outbox, self.socket.flush()).await
+            socket.flush().await
+        };
+        bounded(outbox, write).await?;
+        end.map_or(Ok(()), Err)
     }
 
     async fn tick(&mut self) -> Result<(), End> {
@@ -296,20 +305,11 @@ async fn bounded(
     }
 }
 
-/// The outcome of the oldest append; for ever pending without one.
-async fn first_outcome(in_flight: &mut VecDeque<Receipt>) -> Outcome {
-    let Some(oldest) = in_flight.front_mut() else {
-        return pending().await;
-    };
-    let outcome = oldest.outcome().await;
-    in_flight.pop_front();
-    outcome
-}
-
-async fn room(waiting: &mut Option<Pin<Box<dyn Future<Output = Receipt> + Send>>>) -> Receipt {
+/// Waits until a message has found room in the uplink, or until fewer are on their way to the log.
+async fn room(outbox: &Outbox, waiting: &mut Option<Pin<Box<dyn Future<Output = ()> + Send>>>) {
     match waiting {
         Some(waiting) => waiting.await,
-        None => pending().await,
+        None => outbox.room().await,
     }
 }
 

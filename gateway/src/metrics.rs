@@ -17,8 +17,8 @@ pub(crate) static METRICS: LazyLock<Metrics> = LazyLock::new(|| {
 
 pub(crate) struct Metrics {
     pub(crate) connections: IntGauge,
-    pub(crate) frames_in: IntCounterVec,
-    pub(crate) events_appended: IntCounterVec,
+    pub(crate) frames_in: FramesIn,
+    pub(crate) events_appended: EventsAppended,
     pub(crate) append_failures: IntCounterVec,
     pub(crate) append_seconds: Histogram,
     pub(crate) append_batch_size: Histogram,
@@ -41,16 +41,27 @@ pub(crate) struct Metrics {
     pub(crate) roll_call_findings: IntCounterVec,
 }
 
+/// Frames from clients by kind, found without a lookup: each frame counts here.
+pub(crate) struct FramesIn {
+    pub(crate) ping: IntCounter,
+    pub(crate) text: IntCounter,
+    pub(crate) binary: IntCounter,
+    pub(crate) control: IntCounter,
+}
+
+/// Events confirmed in the log, likewise.
+pub(crate) struct EventsAppended {
+    open: IntCounter,
+    close: IntCounter,
+    verb: IntCounter,
+}
+
 impl Metrics {
     fn register() -> prometheus::Result<Self> {
         Ok(Self {
             connections: register_int_gauge!("frontdesk_gateway_connections", "Open sockets")?,
-            frames_in: counters("frames_in_total", "Frames from clients", "kind")?,
-            events_appended: counters(
-                "events_appended_total",
-                "Events confirmed in the log",
-                "kind",
-            )?,
+            frames_in: FramesIn::register()?,
+            events_appended: EventsAppended::register()?,
             append_failures: counters(
                 "append_failures_total",
                 "Appends refused or of unknown outcome",
@@ -108,6 +119,40 @@ impl Metrics {
                 "kind",
             )?,
         })
+    }
+}
+
+impl FramesIn {
+    fn register() -> prometheus::Result<Self> {
+        let by_kind = counters("frames_in_total", "Frames from clients", "kind")?;
+        Ok(Self {
+            ping: by_kind.with_label_values(&["ping"]),
+            text: by_kind.with_label_values(&["text"]),
+            binary: by_kind.with_label_values(&["binary"]),
+            control: by_kind.with_label_values(&["control"]),
+        })
+    }
+}
+
+impl EventsAppended {
+    fn register() -> prometheus::Result<Self> {
+        let help = "Events confirmed in the log";
+        let by_kind = counters("events_appended_total", help, "kind")?;
+        Ok(Self {
+            open: by_kind.with_label_values(&["open"]),
+            close: by_kind.with_label_values(&["close"]),
+            verb: by_kind.with_label_values(&["verb"]),
+        })
+    }
+
+    /// The counter of a kind that gateways append.
+    pub(crate) fn of(&self, kind: &str) -> Option<&IntCounter> {
+        match kind {
+            "verb" => Some(&self.verb),
+            "open" => Some(&self.open),
+            "close" => Some(&self.close),
+            _ => None,
+        }
     }
 }
 

@@ -1,4 +1,5 @@
-//! One socket's outgoing queue, bounded in frames and in bytes, and its kill switch.
+//! What a socket's task shares with others: the outgoing queue, bounded in frames and in bytes, the
+//! kill switch, and how many of its messages are on their way to the log.
 //!
 //! The downlink fills it without ever waiting; the socket's task empties it. When a client reads
 //! too slowly for the bound, its socket is closed retryably: nothing is dropped in silence, and one
@@ -6,12 +7,17 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
+    future::poll_fn,
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    task::Poll,
     time::Instant,
 };
 
-use frontdesk_shared::protocol::close::{CloseCode, SLOW_CONSUMER};
-use tokio::sync::Notify;
+use frontdesk_shared::protocol::close::{APPEND_UNKNOWN, CloseCode, SLOW_CONSUMER};
+use futures_util::task::AtomicWaker;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::metrics::METRICS;
@@ -22,6 +28,10 @@ pub(crate) const MAX_QUEUED_FRAMES: usize = 1024;
 /// can push to it (128 KiB of entries and one more), so that only a slow reader fills it. What a frame keeps in memory is at most twice its
 /// size (see `downlink`), and less when it goes to several sockets.
 pub(crate) const MAX_QUEUED_BYTES: usize = 1024 * 1024;
+
+/// Most messages of one socket on their way to the log. Beyond, the socket is not read: TCP slows
+/// the client down, and memory stays bounded however much it sends.
+const MAX_IN_FLIGHT: usize = 64;
 
 /// What the socket's task is to do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,10 +45,11 @@ pub(crate) enum Outgoing {
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
     queue: Mutex<Queue>,
-    filled: Notify,
     kill: OnceLock<CloseCode>,
-    killed: Notify,
+    in_flight: AtomicUsize,
     welcomed: OnceLock<Instant>,
+    /// The socket's task, which alone waits here.
+    task: AtomicWaker,
 }
 
 #[derive(Debug, Default)]
@@ -62,8 +73,11 @@ impl Outbox {
         }
         queue.bytes += size;
         queue.items.push_back(item);
+        let first = queue.items.len() == 1; // the task empties the queue, so it knows of the others
         drop(queue);
-        self.filled.notify_one();
+        if first {
+            self.task.wake();
+        }
         true
     }
 
@@ -75,7 +89,7 @@ impl Outbox {
                 .frames_dropped
                 .with_label_values(&[code.name])
                 .inc_by(dropped as u64);
-            self.killed.notify_one();
+            self.task.wake();
         }
     }
 
@@ -100,26 +114,77 @@ impl Outbox {
         Some(item)
     }
 
-    /// Waits until something is queued. For the socket's task only: there is one permit.
+    /// Waits until something is queued. For the socket's task only.
     pub(crate) async fn filled(&self) {
-        while self.lock().items.is_empty() {
-            self.filled.notified().await;
-        }
+        self.until(|| (!self.lock().items.is_empty()).then_some(()))
+            .await;
     }
 
     /// Waits until somebody kills the socket. For the socket's task only.
     pub(crate) async fn killed(&self) -> CloseCode {
-        loop {
-            if let Some(code) = self.kill.get() {
-                return *code;
-            }
-            self.killed.notified().await;
+        self.until(|| self.kill.get().copied()).await
+    }
+
+    /// One more message is on its way to the log.
+    pub(crate) fn sent(self: &Arc<Self>) -> InFlight {
+        self.in_flight.fetch_add(1, SeqCst);
+        InFlight {
+            outbox: Arc::clone(self),
+            stored: false,
         }
+    }
+
+    /// Whether the socket may be read.
+    pub(crate) fn has_room(&self) -> bool {
+        self.in_flight.load(SeqCst) < MAX_IN_FLIGHT
+    }
+
+    /// Waits until the socket may be read. For the socket's task only.
+    pub(crate) async fn room(&self) {
+        self.until(|| self.has_room().then_some(())).await;
+    }
+
+    /// Looks, asks to be woken, and looks again: what came in between has woken nobody.
+    async fn until<T>(&self, look: impl Fn() -> Option<T>) -> T {
+        poll_fn(|context| {
+            if let Some(found) = look() {
+                return Poll::Ready(found);
+            }
+            self.task.register(context.waker());
+            look().map_or(Poll::Pending, Poll::Ready)
+        })
+        .await
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
         // No code that runs under the lock can leave the queue half changed.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A message on its way to the log. Unless it is known to be there in its place, the socket closes
+/// retryably and the client sends again under the same id.
+#[derive(Debug)]
+pub(crate) struct InFlight {
+    outbox: Arc<Outbox>,
+    stored: bool,
+}
+
+impl InFlight {
+    /// It is in the log. Wakes the socket's task only if that waits for room: nothing else follows.
+    pub(crate) fn stored(mut self) {
+        self.stored = true;
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        let before = self.outbox.in_flight.fetch_sub(1, SeqCst);
+        if !self.stored {
+            self.outbox.kill(APPEND_UNKNOWN);
+        } else if before == MAX_IN_FLIGHT {
+            self.outbox.task.wake();
+        }
     }
 }
 
@@ -167,6 +232,29 @@ mod tests {
         assert!((0..MAX_QUEUED_FRAMES).all(|_| outbox.push(text(0))));
         assert!(!outbox.push(text(0)));
         assert_eq!(outbox.killed().await, SLOW_CONSUMER);
+    }
+
+    #[tokio::test]
+    async fn a_socket_is_read_again_when_one_of_its_messages_is_stored() {
+        let outbox = Arc::new(Outbox::default());
+        let mut sent: Vec<_> = (0..MAX_IN_FLIGHT).map(|_| outbox.sent()).collect();
+        assert!(!outbox.has_room());
+        let waits = tokio::spawn({
+            let outbox = outbox.clone();
+            async move { outbox.room().await }
+        });
+        tokio::task::yield_now().await;
+        assert!(!waits.is_finished());
+        sent.pop().expect("many").stored();
+        waits.await.expect("woken");
+        assert!(outbox.push(text(1)), "alive");
+    }
+
+    #[tokio::test]
+    async fn a_message_that_nobody_has_stored_closes_its_socket() {
+        let outbox = Arc::new(Outbox::default());
+        drop(outbox.sent());
+        assert_eq!(outbox.killed().await, APPEND_UNKNOWN);
     }
 
     #[tokio::test]

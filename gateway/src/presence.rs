@@ -21,6 +21,8 @@ pub(crate) struct Presence {
     registration: Option<Registration>,
     pub(crate) identity: Identity,
     pub(crate) client: ClientId,
+    /// The lane of its user.
+    lane: (Shard, Lane),
     /// The log may hold its `open`.
     pub(crate) perhaps_open: bool,
     /// It left on purpose.
@@ -31,13 +33,15 @@ impl Presence {
     /// Enters a socket that has come.
     pub(crate) fn enter(gateway: Arc<Gateway>, identity: Identity) -> (Self, Arc<Outbox>) {
         let client = ClientId::random(&gateway.boot);
-        let shard = Shard::of(&identity.site);
+        let lane = (Shard::of(&identity.site), Lane::of(&identity.uid));
+        let (shard, _) = lane;
         let (registration, outbox) = gateway.registry.register(shard, &client);
         let presence = Self {
             gateway,
             registration: Some(registration),
             identity,
             client,
+            lane,
             perhaps_open: false,
             clean: false,
         };
@@ -55,9 +59,8 @@ impl Presence {
 
     /// When to try again, if the cluster does not keep up with this user's lane.
     pub(crate) fn too_busy(&self) -> Option<Duration> {
-        let Identity { site, uid, .. } = &self.identity;
-        let pressure = &self.gateway.pressure;
-        pressure.refuses(Shard::of(site), Lane::of(uid))
+        let (shard, lane) = self.lane;
+        self.gateway.pressure.refuses(shard, lane)
     }
 }
 

@@ -24,8 +24,8 @@ pub(crate) struct Registry {
 /// Those of one shard. A connection is in at most one of the two.
 #[derive(Debug, Default)]
 struct Sockets {
-    here: HashMap<Box<str>, Arc<Outbox>>,
-    closing: HashSet<Box<str>>,
+    here: HashMap<ClientId, Arc<Outbox>>,
+    closing: HashSet<ClientId>,
 }
 
 /// A socket's entry; dropping it takes the socket out.
@@ -54,7 +54,7 @@ impl Registry {
         let outbox = Arc::new(Outbox::default());
         self.write(shard)
             .here
-            .insert(client.as_str().into(), Arc::clone(&outbox));
+            .insert(client.clone(), Arc::clone(&outbox));
         METRICS.connections.inc();
         let registration = Registration {
             registry: Arc::clone(self),
@@ -97,7 +97,7 @@ impl Registry {
     }
 
     /// The sockets that were welcomed longer ago than that.
-    pub(crate) fn welcomed_before(&self, shard: Shard, age: Duration) -> HashSet<Box<str>> {
+    pub(crate) fn welcomed_before(&self, shard: Shard, age: Duration) -> HashSet<ClientId> {
         let long_since = |outbox: &Outbox| outbox.welcomed().is_some_and(|at| at.elapsed() >= age);
         let sockets = self.read(shard);
         let here = sockets.here.iter();
@@ -120,8 +120,7 @@ impl Registry {
         client: &ClientId,
     ) -> Option<Closing> {
         let mut sockets = self.write(shard);
-        let free = !sockets.here.contains_key(client.as_str())
-            && sockets.closing.insert(client.as_str().into());
+        let free = !sockets.here.contains_key(client) && sockets.closing.insert(client.clone());
         drop(sockets);
         free.then(|| Closing {
             registry: Arc::clone(self),
@@ -153,8 +152,8 @@ impl Registration {
     /// Takes the socket out; its `close` is on its way from the same moment on.
     pub(crate) fn into_closing(self) -> Closing {
         let mut sockets = self.registry.write(self.shard);
-        sockets.here.remove(self.client.as_str());
-        sockets.closing.insert(self.client.as_str().into());
+        sockets.here.remove(&self.client);
+        sockets.closing.insert(self.client.clone());
         drop(sockets);
         Closing {
             registry: Arc::clone(&self.registry),
@@ -166,20 +165,14 @@ impl Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        self.registry
-            .write(self.shard)
-            .here
-            .remove(self.client.as_str());
+        self.registry.write(self.shard).here.remove(&self.client);
         METRICS.connections.dec();
     }
 }
 
 impl Drop for Closing {
     fn drop(&mut self) {
-        self.registry
-            .write(self.shard)
-            .closing
-            .remove(self.client.as_str());
+        self.registry.write(self.shard).closing.remove(&self.client);
     }
 }
 

@@ -183,14 +183,14 @@ async fn close_unknown(
     connection: &mut MultiplexedConnection,
     gateway: &Gateway,
     shard: Shard,
-    unknown: HashSet<Box<str>>,
+    unknown: HashSet<ClientId>,
 ) -> Result<(), RedisError> {
-    let unknown: Vec<Box<str>> = unknown.into_iter().collect();
+    let unknown: Vec<ClientId> = unknown.into_iter().collect();
     for clients in unknown.chunks(PAGE) {
         let mut command = redis::cmd("HMGET");
         command.arg(keys::connections(shard, &gateway.boot));
         for client in clients {
-            command.arg(&**client);
+            command.arg(client.as_str());
         }
         let known: Vec<Option<String>> = command.query_async(connection).await?;
         let mut closed = 0;
@@ -199,7 +199,7 @@ async fn close_unknown(
             .zip(known)
             .filter(|(_, known)| known.is_none())
         {
-            closed += usize::from(gateway.registry.close(shard, client, RESYNC));
+            closed += usize::from(gateway.registry.close(shard, client.as_str(), RESYNC));
         }
         if closed > 0 {
             METRICS

@@ -31,7 +31,7 @@ use tokio_tungstenite::{
 use crate::outbox::MAX_QUEUED_BYTES;
 
 /// Bytes read from a socket at a time. Each idle socket holds so much.
-const READ_BUFFER: usize = 4096;
+const READ_BUFFER: usize = 2048;
 /// Frames are joined up to so many bytes before they are written.
 const WRITE_BUFFER: usize = 4096;
 /// How long a client may take to read what is under way, take the close frame and end its side.

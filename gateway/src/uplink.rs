@@ -3,15 +3,20 @@
 //! Each append is answered with what is *known*: stored, not stored, or unknown. Nothing is retried
 //! here. The room is bounded; messages cannot take that of opens and closes.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::{Arc, LazyLock},
+    time::Instant,
+};
 
 use frontdesk_shared::{
     event::{Event, Kind},
-    ids::{ClientId, EventId, Lane, Shard},
+    ids::{ClientId, EventId, LANES, Lane, Shard},
     keys,
 };
 use redis::Cmd;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+
+use crate::outbox::{InFlight, Outbox};
 
 /// Most bytes of messages that wait for the batcher or for Redis, all sockets together. It bounds
 /// their number too, since each counts with at least `EVENT_OVERHEAD`.
@@ -20,6 +25,9 @@ const MAX_QUEUED_BYTES: u32 = 16 * 1024 * 1024;
 const MAX_QUEUED_CONTROL_BYTES: u32 = 8 * 1024 * 1024;
 /// What an event costs beside its fields: queue entry, command, answer.
 const EVENT_OVERHEAD: usize = 512;
+/// What the command of a short message has; others grow.
+const COMMAND_ARGS: usize = 24;
+const COMMAND_BYTES: usize = 384;
 
 /// What became of an append.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,6 +91,26 @@ pub(crate) struct Append {
     pub(crate) waiting: Waiting,
 }
 
+/// Where the outcome goes.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// To whoever repeats an `open` or a `close` until it is stored.
+    Receipt(oneshot::Sender<Outcome>),
+    /// To the socket of a message, which hears only of failures.
+    Socket(InFlight),
+}
+
+impl Answer {
+    /// A socket that is gone does not mind.
+    pub(crate) fn give(self, outcome: Outcome) {
+        match (self, outcome) {
+            (Self::Receipt(receipt), outcome) => drop(receipt.send(outcome)),
+            (Self::Socket(message), Outcome::Stored(_)) => message.stored(),
+            (Self::Socket(message), Outcome::Refused | Outcome::Unknown) => drop(message),
+        }
+    }
+}
+
 /// Who waits for an answer.
 #[derive(Debug)]
 pub(crate) struct Waiting {
@@ -94,7 +122,7 @@ pub(crate) struct Waiting {
     /// Messages have an order to keep.
     pub(crate) ordered: bool,
     pub(crate) since: Instant,
-    pub(crate) answer: oneshot::Sender<Outcome>,
+    pub(crate) answer: Answer,
     pub(crate) _room: OwnedSemaphorePermit,
 }
 
@@ -119,25 +147,35 @@ impl Uplink {
         (uplink, other_side)
     }
 
-    /// Queues a message if there is room at once.
-    pub(crate) fn try_append(&self, event: &Event) -> Option<Receipt> {
-        let (command, bytes) = encode(event);
-        let room = Arc::clone(self.room_for(event))
-            .try_acquire_many_owned(bytes)
-            .ok()?;
-        Some(self.send(event, command, bytes, room))
+    /// Queues a socket's message if there is room at once.
+    pub(crate) fn try_message(&self, event: &Event, outbox: &Arc<Outbox>) -> bool {
+        let entry = Entry::of(event);
+        let room = Arc::clone(&self.room).try_acquire_many_owned(entry.bytes);
+        if let Ok(room) = room {
+            self.send(event, entry, Answer::Socket(outbox.sent()), room);
+            return true;
+        }
+        false
     }
 
-    /// Waits for room, then queues. Whoever has several to append awaits one before the next.
+    /// Waits for room, then queues a socket's message. Whoever has several awaits one before the next.
+    pub(crate) async fn message(&self, event: &Event, outbox: &Arc<Outbox>) {
+        let entry = Entry::of(event);
+        let room = Arc::clone(&self.room).acquire_many_owned(entry.bytes);
+        if let Ok(room) = room.await {
+            self.send(event, entry, Answer::Socket(outbox.sent()), room);
+        } // never closed
+    }
+
+    /// Waits for room, then queues an `open` or `close`.
     pub(crate) async fn append(&self, event: &Event) -> Receipt {
-        let (command, bytes) = encode(event);
-        match Arc::clone(self.room_for(event))
-            .acquire_many_owned(bytes)
-            .await
-        {
-            Ok(room) => self.send(event, command, bytes, room),
-            Err(_closed) => Receipt(oneshot::channel().1), // never closed; answers Unknown
-        }
+        let entry = Entry::of(event);
+        let (answer, receipt) = oneshot::channel();
+        let room = Arc::clone(&self.control_room).acquire_many_owned(entry.bytes);
+        if let Ok(room) = room.await {
+            self.send(event, entry, Answer::Receipt(answer), room);
+        } // never closed; the receipt would say Unknown
+        Receipt(receipt)
     }
 
     /// Publishes a probe as soon as possible; a later one replaces one that is still waiting.
@@ -150,15 +188,7 @@ impl Uplink {
         self.distrust.send_replace(());
     }
 
-    fn room_for(&self, event: &Event) -> &Arc<Semaphore> {
-        match event.kind {
-            Kind::Verb { .. } => &self.room,
-            _ => &self.control_room,
-        }
-    }
-
-    fn send(&self, event: &Event, command: Cmd, bytes: u32, room: OwnedSemaphorePermit) -> Receipt {
-        let (answer, receipt) = oneshot::channel();
+    fn send(&self, event: &Event, entry: Entry, answer: Answer, room: OwnedSemaphorePermit) {
         let (kind, client) = match &event.kind {
             Kind::Open { client, .. } => ("open", Some(client.clone())),
             Kind::Close { client, .. } => ("close", Some(client.clone())),
@@ -166,8 +196,8 @@ impl Uplink {
             _ => ("other", None),
         };
         let waiting = Waiting {
-            shard: Shard::of(&event.site),
-            lane: Lane::of(&event.uid),
+            shard: entry.shard,
+            lane: entry.lane,
             kind,
             client,
             ordered: matches!(event.kind, Kind::Verb { .. }),
@@ -175,29 +205,55 @@ impl Uplink {
             answer,
             _room: room,
         };
-        // A batcher that has ended drops the append, and the receipt says Unknown.
+        // A batcher that has ended drops the append, and so its outcome is unknown.
         let _ = self.queue.send(Append {
-            command,
-            bytes,
+            command: entry.command,
+            bytes: entry.bytes,
             waiting,
         });
-        Receipt(receipt)
     }
 }
 
-/// The XADD, and what it counts against the bounds.
-fn encode(event: &Event) -> (Cmd, u32) {
-    let mut command = redis::cmd("XADD");
-    command.arg(keys::events(Shard::of(&event.site), Lane::of(&event.uid)));
-    command.arg("*");
-    let mut bytes = EVENT_OVERHEAD;
-    for (name, value) in event.encode() {
-        bytes += name.len() + value.len();
-        command.arg(name).arg(value);
+/// An event, ready to be appended.
+struct Entry {
+    shard: Shard,
+    lane: Lane,
+    /// The XADD.
+    command: Cmd,
+    /// What it counts against the bounds.
+    bytes: u32,
+}
+
+impl Entry {
+    fn of(event: &Event) -> Self {
+        let (shard, lane) = (Shard::of(&event.site), Lane::of(&event.uid));
+        let mut command = Cmd::with_capacity(COMMAND_ARGS, COMMAND_BYTES);
+        command.arg("XADD").arg(stream(shard, lane)).arg("*");
+        let mut bytes = EVENT_OVERHEAD;
+        event.write(|name, value| {
+            bytes += name.len() + value.len();
+            command.arg(name).arg(value);
+        });
+        // One event can never be larger than all the room, or it would wait for ever.
+        let bytes = u32::try_from(bytes)
+            .unwrap_or(u32::MAX)
+            .min(MAX_QUEUED_CONTROL_BYTES);
+        Self {
+            shard,
+            lane,
+            command,
+            bytes,
+        }
     }
-    // One event can never be larger than all the room, or it would wait for ever.
-    let bytes = u32::try_from(bytes)
-        .unwrap_or(u32::MAX)
-        .min(MAX_QUEUED_CONTROL_BYTES);
-    (command, bytes)
+}
+
+/// The name of a lane's stream, made once.
+fn stream(shard: Shard, lane: Lane) -> &'static str {
+    static NAMES: LazyLock<Vec<String>> = LazyLock::new(|| {
+        let every = Shard::all().flat_map(|shard| Lane::all().map(move |lane| (shard, lane)));
+        every
+            .map(|(shard, lane)| keys::events(shard, lane))
+            .collect()
+    });
+    &NAMES[usize::from(shard.number()) * usize::from(LANES) + usize::from(lane.number())]
 }

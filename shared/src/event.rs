@@ -14,6 +14,8 @@ use crate::{
 
 /// The version of the entries this program writes, and the newest it can read.
 pub const VERSION: u32 = 1;
+/// The same as it is written.
+const VERSION_TEXT: &str = "1";
 
 /// The one queue of the policy `shared`; no uid looks like it.
 pub const SHARED_QUEUE: &str = "-";
@@ -92,52 +94,55 @@ pub enum DecodeError {
 impl Event {
     /// The entry's fields in the order they are written.
     pub fn encode(&self) -> Vec<(&'static str, String)> {
-        let mut fields = vec![
-            ("v", VERSION.to_string()),
-            ("site", self.site.to_string()),
-            ("uid", self.uid.to_string()),
-        ];
-        let mut put = |name, value: String| fields.push((name, value));
+        let mut fields = Vec::new();
+        self.write(|name, value| fields.push((name, value.to_owned())));
+        fields
+    }
+
+    /// Hands the same fields to `put` without copying what the event holds.
+    pub fn write(&self, mut put: impl FnMut(&'static str, &str)) {
+        put("v", VERSION_TEXT);
+        put("site", self.site.as_str());
+        put("uid", self.uid.as_str());
         match &self.kind {
             Kind::Open { client, lang, role } => {
-                put("kind", "open".into());
-                put("client", client.to_string());
-                put("lang", lang.to_string());
-                put("role", role.as_str().into());
+                put("kind", "open");
+                put("client", client.as_str());
+                put("lang", &lang.to_string());
+                put("role", role.as_str());
             }
             Kind::Close { client, clean } => {
-                put("kind", "close".into());
-                put("client", client.to_string());
-                put("clean", u8::from(*clean).to_string());
+                put("kind", "close");
+                put("client", client.as_str());
+                put("clean", if *clean { "1" } else { "0" });
             }
             Kind::Verb { client, n, verb } => {
-                put("kind", verb_name(verb).into());
-                put("client", client.to_string());
-                put("n", n.to_string());
-                encode_verb(verb, put);
+                put("kind", verb_name(verb));
+                put("client", client.as_str());
+                put("n", &n.to_string());
+                write_verb(verb, put);
             }
             Kind::IdleTimer { conversation } => {
-                put("kind", "idle_timer".into());
-                put("conversation", conversation.to_string());
+                put("kind", "idle_timer");
+                put("conversation", conversation.as_str());
             }
             Kind::GatewayDead { boot } => {
-                put("kind", "gateway_dead".into());
-                put("boot", boot.to_string());
+                put("kind", "gateway_dead");
+                put("boot", boot.as_str());
             }
-            Kind::QueueMoved => put("kind", "queue_moved".into()),
+            Kind::QueueMoved => put("kind", "queue_moved"),
             Kind::QueueLost { queue, upto } => {
-                put("kind", "queue_lost".into());
-                put("queue", queue.clone());
-                put("upto", upto.to_string());
+                put("kind", "queue_lost");
+                put("queue", queue);
+                put("upto", &upto.to_string());
             }
         }
-        fields
     }
 
     /// Reads an entry's fields, given as a lookup by name.
     pub fn decode<'a>(get: impl Fn(&str) -> Option<&'a str>) -> Result<Self, DecodeError> {
         let version = get("v").ok_or(DecodeError::Poison("v"))?;
-        if version != "1" {
+        if version != VERSION_TEXT {
             return Err(match version.parse::<u32>() {
                 Ok(newer) if newer > VERSION => DecodeError::UnknownVersion(newer.to_string()),
                 _ => DecodeError::Poison("v"),
@@ -163,14 +168,14 @@ fn verb_name(verb: &Verb) -> &'static str {
     }
 }
 
-fn encode_verb(verb: &Verb, mut put: impl FnMut(&'static str, String)) {
+fn write_verb(verb: &Verb, mut put: impl FnMut(&'static str, &str)) {
     match verb {
         Verb::StaffOnline { name, max } => {
             if let Some(name) = name {
-                put("name", name.clone());
+                put("name", name);
             }
             if let Some(max) = max {
-                put("max", max.to_string());
+                put("max", &max.to_string());
             }
         }
         Verb::StaffOffline | Verb::CustomerConnect | Verb::CustomerLeave => {}
@@ -179,17 +184,17 @@ fn encode_verb(verb: &Verb, mut put: impl FnMut(&'static str, String)) {
             id,
             conversation,
         } => {
-            put("body", body.clone());
+            put("body", body);
             if let Some(id) = id {
-                put("id", id.to_string());
+                put("id", id.as_str());
             }
             if let Some(conversation) = conversation {
-                put("conversation", conversation.to_string());
+                put("conversation", conversation.as_str());
             }
         }
         Verb::Close { conversation } => {
             if let Some(conversation) = conversation {
-                put("conversation", conversation.to_string());
+                put("conversation", conversation.as_str());
             }
         }
     }

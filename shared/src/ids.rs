@@ -2,8 +2,10 @@
 //!
 //! Every id that comes from outside goes through a `parse` here before it comes near Redis: the
 //! alphabets hold no `{`, `}`, `*`, `|`, `,`, space or control character.
+//!
+//! A text id is shared when it is cloned: each event of a socket names its site, user and connection.
 
-use std::fmt;
+use std::{borrow::Borrow, fmt, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use uuid::Uuid;
@@ -49,7 +51,7 @@ macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident, $extra:literal) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub struct $name(Box<str>);
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// Checks length and alphabet.
@@ -106,7 +108,7 @@ impl Uid {
 
 /// One start of one gateway. Names its channel; never reused.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct BootId(Box<str>);
+pub struct BootId(Arc<str>);
 
 impl BootId {
     /// A new boot id.
@@ -137,7 +139,7 @@ impl fmt::Display for BootId {
 
 /// One socket: opaque, unguessable, never reused. Its first half is the gateway's [`BootId`].
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct ClientId(Box<str>);
+pub struct ClientId(Arc<str>);
 
 impl ClientId {
     /// A new connection of the gateway `boot`.
@@ -161,6 +163,13 @@ impl ClientId {
 
     /// The id as text.
     pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// So that maps can be asked with the text of a push.
+impl Borrow<str> for ClientId {
+    fn borrow(&self) -> &str {
         &self.0
     }
 }
