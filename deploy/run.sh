@@ -166,12 +166,6 @@ for entry in "${ready_at[@]}"; do
     wait_until "${entry% *}" ready "${entry#* }"
 done
 
-# A pipe into which nobody writes: reading it is a pause without a process of its own. Not `wait -n`: a
-# signal that comes just before bash begins to wait would be seen only when a process ends.
-rm -f "$run_dir/pause"
-mkfifo "$run_dir/pause"
-exec 8<>"$run_dir/pause"
-
 say ""
 say "Frontdesk is ready. Open mode: anybody may be anybody, so it listens on this machine only."
 say ""
@@ -190,9 +184,5 @@ for pid in "${redis[@]}" "${workers[@]}" "${gateways[@]}"; do say "  ${name_of[$
 say ""
 say "Ctrl-C ends it."
 
-while :; do
-    for pid in "${redis[@]}" "${workers[@]}" "${gateways[@]}"; do
-        alive "$pid" || report_death "$pid"
-    done
-    read -r -t 0.3 -u 8 _ || true
-done
+wait -n -p died "${redis[@]}" "${workers[@]}" "${gateways[@]}" || true
+report_death "$died"
