@@ -43,6 +43,9 @@ impl Child {
         let err = out.try_clone().expect("a file handle can be cloned");
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "--"]);
+        // Whoever started the tests in the background may have had them ignore SIGINT, which is
+        // inherited, and which a shell could not trap then.
+        command.args(["env", "--default-signal=INT"]);
         command.arg(program).args(args);
         for (variable, _) in std::env::vars_os() {
             if variable.to_string_lossy().starts_with("FRONTDESK_") {

@@ -296,8 +296,9 @@ fn in_code(dir: &str, calls: &[&str]) -> BTreeSet<String> {
 #[test]
 fn grants_are_the_commands_in_the_code() {
     const LUA: &[&str] = &["redis.call(\"", "redis.call('"];
-    // `pipeline.cmd("…")`, `redis::cmd("…")`, and the methods that pipelines have.
-    const RUST: &[&str] = &["cmd(\"", "pipeline.h", "pipeline.x"];
+    // `pipeline.cmd("…")`, `redis::cmd("…")`, a command made with room for its arguments, and the
+    // methods that pipelines have.
+    const RUST: &[&str] = &["cmd(\"", "command.arg(\"", "pipeline.h", "pipeline.x"];
     let server = RedisServer::start();
     let mut redis = server.connection();
     for (user, dirs, by_the_crate) in [
