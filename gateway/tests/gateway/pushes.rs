@@ -73,8 +73,11 @@ async fn a_lost_subscription_closes_everybody_and_heals() {
         .await
         .expect("CLIENT KILL");
     assert_eq!(killed, 1);
-    assert_eq!(alice.close_code().await, Some(4000));
-    bench.until_ready().await;
+    wait::ends_within("the gateway is well again", HEALED, async {
+        assert_eq!(alice.close_code().await, Some(4000));
+        bench.until_ready().await;
+    })
+    .await;
     let (mut again, a) = bench.opened("alice").await;
     bench.publish(&payload(1, 'F', &a, FRAME)).await;
     assert_eq!(again.text().await, FRAME);
