@@ -99,6 +99,12 @@ text_id!(
     ".-"
 );
 
+text_id!(
+    /// An entry of a conversation's log: the id of the event that made it, with `.n` for the n-th thing.
+    MessageId,
+    ".-"
+);
+
 impl Uid {
     /// A new unguessable user id, for somebody who came without one.
     pub fn random() -> Self {

@@ -214,6 +214,22 @@ impl Client {
         self.told.insert(row);
     }
 
+    /// The next frame is of this action and has no code. Returns its payload.
+    pub async fn expect_frame(&mut self, action: &str) -> Value {
+        let payload = self.next_payload(action, action).await;
+        if !payload["code"].is_null() {
+            self.fail(&format!("wanted {action} without a code"));
+        }
+        payload
+    }
+
+    /// Asks for something about a place in a conversation.
+    pub async fn ask(&mut self, action: &str, conversation: &str, field: &str, seq: u64) {
+        let payload = json!({ "conversation": conversation, field: seq });
+        self.send(json!({ "action": action, "payload": payload }))
+            .await;
+    }
+
     /// The next frame is these words. Returns its payload.
     pub async fn expect_words(&mut self, from: &str, text: &str) -> Value {
         let wanted = format!("the words {text:?} from {from}");

@@ -4,6 +4,8 @@
 //! One [`DeskModel`] is one site. It is given the events in the order in which they are applied and
 //! answers what every connection is told.
 
+mod marks;
+
 use std::collections::BTreeMap;
 
 use frontdesk_shared::{
@@ -74,10 +76,25 @@ pub struct Conversation {
     pub ticket: u64,
     /// How it stands.
     pub state: State,
+    /// Whose it is or was last.
+    pub staff: Option<String>,
     /// Earlier staff, the latest last.
     pub past: Vec<String>,
+    /// Up to which place somebody's devices and they themselves have got.
+    pub marks: BTreeMap<String, Marks>,
+    /// Places of recalled messages, and of the lines that say so.
+    pub recalled: BTreeMap<usize, usize>,
     /// Its log.
     pub log: Vec<Line>,
+}
+
+/// How far somebody has got in a conversation.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Marks {
+    /// Delivered up to this place.
+    pub delivered: usize,
+    /// Read up to this place.
+    pub read: usize,
 }
 
 /// How a conversation stands.
@@ -114,7 +131,7 @@ pub struct Line {
     pub from: &'static str,
     /// Who made it.
     pub uid: String,
-    /// message, assigned, ended or requeued.
+    /// message, assigned, ended, requeued or recalled.
     pub kind: &'static str,
     /// The words, or what is to be known.
     pub value: String,
@@ -165,6 +182,12 @@ pub enum What {
     },
     /// The words of a line of a log.
     Words(Conv, usize),
+    /// That there were words.
+    Withheld(Conv, usize),
+    /// Somebody's marks in a conversation; to themselves with what is unread.
+    Receipt(Conv, String, Marks, Option<usize>),
+    /// That a line of a log is recalled, with the id of who asked for it.
+    Recalled(Conv, usize, Option<String>),
 }
 
 /// A field of a notice.
@@ -447,10 +470,24 @@ impl Step<'_> {
             Verb::Close { conversation } => {
                 self.close_conversation(conversation.as_ref().map(ToString::to_string).as_deref())
             }
+            Verb::Mark {
+                conversation,
+                up_to,
+                mark,
+            } => self.mark(client, conversation.as_str(), *up_to, *mark),
+            Verb::Recall {
+                conversation,
+                seq,
+                id,
+                ..
+            } => {
+                let id = id.as_ref().map(ToString::to_string);
+                self.recall(client, conversation.as_str(), *seq, id)
+            }
         };
         if let Err(key) = refused {
             let mut fields = Vec::new();
-            if let Verb::Message { id: Some(id), .. } = verb {
+            if let Some(id) = verb.reference() {
                 fields.push(("ref", Field::Json(format!("\"{id}\""))));
             }
             self.tell_one(client, What::Notice { key, fields });
@@ -543,7 +580,10 @@ impl Step<'_> {
             customer: uid.clone(),
             ticket,
             state: State::Ended,
+            staff: None,
             past: Vec::new(),
+            marks: BTreeMap::new(),
+            recalled: BTreeMap::new(),
             log: Vec::new(),
         });
         self.m.names.push(None);
@@ -761,6 +801,7 @@ impl Step<'_> {
             idle,
             timer: Some(idle),
         };
+        self.m.conversations[conv].staff = Some(staff.to_owned());
         let user = self.user(&customer);
         user.conversation = Some(conv);
         user.told = 0;
@@ -791,7 +832,13 @@ impl Step<'_> {
             .map(|(seq, _)| seq)
             .collect();
         for seq in &said[said.len().saturating_sub(MAX_WAITING_MESSAGES)..] {
-            self.tell(staff, None, &What::Words(conv, *seq));
+            let recalled = self.m.conversations[conv].recalled.contains_key(seq);
+            let what = if recalled {
+                What::Withheld(conv, *seq)
+            } else {
+                What::Words(conv, *seq)
+            };
+            self.tell(staff, None, &what);
         }
     }
 
@@ -872,9 +919,10 @@ impl Step<'_> {
 
     fn requeue(&mut self, conv: Conv, staff: &str) {
         self.enqueue(conv);
-        let past = &mut self.m.conversations[conv].past;
-        past.retain(|uid| uid != staff);
-        past.push(staff.to_owned());
+        let conversation = &mut self.m.conversations[conv];
+        conversation.staff = None;
+        conversation.past.retain(|uid| uid != staff);
+        conversation.past.push(staff.to_owned());
         let seq = self.log(conv, "system", staff, "requeued", "staff_offline", None);
         let What::Notice { key, mut fields } = self.standing(conv) else {
             panic!("a place in a queue is a notice");

@@ -2,8 +2,11 @@
 
 use frontdesk_shared::{
     event::{Event, Kind, SHARED_QUEUE},
-    ids::{BootId, ClientId, ConversationId, MessageRef, Site, Uid},
-    protocol::{Lang, Role, frame::Verb},
+    ids::{BootId, ClientId, ConversationId, MessageId, MessageRef, Site, Uid},
+    protocol::{
+        Lang, Role,
+        frame::{MAX_SEQ, Mark, Verb},
+    },
 };
 use rand::{Rng, seq::IndexedRandom as _};
 use serde_json::Value;
@@ -40,6 +43,9 @@ pub const FIELDS: &[&str] = &[
     "boot",
     "queue",
     "upto",
+    "up_to",
+    "seq",
+    "message",
 ];
 
 /// A text: nasty, random, too long, or nearly an id or a number.
@@ -146,7 +152,7 @@ pub fn event(rng: &mut impl Rng) -> Event {
 
 /// A verb that everybody would accept.
 pub fn verb(rng: &mut impl Rng) -> Verb {
-    match rng.random_range(0..8) {
+    match rng.random_range(0..10) {
         0 => Verb::StaffOnline {
             name: rng.random::<bool>().then(|| json_text(rng, 64)),
             max: rng.random::<bool>().then(|| rng.random_range(1..7)),
@@ -157,12 +163,28 @@ pub fn verb(rng: &mut impl Rng) -> Verb {
         4 => Verb::Close {
             conversation: rng.random::<bool>().then(|| conversation(rng)),
         },
+        5 => Verb::Mark {
+            conversation: conversation(rng),
+            up_to: seq(rng),
+            mark: *pick(rng, &[Mark::Delivered, Mark::Read]),
+        },
+        6 => Verb::Recall {
+            conversation: conversation(rng),
+            seq: seq(rng),
+            message: rng.random::<bool>().then(|| parsed(rng, MessageId::parse)),
+            id: rng.random::<bool>().then(|| parsed(rng, MessageRef::parse)),
+        },
         _ => Verb::Message {
             body: json_text(rng, 16 * 1024),
             id: rng.random::<bool>().then(|| parsed(rng, MessageRef::parse)),
             conversation: rng.random_ratio(1, 4).then(|| conversation(rng)),
         },
     }
+}
+
+/// A place in a log, mostly a small one.
+fn seq(rng: &mut impl Rng) -> u64 {
+    *pick(rng, &[1, 2, 3, 9, MAX_SEQ])
 }
 
 /// A text of at most so many bytes, without control characters, as a JSON string.

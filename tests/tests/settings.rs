@@ -42,7 +42,7 @@ const OF_GATEWAY: [&str; 9] = [
     "drain-timeout-s",
     "open",
 ];
-const OF_WORKER: [&str; 11] = [
+const OF_WORKER: [&str; 13] = [
     "metrics-listen",
     "worker-id",
     "lease-ms",
@@ -54,6 +54,8 @@ const OF_WORKER: [&str; 11] = [
     "policy",
     "on-staff-leave",
     "retention-s",
+    "recall-s",
+    "supervisor-sees-recalled",
 ];
 
 fn output(program: &str, args: &[&str]) -> Output {

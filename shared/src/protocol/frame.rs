@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::{MAX_FRAME_BYTES, MAX_NAME_CHARS, MAX_TEXT_BYTES, notice::json_string};
-use crate::ids::{ConversationId, MessageRef};
+use crate::ids::{ConversationId, MessageId, MessageRef};
 
 /// The bare text a client may send to keep its socket alive; no activity of the customer.
 pub const PING: &str = "PING";
@@ -48,7 +48,59 @@ pub enum Verb {
         /// Which one; needed when there is more than one.
         conversation: Option<ConversationId>,
     },
+    /// `delivered`, `read`: how far the user has got in a conversation.
+    Mark {
+        /// Which one.
+        conversation: ConversationId,
+        /// The `seq` up to which the mark goes.
+        up_to: u64,
+        /// What was done up to there.
+        mark: Mark,
+    },
+    /// `recall`: take a message of one's own back.
+    Recall {
+        /// Where it is.
+        conversation: ConversationId,
+        /// Its place there.
+        seq: u64,
+        /// Its id, to be checked.
+        message: Option<MessageId>,
+        /// The sender's id of this frame, for the answer.
+        id: Option<MessageRef>,
+    },
 }
+
+impl Verb {
+    /// The sender's own id of the frame: what answers it carries it as `ref`.
+    pub fn reference(&self) -> Option<&MessageRef> {
+        match self {
+            Self::Message { id, .. } | Self::Recall { id, .. } => id.as_ref(),
+            _ => None,
+        }
+    }
+}
+
+/// What was done with all messages up to a place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mark {
+    /// They have reached a device of the user.
+    Delivered,
+    /// The user has seen them; so they were delivered.
+    Read,
+}
+
+impl Mark {
+    /// The action, which is also the event's kind.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Read => "read",
+        }
+    }
+}
+
+/// The largest place in a log: numbers beyond it are not exact in a script or in a browser.
+pub const MAX_SEQ: u64 = (1 << 53) - 1;
 
 /// Why a frame was refused: an `error` code, the field at fault, and the frame's `id` if it had a
 /// valid one.
@@ -104,6 +156,11 @@ pub(crate) fn is_words(text: &str) -> bool {
     (1..=MAX_TEXT_BYTES).contains(&text.len())
 }
 
+/// Whether a number may be a place in a log.
+pub(crate) fn is_seq(seq: u64) -> bool {
+    (1..=MAX_SEQ).contains(&seq)
+}
+
 fn refuse(code: &'static str, field: Option<&'static str>) -> Refusal {
     Refusal {
         code,
@@ -136,6 +193,14 @@ impl Payload {
             "close" => Request::Verb(Verb::Close {
                 conversation: self.conversation()?,
             }),
+            "delivered" => Request::Verb(self.mark(Mark::Delivered)?),
+            "read" => Request::Verb(self.mark(Mark::Read)?),
+            "recall" => Request::Verb(Verb::Recall {
+                conversation: self.named_conversation()?,
+                seq: self.seq("seq")?.ok_or(bad("seq"))?,
+                message: self.message_id()?,
+                id: reference,
+            }),
             _ => return Err(refuse("unknown_action", None)),
         })
     }
@@ -160,6 +225,34 @@ impl Payload {
             .map(ConversationId::parse)
             .transpose();
         id.map_err(|_| bad("conversation"))
+    }
+
+    fn named_conversation(&self) -> Result<ConversationId, Refusal> {
+        self.conversation()?.ok_or(bad("conversation"))
+    }
+
+    fn mark(&self, mark: Mark) -> Result<Verb, Refusal> {
+        Ok(Verb::Mark {
+            conversation: self.named_conversation()?,
+            up_to: self.seq("up_to")?.ok_or(bad("up_to"))?,
+            mark,
+        })
+    }
+
+    /// An optional place in a log.
+    fn seq(&self, field: &'static str) -> Result<Option<u64>, Refusal> {
+        match self.0.get(field) {
+            None | Some(serde_json::Value::Null) => Ok(None),
+            Some(value) => match value.as_u64() {
+                Some(seq) if is_seq(seq) => Ok(Some(seq)),
+                _ => Err(bad(field)),
+            },
+        }
+    }
+
+    fn message_id(&self) -> Result<Option<MessageId>, Refusal> {
+        let id = self.text("message_id")?.map(MessageId::parse).transpose();
+        id.map_err(|_| bad("message_id"))
     }
 
     fn body(&self) -> Result<String, Refusal> {
@@ -278,6 +371,35 @@ mod tests {
             ),
             (
                 r#"{"action":"staffOnline","payload":{"name":null,"max":2}}"#,
+                "ok",
+            ),
+            (
+                r#"{"action":"read","payload":{"conversation":"1.1.1-0.1","up_to":0}}"#,
+                "bad_field",
+            ),
+            (
+                r#"{"action":"delivered","payload":{"conversation":"1.1.1-0.1","up_to":9007199254740992}}"#,
+                "bad_field",
+            ),
+            (r#"{"action":"read","payload":{"up_to":1}}"#, "bad_field"),
+            (
+                r#"{"action":"read","payload":{"conversation":"1.1.1-0.1"}}"#,
+                "bad_field",
+            ),
+            (
+                r#"{"action":"read","payload":{"conversation":"1.1.1-0.1","up_to":1}}"#,
+                "ok",
+            ),
+            (
+                r#"{"action":"recall","payload":{"conversation":"1.1.1-0.1","seq":1.5}}"#,
+                "bad_field",
+            ),
+            (
+                r#"{"action":"recall","payload":{"conversation":"1.1.1-0.1","seq":1,"message_id":"*"}}"#,
+                "bad_field",
+            ),
+            (
+                r#"{"action":"recall","payload":{"conversation":"1.1.1-0.1","seq":1,"message_id":null}}"#,
                 "ok",
             ),
         ] {

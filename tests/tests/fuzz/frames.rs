@@ -2,7 +2,7 @@
 
 use frontdesk_shared::{
     event::{Event, Kind},
-    ids::{BootId, ClientId, ConversationId, MessageRef, Site, Uid},
+    ids::{BootId, ClientId, ConversationId, MessageId, MessageRef, Site, Uid},
     protocol::{
         Lang,
         frame::{self, Refusal, Request, Verb},
@@ -28,6 +28,9 @@ const ACTIONS: &[&str] = &[
     "customerLeave",
     "message",
     "close",
+    "delivered",
+    "read",
+    "recall",
 ];
 const PAYLOAD: &[&str] = &[
     "message",
@@ -35,6 +38,9 @@ const PAYLOAD: &[&str] = &[
     "conversation",
     "name",
     "max",
+    "up_to",
+    "seq",
+    "message_id",
     "code",
     "prefix",
 ];
@@ -90,6 +96,14 @@ fn check_accepted(text: &str, verb: Verb) {
             "message"
         }
         Verb::Close { .. } => "close",
+        Verb::Mark { up_to, mark, .. } => {
+            assert_eq!(Some(*up_to), payload["up_to"].as_u64());
+            mark.as_str()
+        }
+        Verb::Recall { seq, .. } => {
+            assert_eq!(Some(*seq), payload["seq"].as_u64());
+            "recall"
+        }
     };
     assert_eq!(action, Some(expected));
     survives_the_log(&Event {
@@ -114,7 +128,17 @@ fn check_refusal(refusal: &Refusal) -> &'static str {
         "bad_json" | "unknown_action" => &[None],
         "too_large" => &[None, Some("message")],
         "bad_max" => &[Some("max")],
-        "bad_field" => &["message", "id", "conversation", "name", "max"].map(Some),
+        "bad_field" => &[
+            "message",
+            "id",
+            "conversation",
+            "name",
+            "max",
+            "up_to",
+            "seq",
+            "message_id",
+        ]
+        .map(Some),
         other => panic!("the code {other} is not documented"),
     };
     assert!(fields.contains(field), "{refusal:?}");
@@ -178,7 +202,9 @@ fn composed(rng: &mut impl Rng) -> String {
             text(rng)
         };
         let value = match name.as_str() {
-            "max" if rng.random_ratio(3, 4) => rng.random_range(-2..9).to_string(),
+            "max" | "up_to" | "seq" if rng.random_ratio(3, 4) => {
+                rng.random_range(-2..9).to_string()
+            }
             _ => value(rng),
         };
         members.push(format!("{}:{value}", Value::from(name)));
@@ -245,6 +271,27 @@ fn valid(verb: &Verb) -> Value {
         Verb::Close { conversation } => {
             json!({"action": "close", "payload":
                 {"conversation": conversation.as_ref().map(ConversationId::as_str)}})
+        }
+        Verb::Mark {
+            conversation,
+            up_to,
+            mark,
+        } => {
+            json!({"action": mark.as_str(), "payload":
+                {"conversation": conversation.as_str(), "up_to": up_to}})
+        }
+        Verb::Recall {
+            conversation,
+            seq,
+            message,
+            id,
+        } => {
+            let (message, id) = (
+                message.as_ref().map(MessageId::as_str),
+                id.as_ref().map(MessageRef::as_str),
+            );
+            json!({"action": "recall", "payload":
+                {"conversation": conversation.as_str(), "seq": seq, "message_id": message, "id": id}})
         }
     }
 }

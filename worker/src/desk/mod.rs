@@ -45,6 +45,11 @@ impl App for Desk {
             ("policy", settings.policy.to_string()),
             ("on_staff_leave", settings.on_staff_leave.to_string()),
             ("retention_ms", (settings.retention_s * 1000).to_string()),
+            ("recall_ms", (settings.recall_s * 1000).to_string()),
+            (
+                "supervisor_sees_recalled",
+                u8::from(settings.supervisor_sees_recalled).to_string(),
+            ),
             ("default_name", json_string(&settings.default_staff_name)),
         ]
     }
@@ -125,6 +130,28 @@ fn prepare_verb(verb: &Verb, fields: &mut Fields) -> &'static str {
                     .map(|c| ("conversation", c.to_string())),
             );
             "close_conversation"
+        }
+        Verb::Mark {
+            conversation,
+            up_to,
+            mark,
+        } => {
+            fields.push(("conversation", conversation.to_string()));
+            fields.push(("up_to", up_to.to_string()));
+            fields.push(("mark", mark.as_str().to_owned()));
+            "mark"
+        }
+        Verb::Recall {
+            conversation,
+            seq,
+            message,
+            id,
+        } => {
+            fields.push(("conversation", conversation.to_string()));
+            fields.push(("seq", seq.to_string()));
+            fields.extend(message.as_ref().map(|m| ("message", m.to_string())));
+            fields.extend(id.as_ref().map(|id| ("id", id.to_string())));
+            "recall"
         }
     }
 }

@@ -23,6 +23,8 @@ pub(super) const SOURCES: &[Source] = sources![
     "transitions/customer_leave.lua",
     "transitions/close_conversation.lua",
     "transitions/message.lua",
+    "transitions/mark.lua",
+    "transitions/recall.lua",
     "transitions/idle_timer.lua",
     "transitions/gateway_dead.lua",
     "transitions/queue_moved.lua",
