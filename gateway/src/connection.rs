@@ -197,8 +197,8 @@ impl Connection {
             Message::Text(text) if text.as_str() == frame::PING => {
                 Box::pin(self.write(Utf8Bytes::from_static(frame::PONG))).await
             }
-            Message::Text(text) => match frame::decode(&text) {
-                Ok(Request::Verb(verb)) => match self.presence.too_busy() {
+            Message::Text(text) => match frame::decode(&text).and_then(Self::verb) {
+                Ok(verb) => match self.presence.too_busy() {
                     None => {
                         self.append(verb);
                         Ok(())
@@ -210,6 +210,24 @@ impl Connection {
             Message::Binary(_) => Err(End::Close(UNSUPPORTED)),
             // tungstenite answers pings by itself, and `receive` has seen to a close.
             Message::Ping(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_) => Ok(()),
+        }
+    }
+
+    /// What of a request goes into the log.
+    fn verb(request: Request) -> Result<Verb, Refusal> {
+        match request {
+            Request::Verb(verb) => Ok(verb),
+            Request::Resume { token, positions } => match token {
+                None => Ok(Verb::Resume {
+                    replaces: None,
+                    positions,
+                }),
+                Some(_) => Err(Refusal {
+                    code: "bad_resume",
+                    field: None,
+                    reference: None,
+                }),
+            },
         }
     }
 

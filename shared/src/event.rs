@@ -9,6 +9,7 @@ use crate::{
     protocol::{
         Lang, MAX_FRAME_BYTES, Role,
         frame::{self, Verb},
+        resume,
     },
 };
 
@@ -63,6 +64,11 @@ pub enum Kind {
     IdleTimer {
         /// The customer's conversation.
         conversation: ConversationId,
+    },
+    /// A lost user's time to come back is over.
+    LostTimer {
+        /// Until when on the shard's clock their place was kept: a later loss has another time.
+        lost: u64,
     },
     /// A gateway is dead: close what it held. An event of a shard, in the lane 0 of each.
     GatewayDead {
@@ -126,6 +132,10 @@ impl Event {
                 put("kind", "idle_timer");
                 put("conversation", conversation.as_str());
             }
+            Kind::LostTimer { lost } => {
+                put("kind", "lost_timer");
+                put("lost", &lost.to_string());
+            }
             Kind::GatewayDead { boot } => {
                 put("kind", "gateway_dead");
                 put("boot", boot.as_str());
@@ -165,6 +175,7 @@ fn verb_name(verb: &Verb) -> &'static str {
         Verb::CustomerLeave => "customer_leave",
         Verb::Message { .. } => "message",
         Verb::Close { .. } => "close_conversation",
+        Verb::Resume { .. } => "resume",
     }
 }
 
@@ -195,6 +206,17 @@ fn write_verb(verb: &Verb, mut put: impl FnMut(&'static str, &str)) {
         Verb::Close { conversation } => {
             if let Some(conversation) = conversation {
                 put("conversation", conversation.as_str());
+            }
+        }
+        Verb::Resume {
+            replaces,
+            positions,
+        } => {
+            if let Some(replaces) = replaces {
+                put("replaces", replaces.as_str());
+            }
+            if !positions.is_empty() {
+                put("positions", &resume::encode(positions));
             }
         }
     }
@@ -245,6 +267,11 @@ impl<'a, G: Fn(&str) -> Option<&'a str>> Fields<'_, G> {
                 let conversation = self.parse("conversation", ConversationId::parse)?;
                 return Ok(Kind::IdleTimer { conversation });
             }
+            "lost_timer" => {
+                return Ok(Kind::LostTimer {
+                    lost: self.parse("lost", str::parse)?,
+                });
+            }
             "gateway_dead" => {
                 let boot = self.parse("boot", BootId::parse)?;
                 return Ok(Kind::GatewayDead { boot });
@@ -270,6 +297,12 @@ impl<'a, G: Fn(&str) -> Option<&'a str>> Fields<'_, G> {
             },
             "close_conversation" => Verb::Close {
                 conversation: self.optional("conversation", ConversationId::parse)?,
+            },
+            "resume" => Verb::Resume {
+                replaces: self.optional("replaces", ClientId::parse)?,
+                positions: self
+                    .optional("positions", resume::decode)?
+                    .unwrap_or_default(),
             },
             _ => return Err(DecodeError::Poison("kind")),
         };
@@ -342,6 +375,7 @@ mod tests {
         round_trip(Kind::IdleTimer {
             conversation: conversation.clone(),
         });
+        round_trip(Kind::LostTimer { lost: 90_000 });
         round_trip(Kind::GatewayDead {
             boot: BootId::random(),
         });
@@ -369,6 +403,15 @@ mod tests {
             },
             Verb::Close {
                 conversation: Some(conversation),
+            },
+            Verb::Resume {
+                replaces: None,
+                positions: Vec::new(),
+            },
+            Verb::Resume {
+                replaces: Some(client.clone()),
+                positions: resume::decode("7.3.1763-0.1 2 7.3.1764-0.1,7.3.1765-0.1 0")
+                    .expect("valid"),
             },
         ] {
             round_trip(Kind::Verb {

@@ -112,6 +112,17 @@ impl<'d> SiteDump<'d> {
                 "{uid} is on duty or not: {actual:?}"
             );
             same(uid, &actual, &expected_user(model, uid)).context("user")?;
+            let of_user = format!("|{uid}|");
+            let timers = due
+                .iter()
+                .filter(|(member, _)| member.starts_with("lost|") && member.contains(&of_user));
+            let timers: Vec<f64> = timers.map(|(_, score)| *score).collect();
+            let lost = model.users[uid].lost.filter(|lost| lost.timer);
+            let expected: Vec<f64> = lost.iter().map(|lost| lost.until as f64).collect();
+            ensure!(
+                timers == expected,
+                "{uid} is awaited until {timers:?}, not {expected:?}"
+            );
         }
         for conv in 0..model.conversations.len() {
             self.check_conversation(model, conv, due)?;
@@ -202,7 +213,7 @@ impl<'d> SiteDump<'d> {
             free.is_empty() || waiting.is_empty(),
             "{free:?} are free while {waiting:?} wait"
         );
-        let mut queued: Vec<String> = Vec::new();
+        let (mut queued, mut lost): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
         for queue in self.names("q:") {
             for uid in self.members(&format!("q:{queue}")) {
                 let user = self.hash(&format!("u:{uid}"));
@@ -210,16 +221,25 @@ impl<'d> SiteDump<'d> {
                     user.get("queue") == Some(&queue),
                     "{uid} is in {queue}: {user:?}"
                 );
-                queued.push(uid);
+                if user.contains_key("lost") {
+                    lost.push(uid);
+                } else {
+                    queued.push(uid);
+                }
             }
         }
+        let present = |uid: &String| !waiting.contains(uid);
+        ensure!(
+            lost.iter().all(present),
+            "of {lost:?} somebody waits for a place who is lost"
+        );
         queued.sort();
         let mut sorted = waiting.clone();
         sorted.sort();
         same("the queues together", &queued, &sorted)?;
 
         let mut places: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for uid in &waiting {
+        for uid in waiting.iter().chain(&lost) {
             let conv = self.hash(&format!("u:{uid}")).remove("conv");
             places.entry(uid.clone()).or_default().extend(conv);
         }
@@ -233,7 +253,7 @@ impl<'d> SiteDump<'d> {
             let convs: Vec<_> = user["convs"].split_whitespace().collect();
             ensure!(open == convs.len(), "{uid} counts wrong: {user:?}");
             ensure!(
-                (open < max) == free.contains(uid),
+                (open < max && !user.contains_key("lost")) == free.contains(uid),
                 "{uid} free or not: {user:?}"
             );
             for conv in convs {
@@ -417,6 +437,12 @@ fn expected_user(model: &DeskModel, uid: &str) -> BTreeMap<String, String> {
     put("conns", clients);
     for (client, n) in &user.sockets {
         put(&format!("n:{client}"), n.to_string());
+    }
+    for client in &user.resume {
+        put(&format!("r:{client}"), "1".to_owned());
+    }
+    if let Some(lost) = user.lost {
+        put("lost", lost.until.to_string());
     }
     put("lang", user.lang.to_string());
     put("role", user.role.as_str().to_owned());

@@ -42,7 +42,7 @@ const OF_GATEWAY: [&str; 9] = [
     "drain-timeout-s",
     "open",
 ];
-const OF_WORKER: [&str; 11] = [
+const OF_WORKER: [&str; 12] = [
     "metrics-listen",
     "worker-id",
     "lease-ms",
@@ -53,6 +53,7 @@ const OF_WORKER: [&str; 11] = [
     "queue-limit",
     "policy",
     "on-staff-leave",
+    "grace-s",
     "retention-s",
 ];
 

@@ -2,8 +2,12 @@
 
 use serde::Deserialize;
 
-use super::{MAX_FRAME_BYTES, MAX_NAME_CHARS, MAX_TEXT_BYTES, notice::json_string};
-use crate::ids::{ConversationId, MessageRef};
+use super::{
+    MAX_FRAME_BYTES, MAX_NAME_CHARS, MAX_TEXT_BYTES,
+    notice::json_string,
+    resume::{self, Position, Token},
+};
+use crate::ids::{ClientId, ConversationId, MessageRef};
 
 /// The bare text a client may send to keep its socket alive; no activity of the customer.
 pub const PING: &str = "PING";
@@ -15,6 +19,13 @@ pub const PONG: &str = "PONG";
 pub enum Request {
     /// An event of its user's lane: it changes state, so it goes through the log.
     Verb(Verb),
+    /// `resume`: I keep my place when my socket is lost. The gateway makes a [`Verb::Resume`] of it.
+    Resume {
+        /// Signed proof of which connection this one replaces.
+        token: Option<Token>,
+        /// How far the client has seen its conversations.
+        positions: Vec<Position>,
+    },
 }
 
 /// What a user does. Texts are JSON strings (quotes included), ready to be joined into outgoing
@@ -47,6 +58,13 @@ pub enum Verb {
     Close {
         /// Which one; needed when there is more than one.
         conversation: Option<ConversationId>,
+    },
+    /// `resume`: this connection keeps its user's place when it is lost.
+    Resume {
+        /// The connection that it replaces.
+        replaces: Option<ClientId>,
+        /// How far the client has seen its conversations.
+        positions: Vec<Position>,
     },
 }
 
@@ -136,6 +154,10 @@ impl Payload {
             "close" => Request::Verb(Verb::Close {
                 conversation: self.conversation()?,
             }),
+            "resume" => Request::Resume {
+                token: self.token()?,
+                positions: self.positions()?,
+            },
             _ => return Err(refuse("unknown_action", None)),
         })
     }
@@ -160,6 +182,21 @@ impl Payload {
             .map(ConversationId::parse)
             .transpose();
         id.map_err(|_| bad("conversation"))
+    }
+
+    fn token(&self) -> Result<Option<Token>, Refusal> {
+        let token = self.text("token")?;
+        token.map_or(Ok(None), |text| match Token::parse(text) {
+            Some(token) => Ok(Some(token)),
+            None => Err(bad("token")),
+        })
+    }
+
+    fn positions(&self) -> Result<Vec<Position>, Refusal> {
+        match self.0.get("positions") {
+            None | Some(serde_json::Value::Null) => Ok(Vec::new()),
+            Some(positions) => resume::from_json(positions).ok_or(bad("positions")),
+        }
     }
 
     fn body(&self) -> Result<String, Refusal> {

@@ -7,6 +7,7 @@ use frontdesk_shared::{
         Lang,
         frame::{self, Refusal, Request, Verb},
         notice::error_frame,
+        resume::{Position, Seen},
     },
 };
 use frontdesk_tests::{
@@ -28,6 +29,7 @@ const ACTIONS: &[&str] = &[
     "customerLeave",
     "message",
     "close",
+    "resume",
 ];
 const PAYLOAD: &[&str] = &[
     "message",
@@ -35,6 +37,8 @@ const PAYLOAD: &[&str] = &[
     "conversation",
     "name",
     "max",
+    "token",
+    "positions",
     "code",
     "prefix",
 ];
@@ -55,6 +59,18 @@ fn whatever_comes_the_decoder_answers_and_what_it_accepts_keeps_its_bounds() {
         let what = match frame::decode(&text) {
             Ok(Request::Verb(verb)) => {
                 check_accepted(&text, verb);
+                "accepted"
+            }
+            Ok(Request::Resume { positions, .. }) => {
+                // What the gateway makes of it.
+                let replaces = None;
+                check_accepted(
+                    &text,
+                    Verb::Resume {
+                        replaces,
+                        positions,
+                    },
+                );
                 "accepted"
             }
             Err(refusal) => check_refusal(&refusal),
@@ -90,6 +106,11 @@ fn check_accepted(text: &str, verb: Verb) {
             "message"
         }
         Verb::Close { .. } => "close",
+        Verb::Resume { positions, .. } => {
+            let count = payload["positions"].as_array().map_or(0, Vec::len);
+            assert_eq!(positions.len(), count);
+            "resume"
+        }
     };
     assert_eq!(action, Some(expected));
     survives_the_log(&Event {
@@ -114,7 +135,16 @@ fn check_refusal(refusal: &Refusal) -> &'static str {
         "bad_json" | "unknown_action" => &[None],
         "too_large" => &[None, Some("message")],
         "bad_max" => &[Some("max")],
-        "bad_field" => &["message", "id", "conversation", "name", "max"].map(Some),
+        "bad_field" => &[
+            "message",
+            "id",
+            "conversation",
+            "name",
+            "max",
+            "token",
+            "positions",
+        ]
+        .map(Some),
         other => panic!("the code {other} is not documented"),
     };
     assert!(fields.contains(field), "{refusal:?}");
@@ -241,6 +271,17 @@ fn valid(verb: &Verb) -> Value {
             );
             json!({"action": "message", "payload":
                 {"message": parsed(body), "id": id, "conversation": conversation}})
+        }
+        Verb::Resume { positions, .. } => {
+            let position = |position: &Position| match &position.seen {
+                None => json!({"conversation": position.conversation.as_str(), "seq": 0}),
+                Some(Seen { seq, id }) => {
+                    let conversation = position.conversation.as_str();
+                    json!({"conversation": conversation, "seq": seq, "id": id.as_str()})
+                }
+            };
+            let positions: Vec<Value> = positions.iter().map(position).collect();
+            json!({"action": "resume", "payload": {"token": "t", "positions": positions}})
         }
         Verb::Close { conversation } => {
             json!({"action": "close", "payload":
