@@ -16,7 +16,7 @@ use frontdesk_shared::{
     event::Kind,
     protocol::{
         close::{PING_TIMEOUT, SLOW_CONSUMER, TRY_AGAIN, UNSUPPORTED},
-        frame::{self, Refusal, Verb},
+        frame::{self, Refusal, Request, Verb},
         notice::error_frame,
     },
 };
@@ -198,7 +198,7 @@ impl Connection {
                 Box::pin(self.write(Utf8Bytes::from_static(frame::PONG))).await
             }
             Message::Text(text) => match frame::decode(&text) {
-                Ok(verb) => match self.presence.too_busy() {
+                Ok(Request::Verb(verb)) => match self.presence.too_busy() {
                     None => {
                         self.append(verb);
                         Ok(())

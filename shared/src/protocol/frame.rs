@@ -10,8 +10,15 @@ pub const PING: &str = "PING";
 /// What answers it.
 pub const PONG: &str = "PONG";
 
-/// A frame, decoded and validated. Texts are JSON strings (quotes included), ready to be joined
-/// into outgoing frames.
+/// What a client asks for: a frame, decoded and validated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Request {
+    /// An event of its user's lane: it changes state, so it goes through the log.
+    Verb(Verb),
+}
+
+/// What a user does. Texts are JSON strings (quotes included), ready to be joined into outgoing
+/// frames.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verb {
     /// `staffOnline`: take customers.
@@ -66,7 +73,7 @@ struct Envelope {
 const BLANKS: [char; 4] = [' ', '\t', '\n', '\r'];
 
 /// Decodes one text frame. Unknown fields are ignored, unknown actions refused.
-pub fn decode(text: &str) -> Result<Verb, Refusal> {
+pub fn decode(text: &str) -> Result<Request, Refusal> {
     if text.len() > MAX_FRAME_BYTES {
         return Err(refuse("too_large", None));
     }
@@ -78,7 +85,7 @@ pub fn decode(text: &str) -> Result<Verb, Refusal> {
     let payload = Payload(envelope.payload.unwrap_or_default());
     let reference = payload.reference()?;
     payload
-        .verb(&envelope.action, reference.clone())
+        .request(&envelope.action, reference.clone())
         .map_err(|mut refusal| {
             refusal.reference = reference.map(|r| r.to_string());
             refusal
@@ -112,25 +119,25 @@ fn bad(field: &'static str) -> Refusal {
 struct Payload(serde_json::Map<String, serde_json::Value>);
 
 impl Payload {
-    fn verb(&self, action: &str, reference: Option<MessageRef>) -> Result<Verb, Refusal> {
-        match action {
-            "staffOnline" => Ok(Verb::StaffOnline {
+    fn request(&self, action: &str, reference: Option<MessageRef>) -> Result<Request, Refusal> {
+        Ok(match action {
+            "staffOnline" => Request::Verb(Verb::StaffOnline {
                 name: self.name()?,
                 max: self.max()?,
             }),
-            "staffOffline" => Ok(Verb::StaffOffline),
-            "customerConnect" => Ok(Verb::CustomerConnect),
-            "customerLeave" => Ok(Verb::CustomerLeave),
-            "message" => Ok(Verb::Message {
+            "staffOffline" => Request::Verb(Verb::StaffOffline),
+            "customerConnect" => Request::Verb(Verb::CustomerConnect),
+            "customerLeave" => Request::Verb(Verb::CustomerLeave),
+            "message" => Request::Verb(Verb::Message {
                 body: self.body()?,
                 id: reference,
                 conversation: self.conversation()?,
             }),
-            "close" => Ok(Verb::Close {
+            "close" => Request::Verb(Verb::Close {
                 conversation: self.conversation()?,
             }),
-            _ => Err(refuse("unknown_action", None)),
-        }
+            _ => return Err(refuse("unknown_action", None)),
+        })
     }
 
     /// An optional text field; JSON `null` counts as absent.
@@ -199,22 +206,22 @@ mod tests {
     fn the_dialect_as_typed_by_hand() {
         assert_eq!(
             decode(r#"{"action":"staffOnline","payload":{"name":"客服1"}}"#),
-            Ok(Verb::StaffOnline {
+            Ok(Request::Verb(Verb::StaffOnline {
                 name: Some("\"客服1\"".into()),
                 max: None
-            })
+            }))
         );
         assert_eq!(
             decode(r#"{"action":"customerConnect"}"#),
-            Ok(Verb::CustomerConnect)
+            Ok(Request::Verb(Verb::CustomerConnect))
         );
         assert_eq!(
             decode(r#"{"action":"message","payload":{"message":"你\"好"}}"#),
-            Ok(Verb::Message {
+            Ok(Request::Verb(Verb::Message {
                 body: r#""你\"好""#.into(),
                 id: None,
                 conversation: None
-            })
+            }))
         );
     }
 

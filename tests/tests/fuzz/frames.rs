@@ -5,7 +5,7 @@ use frontdesk_shared::{
     ids::{BootId, ClientId, ConversationId, MessageRef, Site, Uid},
     protocol::{
         Lang,
-        frame::{self, Refusal, Verb},
+        frame::{self, Refusal, Request, Verb},
         notice::error_frame,
     },
 };
@@ -53,7 +53,7 @@ fn whatever_comes_the_decoder_answers_and_what_it_accepts_keeps_its_bounds() {
         let mut case = subject.case(number);
         let text = frame_text(&mut case.rng);
         let what = match frame::decode(&text) {
-            Ok(verb) => {
+            Ok(Request::Verb(verb)) => {
                 check_accepted(&text, verb);
                 "accepted"
             }
