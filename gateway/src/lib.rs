@@ -63,6 +63,7 @@ use tracing::{info, warn};
 
 pub use config::Config;
 
+use auth::resume::ResumeKey;
 use backoff::Backoff;
 use front::Front;
 
@@ -112,12 +113,19 @@ pub(crate) struct Gateway {
     pub(crate) uplink: uplink::Uplink,
     pub(crate) pressure: Arc<pressure::Pressure>,
     pub(crate) bell: Arc<roll_call::Bell>,
+    /// Signs and reads resume tokens.
+    #[allow(dead_code, reason = "the verb `resume` will use it")]
+    pub(crate) resume: ResumeKey,
     pub(crate) tasks: TaskTracker,
 }
 
 impl Gateway {
     /// A new boot, and what its batcher takes over.
-    fn new(front: &Front, redis: &Redis) -> (Arc<Self>, batcher::Context, uplink::Queue) {
+    fn new(
+        front: &Front,
+        redis: &Redis,
+        resume: ResumeKey,
+    ) -> (Arc<Self>, batcher::Context, uplink::Queue) {
         let boot = BootId::random();
         let (uplink, appends) = uplink::Uplink::new();
         let context = batcher::Context {
@@ -135,6 +143,7 @@ impl Gateway {
             uplink,
             pressure: context.pressure.clone(),
             bell: context.bell.clone(),
+            resume,
             tasks: front.tasks.clone(),
         };
         (Arc::new(gateway), context, appends)
@@ -150,7 +159,8 @@ pub(crate) fn offline(
     tokio::sync::mpsc::UnboundedReceiver<uplink::Append>,
 ) {
     let redis = Redis::new("redis://127.0.0.1:1/").expect("a good address");
-    let (gateway, _, queue) = Gateway::new(front, &redis);
+    let resume = ResumeKey::from_cluster("a key for tests");
+    let (gateway, _, queue) = Gateway::new(front, &redis, resume);
     (gateway, queue.appends)
 }
 
@@ -211,6 +221,7 @@ pub async fn run(
     let stop = CancellationToken::new();
     let _at_the_end = stop.clone().drop_guard();
     let patience = config.handshake_timeout();
+    let mut resume = ResumeKey::load(config.identity.secret.as_deref(), &redis).await?;
     let front = Arc::new(Front::new(config));
     let mut listeners = JoinSet::new(); // dropping it ends them, whatever happened
     let router = server::router(front.clone());
@@ -221,7 +232,7 @@ pub async fn run(
 
     let mut backoff = Backoff::new();
     loop {
-        let mut boot = Boot::start(&front, &redis);
+        let mut boot = Boot::start(&front, &redis, resume.clone());
         // A gateway without one of its roles would look alive and serve nobody.
         let result = tokio::select! {
             biased;
@@ -229,6 +240,7 @@ pub async fn run(
             () = boot.gateway.status.fenced().cancelled() => {
                 boot.give_up().await;
                 backoff.wait().await;
+                resume = resume.renew(&redis).await;
                 continue;
             }
             _ = boot.roles.join_next() => Err(Error::RoleEnded),
@@ -256,8 +268,8 @@ struct Boot {
 
 impl Boot {
     /// Starts under a new boot id and serves new sockets from here on.
-    fn start(front: &Front, redis: &Redis) -> Self {
-        let (gateway, context, appends) = Gateway::new(front, redis);
+    fn start(front: &Front, redis: &Redis, resume: ResumeKey) -> Self {
+        let (gateway, context, appends) = Gateway::new(front, redis, resume);
         let batcher = batcher::Batcher::new(context, appends);
         info!(boot = %gateway.boot, "begins");
         let stop = CancellationToken::new();
