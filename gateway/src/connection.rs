@@ -197,7 +197,7 @@ impl Connection {
             Message::Text(text) if text.as_str() == frame::PING => {
                 Box::pin(self.write(Utf8Bytes::from_static(frame::PONG))).await
             }
-            Message::Text(text) => match frame::decode(&text).and_then(Self::verb) {
+            Message::Text(text) => match frame::decode(&text).and_then(|it| self.verb(it)) {
                 Ok(verb) => match self.presence.too_busy() {
                     None => {
                         self.append(verb);
@@ -214,20 +214,19 @@ impl Connection {
     }
 
     /// What of a request goes into the log.
-    fn verb(request: Request) -> Result<Verb, Refusal> {
+    fn verb(&self, request: Request) -> Result<Verb, Refusal> {
         match request {
             Request::Verb(verb) => Ok(verb),
-            Request::Resume { token, positions } => match token {
-                None => Ok(Verb::Resume {
-                    replaces: None,
+            Request::Resume { token, positions } => {
+                let replaces = token
+                    .map(|token| self.presence.resumed(&token))
+                    .transpose()?;
+                self.outbox.set_resumes();
+                Ok(Verb::Resume {
+                    replaces,
                     positions,
-                }),
-                Some(_) => Err(Refusal {
-                    code: "bad_resume",
-                    field: None,
-                    reference: None,
-                }),
-            },
+                })
+            }
         }
     }
 
@@ -270,18 +269,21 @@ impl Connection {
 
     /// Writes what is queued, several frames to one flush.
     async fn write_queued(&mut self) -> Result<(), End> {
-        let (outbox, socket) = (&self.outbox, &mut self.socket);
+        let (outbox, socket, presence) = (&self.outbox, &mut self.socket, &self.presence);
         let mut end = None;
         let write = async {
             for _ in 0..MAX_WRITE_FRAMES {
-                match outbox.pop() {
-                    Some(Outgoing::Text(text)) => socket.feed(Message::Text(text)).await?,
+                let text = match outbox.pop() {
+                    Some(Outgoing::Text(text)) => text,
+                    Some(Outgoing::Welcome(text)) => presence.welcome(text),
+                    Some(Outgoing::Resync) => presence.resync(),
                     Some(Outgoing::Close(code)) => {
                         end = Some(End::Close(code));
                         return Ok(()); // the goodbye writes the rest
                     }
                     None => break,
-                }
+                };
+                socket.feed(Message::Text(text)).await?;
             }
             socket.flush().await
         };

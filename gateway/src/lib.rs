@@ -10,7 +10,7 @@
 //! process goes on under another one. `front` is what outlives it. `heartbeat` keeps the
 //! registration alive, `status` knows whether this boot may act, `counters` sees holes in the
 //! pushes, `roll_call` compares the sockets with the state, `pressure` knows whether the cluster
-//! keeps up, `address`, `origin` and `crowd` guard the door, `metrics` counts, `limits` looks at open
+//! keeps up, `resync` tells sockets that pushes are missing, `address`, `origin` and `crowd` guard the door, `metrics` counts, `limits` looks at open
 //! files, `backoff` waits. docs/ARCHITECTURE.md tells the rest of the story.
 
 mod address;
@@ -35,6 +35,7 @@ mod outbox;
 mod presence;
 mod pressure;
 mod registry;
+mod resync;
 mod roll_call;
 mod server;
 #[doc(hidden)] // for examples/echo.rs
@@ -113,8 +114,8 @@ pub(crate) struct Gateway {
     pub(crate) uplink: uplink::Uplink,
     pub(crate) pressure: Arc<pressure::Pressure>,
     pub(crate) bell: Arc<roll_call::Bell>,
+    pub(crate) resync: Arc<resync::Resync>,
     /// Signs and reads resume tokens.
-    #[allow(dead_code, reason = "the verb `resume` will use it")]
     pub(crate) resume: ResumeKey,
     pub(crate) tasks: TaskTracker,
 }
@@ -143,6 +144,7 @@ impl Gateway {
             uplink,
             pressure: context.pressure.clone(),
             bell: context.bell.clone(),
+            resync: Arc::default(),
             resume,
             tasks: front.tasks.clone(),
         };
@@ -278,6 +280,7 @@ impl Boot {
         roles.spawn(downlink::Downlink::new(redis.clone(), gateway.clone()).run(stop.clone()));
         roles.spawn(heartbeat::run(redis.clone(), gateway.clone(), stop.clone()));
         roles.spawn(roll_call::run(redis.clone(), gateway.clone(), stop.clone()));
+        roles.spawn(resync::run(gateway.resync.clone(), stop.clone()));
         roles.spawn(pressure::run(redis.clone(), gateway.clone(), stop.clone()));
         front.put(gateway.clone());
         Self {

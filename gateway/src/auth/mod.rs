@@ -3,7 +3,6 @@
 //! Open mode believes what the query says. With a secret, identities are signed; this version
 //! cannot read them yet and lets nobody in, which is the safe way to be incomplete.
 
-#[allow(dead_code, reason = "the verb `resume` will use it")]
 pub(crate) mod resume;
 
 use axum::{

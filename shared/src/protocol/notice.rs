@@ -89,6 +89,7 @@ pub const NOTICES: &[Notice] = &[
     notice("chat_close", "customer_left", "客户已离开,聊天结束", "The customer has left, the conversation has ended"),
     notice("chat_close", "customer_timeout", "客户超时未回复,聊天结束", "The customer did not reply in time, the conversation has ended"),
     Notice { key: "queue_close.staff_offline", ..QUEUE_STAFF_OFFLINE },
+    notice("resync", "resync", "可能有消息未送达,请恢复会话", "Pushes may be missing, please resume"),
     error("bad_json", "消息不是合法的 JSON", "The frame is not a JSON object with an action"),
     error("bad_field", "字段缺失或不合法", "A field is missing or not valid"),
     error("unknown_action", "未知的操作", "Unknown action"),
