@@ -86,9 +86,7 @@ mod tests {
     #[test]
     fn everybody_is_told_once_and_a_handful_at_a_time() {
         let resync = Resync::default();
-        let sockets: Vec<_> = (0..=HANDFUL)
-            .map(|_| Arc::new(Outbox::default()))
-            .collect();
+        let sockets: Vec<_> = (0..=HANDFUL).map(|_| Arc::new(Outbox::default())).collect();
         for socket in &sockets {
             resync.tell(socket);
             resync.tell(socket);

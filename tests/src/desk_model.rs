@@ -88,6 +88,8 @@ pub struct Conversation {
     pub ticket: u64,
     /// How it stands.
     pub state: State,
+    /// Earlier staff, the latest last.
+    pub past: Vec<String>,
     /// Its log.
     pub log: Vec<Line>,
 }
@@ -630,6 +632,7 @@ impl Step<'_> {
             customer: uid.clone(),
             ticket,
             state: State::Ended,
+            past: Vec::new(),
             log: Vec::new(),
         });
         self.m.names.push(None);
@@ -958,6 +961,9 @@ impl Step<'_> {
 
     fn requeue(&mut self, conv: Conv, staff: &str) {
         self.enqueue(conv);
+        let past = &mut self.m.conversations[conv].past;
+        past.retain(|uid| uid != staff);
+        past.push(staff.to_owned());
         let seq = self.log(conv, "system", staff, "requeued", "staff_offline", None);
         let What::Notice { key, mut fields } = self.standing(conv) else {
             panic!("a place in a queue is a notice");

@@ -98,6 +98,7 @@ pub const NOTICES: &[Notice] = &[
     error("wrong_role", "您的身份不能执行此操作", "Your role cannot do this"),
     error("no_conversation", "当前没有进行中的聊天", "There is no such conversation"),
     error("which_conversation", "请指明聊天", "Name the conversation"),
+    error("too_many_conversations", "您的会话数已达上限", "You have as many conversations as allowed"),
     error("queue_words_full", "排队期间的留言已满", "No more messages can be kept while you wait"),
     error("id_reused", "消息编号已被使用", "This id was used for another message"),
     error("bad_resume", "恢复凭据无效", "The resume token is not valid"),

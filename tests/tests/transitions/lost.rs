@@ -222,51 +222,24 @@ async fn who_does_not_come_back_in_time_leaves(options: Options) {
         "not before the time is over"
     );
     scene.driver.tick_after(1).await;
-    scene.settle(lane("alice")).await.is(r"
-        + conv:e5.1 TTL 604800000
-        + conv:e5.1 ended=T
-        + conv:e5.1 last=e10.1
-        + conv:e5.1 seq=2
-        + conv:e5.1 state=ended
-        + conv:e8.1 at=T
-        + conv:e8.1 idle=90000
-        + conv:e8.1 last=e10.2
-        + conv:e8.1 seq=1
-        + conv:e8.1 staff=sam
-        + conv:e8.1 state=open
-        + due idle|default|bob|e8.1|3 90000
-        + duty sam 1
-        + log:e5.1 2-0 from=system uid=alice id=e10.1 time=T ended=customer_left
-        + log:e5.1 TTL 604800000
-        + log:e8.1 1-0 from=system uid=sam id=e10.2 time=T assigned=bob
-        + moved default|sam 0
-        + turn 5
-        + u:sam convs=e8.1
-        + u:sam turn=5
-        - conv:e5.1 last=e5.2
-        - conv:e5.1 seq=1
-        - conv:e5.1 state=open
-        - conv:e8.1 state=waiting
-        - due idle|default|alice|e5.1|1 60000
-        - duty sam 34359738369
-        - q:sam bob 4
-        - turn 4
-        - u:alice conns=
-        - u:alice conv=e5.1
-        - u:alice lane=1
-        - u:alice lang=zh-CN
-        - u:alice lost=30000
-        - u:alice role=any
-        - u:bob place=1
-        - u:bob queue=sam
-        - u:sam convs=e5.1
-        - u:sam turn=3
-        - waiting bob 4
-        > sam.1 chat_close/customer_left conversation=e5.1 id=e10.1 prev=e5.2 seq=2 time=T
-        > sam.1 message/new_customer conversation=e8.1 customer=bob id=e10.2 seq=1 time=T
-        > bob.1 message/your_turn conversation=e8.1
-        > bob.1 message/connected conversation=e8.1 id=e10.2 name=客服 seq=1 time=T
-    ");
+    // As if they had closed it.
+    let change = scene.settle(lane("alice")).await;
+    for line in [
+        "- u:alice conv=e5.1",
+        "- u:alice lost=30000",
+        "+ conv:e5.1 state=ended",
+    ] {
+        assert!(change.lines.iter().any(|l| l == line), "{:?}", change.lines);
+    }
+    assert_eq!(
+        told(&change),
+        [
+            "bob.1 message/connected",
+            "bob.1 message/your_turn",
+            "sam.1 chat_close/customer_left",
+            "sam.1 message/new_customer"
+        ]
+    );
     scene.change("sam", sam.lost()).await;
     scene.driver.tick_after(GRACE_MS).await;
     let change = scene.settle(lane("sam")).await;

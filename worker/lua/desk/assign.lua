@@ -1,7 +1,8 @@
 -- Queueing and assignment.
 --
 -- Invariant after every transition: no place is free while somebody waits, and nobody is in two
--- places. A free place is open < max. Who is lost neither offers a place nor waits (desk/grace.lua). Scores are integers below 2^53:
+-- places. A free place is open < max. Who is lost neither offers a place nor waits (desk/grace.lua).
+-- Scores are integers below 2^53:
 --   free     open * OPEN + turn of the last assignment   fewest open first, tie: longest without
 --   duty     queue length * WAITS + turn of coming on    shortest queue first, tie: on duty longest
 --   waiting, q:<queue>                                    the customer's ticket, so arrival order
@@ -77,14 +78,20 @@ D.assign = function(c, e, customer, staff, conv)
     D.get(D.user_key(e, staff), "conns", "lang", "name", "open", "convs")
   if queue then D.dequeue(c, e, customer, queue) end
   local idle = D.clock(c) + tonumber(c.settings.idle_ms)
-  redis.call("HSET", D.conv_key(e, conv), "state", "open", "customer", customer, "staff", staff,
+  local key = D.conv_key(e, conv)
+  local seq, prev, counts, past = D.get(key, "seq", "last", "counts", "past")
+  redis.call("HSET", key, "state", "open", "customer", customer, "staff", staff,
     "at", D.int(c.now), "idle", D.int(idle))
+  -- Marks are somebody's own: who takes over has read nothing yet.
+  if past and D.latest(past) ~= staff then redis.call("HDEL", key, "db", "rb") end
   redis.call("ZADD", c.P .. "due", idle, D.timer(e, "idle", customer, conv, lane))
   redis.call("HSET", D.user_key(e, customer), "conv", conv)
   redis.call("HSET", D.user_key(e, staff), "open", tonumber(open) + 1,
     "convs", D.with(convs or "", conv), "turn", turn)
   D.place_staff(e, staff)
-  local entry = D.log(e, conv, "system", staff, "assigned", customer)
+  local entry = D.append(e, conv, seq, prev, counts or "0 0", "system", staff, "assigned", customer)
+  D.list(c, e, customer, conv)
+  D.list(c, e, staff, conv)
 
   local conversation = ',"conversation":"' .. conv .. '"'
   if queue then

@@ -41,6 +41,8 @@ D.finish = function(c, e, conv, reason)
   local entry = D.log(e, conv, "system", e.uid, "ended", reason)
   redis.call("PEXPIRE", key, c.settings.retention_ms)
   redis.call("PEXPIRE", D.log_key(e, conv), c.settings.retention_ms)
+  D.list(c, e, customer, conv)
+  if state == "open" then D.list(c, e, staff, conv) end
 
   local rest = ',"conversation":"' .. conv .. '"' .. D.tail(entry) .. "}}"
   D.push_conns(e, conns, D.head(lang, TELL[reason][1]) .. rest)

@@ -10,6 +10,7 @@ macro_rules! sources {
 
 pub(super) const SOURCES: &[Source] = sources![
     "enter.lua",
+    "members.lua",
     "log.lua",
     "assign.lua",
     "finish.lua",

@@ -2,7 +2,7 @@
 --
 -- fields  prefix site uid client n body id digest conversation
 --   body is a JSON string; id the sender's, with a digest of the body
--- writes  u:<uid> {n:<client>}, log:<conv>, conv:<conv> {seq, last, idle, words, bytes},
+-- writes  u:<uid> {n:<client>}, log:<conv>, conv:<conv> {seq, last, counts, idle, words, bytes},
 --         sent:<uid>:0 and :1 (the ids of the last 256 to 512 messages, 24 to 25 h)
 -- answers ACK for a message with an id, the same again for the same id
 -- pushes  message to the other side and to the sender's other connections; still_queued;
@@ -66,8 +66,8 @@ T.message = function(c, e, a)
   local to, why = route(e, a, duty, convs, conv)
   if not to then return D.refuse(e, a, lang, why) end
   local to_key = D.conv_key(e, to)
-  local state, customer, staff, words, bytes, seq, prev =
-    D.get(to_key, "state", "customer", "staff", "words", "bytes", "seq", "last")
+  local state, customer, staff, words, bytes, seq, prev, counts =
+    D.get(to_key, "state", "customer", "staff", "words", "bytes", "seq", "last", "counts")
   local other = duty and customer or staff
   local other_conns = other and D.get(D.user_key(e, other), "conns")
   if state == "waiting" then
@@ -80,14 +80,16 @@ T.message = function(c, e, a)
   D.take(e, a)
   local from = duty and "staff" or "customer"
   local entry
+  counts = D.counted(counts, duty and "b" or "a")
   if state == "waiting" then
-    entry = D.append(e, to, seq, prev, from, e.uid, "message", a.body, a.id, "words", words, "bytes", bytes)
+    entry = D.append(e, to, seq, prev, counts, from, e.uid, "message", a.body, a.id,
+      "words", words, "bytes", bytes)
     D.push_client(e, "F", a.client, D.head(lang, "still_queued") .. ',"conversation":"' .. to .. '"}}')
   elseif duty then
-    entry = D.append(e, to, seq, prev, from, e.uid, "message", a.body, a.id)
+    entry = D.append(e, to, seq, prev, counts, from, e.uid, "message", a.body, a.id)
   else
     c.idle = c.idle or D.int(D.clock(c) + tonumber(c.settings.idle_ms))
-    entry = D.append(e, to, seq, prev, from, e.uid, "message", a.body, a.id, "idle", c.idle)
+    entry = D.append(e, to, seq, prev, counts, from, e.uid, "message", a.body, a.id, "idle", c.idle)
   end
   local frame = D.message_frame(to, from, a.body, entry)
   D.push_conns(e, other_conns, frame)
