@@ -6,6 +6,8 @@
 //! The path of a push: the gateway's own channel → `downlink` (the one subscriber) → `registry`
 //! (who is here?) → `outbox` (a socket's bounded queue) → `connection` → the client.
 //!
+//! What a client asks to see goes past the log: `reads`, on a `link` of its own.
+//!
 //! One start under one boot id is a [`Gateway`]; a boot that was declared dead is given up and the
 //! process goes on under another one. `front` is what outlives it. `heartbeat` keeps the
 //! registration alive, `status` knows whether this boot may act, `counters` sees holes in the
@@ -29,11 +31,13 @@ mod front;
 pub mod handshake;
 mod heartbeat;
 mod limits;
+mod link;
 mod metrics;
 mod origin;
 mod outbox;
 mod presence;
 mod pressure;
+mod reads;
 mod registry;
 mod resync;
 mod roll_call;
@@ -117,6 +121,7 @@ pub(crate) struct Gateway {
     pub(crate) resync: Arc<resync::Resync>,
     /// Signs and reads resume tokens.
     pub(crate) resume: ResumeKey,
+    pub(crate) reads: reads::Reads,
     pub(crate) tasks: TaskTracker,
 }
 
@@ -146,6 +151,7 @@ impl Gateway {
             bell: context.bell.clone(),
             resync: Arc::default(),
             resume,
+            reads: reads::Reads::new(redis.clone(), &front.config),
             tasks: front.tasks.clone(),
         };
         (Arc::new(gateway), context, appends)

@@ -1,10 +1,13 @@
 //! What a client sends: JSON text frames `{"action": "...", "payload": {...}}`, and the bare `PING`.
 
+use std::ops::RangeInclusive;
+
 use serde::Deserialize;
 
 use super::{
     MAX_FRAME_BYTES, MAX_NAME_CHARS, MAX_TEXT_BYTES,
     notice::json_string,
+    read::{self, Read},
     resume::{self, Position, Token},
 };
 use crate::ids::{ClientId, ConversationId, MessageRef};
@@ -26,6 +29,8 @@ pub enum Request {
         /// How far the client has seen its conversations.
         positions: Vec<Position>,
     },
+    /// A question: the gateway answers it, and nothing changes.
+    Read(Read),
 }
 
 /// What a user does. Texts are JSON strings (quotes included), ready to be joined into outgoing
@@ -66,6 +71,16 @@ pub enum Verb {
         /// How far the client has seen its conversations.
         positions: Vec<Position>,
     },
+}
+
+impl Verb {
+    /// The sender's id of the frame.
+    pub fn reference(&self) -> Option<MessageRef> {
+        match self {
+            Self::Message { id, .. } => id.clone(),
+            _ => None,
+        }
+    }
 }
 
 /// Why a frame was refused: an `error` code, the field at fault, and the frame's `id` if it had a
@@ -130,11 +145,12 @@ fn refuse(code: &'static str, field: Option<&'static str>) -> Refusal {
     }
 }
 
-fn bad(field: &'static str) -> Refusal {
+pub(super) fn bad(field: &'static str) -> Refusal {
     refuse("bad_field", Some(field))
 }
 
-struct Payload(serde_json::Map<String, serde_json::Value>);
+/// The fields of a frame.
+pub(super) struct Payload(serde_json::Map<String, serde_json::Value>);
 
 impl Payload {
     fn request(&self, action: &str, reference: Option<MessageRef>) -> Result<Request, Refusal> {
@@ -158,16 +174,34 @@ impl Payload {
                 token: self.token()?,
                 positions: self.positions()?,
             },
-            _ => return Err(refuse("unknown_action", None)),
+            _ => match read::decode(action, self, reference)? {
+                Some(read) => Request::Read(read),
+                None => return Err(refuse("unknown_action", None)),
+            },
         })
     }
 
     /// An optional text field; JSON `null` counts as absent.
-    fn text(&self, field: &'static str) -> Result<Option<&str>, Refusal> {
+    pub(super) fn text(&self, field: &'static str) -> Result<Option<&str>, Refusal> {
         match self.0.get(field) {
             None | Some(serde_json::Value::Null) => Ok(None),
             Some(serde_json::Value::String(text)) => Ok(Some(text)),
             Some(_) => Err(bad(field)),
+        }
+    }
+
+    /// An optional whole number within bounds.
+    pub(super) fn number(
+        &self,
+        field: &'static str,
+        bounds: RangeInclusive<u64>,
+    ) -> Result<Option<u64>, Refusal> {
+        match self.0.get(field) {
+            None | Some(serde_json::Value::Null) => Ok(None),
+            Some(value) => match value.as_u64() {
+                Some(number) if bounds.contains(&number) => Ok(Some(number)),
+                _ => Err(bad(field)),
+            },
         }
     }
 
@@ -197,6 +231,11 @@ impl Payload {
             None | Some(serde_json::Value::Null) => Ok(Vec::new()),
             Some(positions) => resume::from_json(positions).ok_or(bad("positions")),
         }
+    }
+
+    /// A conversation that must be named.
+    pub(super) fn the_conversation(&self) -> Result<ConversationId, Refusal> {
+        self.conversation()?.ok_or(bad("conversation"))
     }
 
     fn body(&self) -> Result<String, Refusal> {
