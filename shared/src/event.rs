@@ -7,8 +7,9 @@
 use crate::{
     ids::{BootId, ClientId, ConversationId, IdError, MessageId, MessageRef, Site, Uid},
     protocol::{
-        Lang, MAX_FRAME_BYTES, Role,
+        Lang, MAX_FRAME_BYTES, MAX_SEQ, Role,
         frame::{self, Mark, Verb},
+        resume,
     },
 };
 
@@ -63,6 +64,11 @@ pub enum Kind {
     IdleTimer {
         /// The customer's conversation.
         conversation: ConversationId,
+    },
+    /// A lost user's time to come back is over.
+    LostTimer {
+        /// Until when on the shard's clock their place was kept: a later loss has another time.
+        lost: u64,
     },
     /// A gateway is dead: close what it held. An event of a shard, in the lane 0 of each.
     GatewayDead {
@@ -126,6 +132,10 @@ impl Event {
                 put("kind", "idle_timer");
                 put("conversation", conversation.as_str());
             }
+            Kind::LostTimer { lost } => {
+                put("kind", "lost_timer");
+                put("lost", &lost.to_string());
+            }
             Kind::GatewayDead { boot } => {
                 put("kind", "gateway_dead");
                 put("boot", boot.as_str());
@@ -167,6 +177,7 @@ fn verb_name(verb: &Verb) -> &'static str {
         Verb::Close { .. } => "close_conversation",
         Verb::Mark { mark, .. } => mark.as_str(),
         Verb::Recall { .. } => "recall",
+        Verb::Resume { .. } => "resume",
     }
 }
 
@@ -222,6 +233,17 @@ fn write_verb(verb: &Verb, mut put: impl FnMut(&'static str, &str)) {
                 put("id", id.as_str());
             }
         }
+        Verb::Resume {
+            replaces,
+            positions,
+        } => {
+            if let Some(replaces) = replaces {
+                put("replaces", replaces.as_str());
+            }
+            if !positions.is_empty() {
+                put("positions", &resume::encode(positions));
+            }
+        }
     }
 }
 
@@ -270,6 +292,11 @@ impl<'a, G: Fn(&str) -> Option<&'a str>> Fields<'_, G> {
                 let conversation = self.parse("conversation", ConversationId::parse)?;
                 return Ok(Kind::IdleTimer { conversation });
             }
+            "lost_timer" => {
+                return Ok(Kind::LostTimer {
+                    lost: self.parse("lost", str::parse)?,
+                });
+            }
             "gateway_dead" => {
                 let boot = self.parse("boot", BootId::parse)?;
                 return Ok(Kind::GatewayDead { boot });
@@ -304,6 +331,12 @@ impl<'a, G: Fn(&str) -> Option<&'a str>> Fields<'_, G> {
                 message: self.optional("message", MessageId::parse)?,
                 id: self.optional("id", MessageRef::parse)?,
             },
+            "resume" => Verb::Resume {
+                replaces: self.optional("replaces", ClientId::parse)?,
+                positions: self
+                    .optional("positions", resume::decode)?
+                    .unwrap_or_default(),
+            },
             _ => return Err(DecodeError::Poison("kind")),
         };
         Ok(Kind::Verb {
@@ -325,7 +358,11 @@ impl<'a, G: Fn(&str) -> Option<&'a str>> Fields<'_, G> {
 /// A place in a conversation's log.
 fn seq(field: &str) -> Result<u64, ()> {
     let seq = field.parse().map_err(|_| ())?;
-    if frame::is_seq(seq) { Ok(seq) } else { Err(()) }
+    if (1..=MAX_SEQ).contains(&seq) {
+        Ok(seq)
+    } else {
+        Err(())
+    }
 }
 
 /// A queue is named by its staff member.
@@ -389,6 +426,7 @@ mod tests {
         round_trip(Kind::IdleTimer {
             conversation: conversation.clone(),
         });
+        round_trip(Kind::LostTimer { lost: 90_000 });
         round_trip(Kind::GatewayDead {
             boot: BootId::random(),
         });
@@ -427,6 +465,15 @@ mod tests {
                 seq: 2,
                 message: Some(MessageId::parse("7.3.1763-0.2").expect("valid")),
                 id: Some(MessageRef::parse("r1").expect("valid")),
+            },
+            Verb::Resume {
+                replaces: None,
+                positions: Vec::new(),
+            },
+            Verb::Resume {
+                replaces: Some(client.clone()),
+                positions: resume::decode("7.3.1763-0.1 2 7.3.1764-0.1,7.3.1765-0.1 0")
+                    .expect("valid"),
             },
         ] {
             round_trip(Kind::Verb {

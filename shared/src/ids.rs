@@ -98,9 +98,8 @@ text_id!(
     ConversationId,
     ".-"
 );
-
 text_id!(
-    /// An entry of a conversation's log: the id of the event that made it, with `.n` for the n-th thing.
+    /// An entry of a conversation's log: the id of the event that made it, with `.n` as above.
     MessageId,
     ".-"
 );

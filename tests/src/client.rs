@@ -214,22 +214,6 @@ impl Client {
         self.told.insert(row);
     }
 
-    /// The next frame is of this action and has no code. Returns its payload.
-    pub async fn expect_frame(&mut self, action: &str) -> Value {
-        let payload = self.next_payload(action, action).await;
-        if !payload["code"].is_null() {
-            self.fail(&format!("wanted {action} without a code"));
-        }
-        payload
-    }
-
-    /// Asks for something about a place in a conversation.
-    pub async fn ask(&mut self, action: &str, conversation: &str, field: &str, seq: u64) {
-        let payload = json!({ "conversation": conversation, field: seq });
-        self.send(json!({ "action": action, "payload": payload }))
-            .await;
-    }
-
     /// The next frame is these words. Returns its payload.
     pub async fn expect_words(&mut self, from: &str, text: &str) -> Value {
         let wanted = format!("the words {text:?} from {from}");
@@ -261,6 +245,17 @@ impl Client {
             Incoming::Closed(code) => code,
             _ => self.fail("wanted a close frame"),
         }
+    }
+
+    /// The next frame has this action. Returns its payload.
+    pub async fn expect_action(&mut self, action: &str) -> Value {
+        self.next_payload(action, action).await
+    }
+
+    /// Sends an action with a payload.
+    pub async fn ask(&mut self, action: &str, payload: Value) {
+        self.send(json!({"action": action, "payload": payload}))
+            .await;
     }
 
     async fn next_payload(&mut self, action: &str, wanted: &str) -> Value {

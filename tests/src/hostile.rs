@@ -4,8 +4,9 @@ use frontdesk_shared::{
     event::{Event, Kind, SHARED_QUEUE},
     ids::{BootId, ClientId, ConversationId, MessageId, MessageRef, Site, Uid},
     protocol::{
-        Lang, Role,
-        frame::{MAX_SEQ, Mark, Verb},
+        Lang, MAX_POSITIONS, MAX_SEQ, Role,
+        frame::{Mark, Verb},
+        resume::{Position, Seen},
     },
 };
 use rand::{Rng, seq::IndexedRandom as _};
@@ -46,6 +47,9 @@ pub const FIELDS: &[&str] = &[
     "up_to",
     "seq",
     "message",
+    "lost",
+    "replaces",
+    "positions",
 ];
 
 /// A text: nasty, random, too long, or nearly an id or a number.
@@ -112,7 +116,7 @@ pub fn pick<'a, T>(rng: &mut impl Rng, from: &'a [T]) -> &'a T {
 /// An event that everybody would accept, of anybody.
 pub fn event(rng: &mut impl Rng) -> Event {
     let client = ClientId::random(&BootId::random());
-    let kind = match rng.random_range(0..12) {
+    let kind = match rng.random_range(0..13) {
         0 => Kind::Open {
             client,
             lang: *pick(rng, &Lang::ALL),
@@ -128,6 +132,7 @@ pub fn event(rng: &mut impl Rng) -> Event {
         3 => Kind::GatewayDead {
             boot: BootId::random(),
         },
+        12 => Kind::LostTimer { lost: number(rng) },
         4 => Kind::QueueMoved,
         5 => Kind::QueueLost {
             queue: if rng.random() {
@@ -152,7 +157,13 @@ pub fn event(rng: &mut impl Rng) -> Event {
 
 /// A verb that everybody would accept.
 pub fn verb(rng: &mut impl Rng) -> Verb {
-    match rng.random_range(0..10) {
+    match rng.random_range(0..11) {
+        8 => Verb::Resume {
+            replaces: rng
+                .random::<bool>()
+                .then(|| ClientId::random(&BootId::random())),
+            positions: positions(rng),
+        },
         0 => Verb::StaffOnline {
             name: rng.random::<bool>().then(|| json_text(rng, 64)),
             max: rng.random::<bool>().then(|| rng.random_range(1..7)),
@@ -201,6 +212,22 @@ fn json_text(rng: &mut impl Rng, most: usize) -> String {
 
 fn conversation(rng: &mut impl Rng) -> ConversationId {
     parsed(rng, ConversationId::parse)
+}
+
+fn positions(rng: &mut impl Rng) -> Vec<Position> {
+    let mut positions: Vec<Position> = Vec::new();
+    for _ in 0..*pick(rng, &[0, 1, 2, MAX_POSITIONS]) {
+        let conversation = conversation(rng);
+        if positions.iter().all(|p| p.conversation != conversation) {
+            let id = rng.random::<bool>().then(|| parsed(rng, MessageId::parse));
+            let seq = *pick(rng, &[1, 2, 100, 1 << 53]);
+            positions.push(Position {
+                conversation,
+                seen: id.map(|id| Seen { seq, id }),
+            });
+        }
+    }
+    positions
 }
 
 fn number(rng: &mut impl Rng) -> u64 {

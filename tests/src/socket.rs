@@ -57,6 +57,22 @@ impl Socket {
             clean: true,
         }
     }
+
+    /// The event of its loss.
+    pub fn lost(&self) -> Kind {
+        Kind::Close {
+            client: self.client.clone(),
+            clean: false,
+        }
+    }
+}
+
+/// Keeping one's place, and taking over from an earlier connection.
+pub fn resume(replaces: Option<&Socket>) -> Verb {
+    Verb::Resume {
+        replaces: replaces.map(|socket| socket.client.clone()),
+        positions: Vec::new(),
+    }
 }
 
 /// Words without an id, to the current conversation.

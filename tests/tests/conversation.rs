@@ -18,7 +18,7 @@ use frontdesk_tests::{
 use serde_json::{Value, json};
 use tokio::time::{Duration, Instant, interval};
 
-/// Rows that need a fault or an overload, and have tests of their own elsewhere.
+/// Rows that need a fault, an overload or a thousand conversations, and have tests of their own elsewhere.
 const NOT_IN_A_DAY: [&str; 3] = ["busy", "internal", "too_many_conversations"];
 
 fn text(payload: &Value, field: &str) -> String {
@@ -145,7 +145,8 @@ async fn a_day_at_the_desk(lang: &str) -> BTreeSet<&'static Row> {
     // Only what is there and one's own is recalled.
     let conversation = text(&connected, "conversation");
     for (seq, code) in [(2, "forbidden"), (99, "no_message")] {
-        s1.ask("recall", &conversation, "seq", seq).await;
+        let payload = json!({ "conversation": conversation, "seq": seq });
+        s1.ask("recall", payload).await;
         s1.expect("error", code).await;
     }
 
@@ -261,14 +262,8 @@ async fn a_silent_customer(lang: &str) -> BTreeSet<&'static Row> {
     s1.say_with_id("在吗?", "m1").await;
     let ack = s1.expect_ack("m1").await;
     c1.expect_words("staff", "在吗?").await;
-    let (conversation, seq) = (text(&connected, "conversation"), &ack["seq"]);
-    s1.ask(
-        "recall",
-        &conversation,
-        "seq",
-        seq.as_u64().expect("a place"),
-    )
-    .await;
+    let payload = json!({ "conversation": connected["conversation"], "seq": ack["seq"] });
+    s1.ask("recall", payload).await;
     s1.expect("error", "recall_expired").await;
     c1.expect("chat_close", "timeout").await;
     s1.expect("chat_close", "customer_timeout").await;

@@ -1,5 +1,5 @@
 //! Random lives of two small sites, applied by the real scripts on a real Redis and by the model
-//! in `desk_model.rs`: after every call the state, every push, every ack and the rules of
+//! in `desk_model.rs`, with sockets that are lost and come back: after every call the state, every push, every ack and the rules of
 //! `desk_state.rs` must agree. A failure prints the shortest life that shows it and keeps its seed
 //! in `proptest-regressions/`. `PROPTEST_CASES=5000` looks for longer.
 #![allow(
@@ -55,6 +55,7 @@ const TOLD: &[&str] = &[
     "chat_close/staff_offline",
     "chat_close/timeout",
     "close/4004",
+    "close/4502",
     "error/bad_max",
     "error/forbidden",
     "error/id_reused",
@@ -109,6 +110,13 @@ enum Act {
     },
     Close {
         socket: usize,
+    },
+    Lose {
+        socket: usize,
+    },
+    Resume {
+        socket: usize,
+        replaces: Option<usize>,
     },
     StaffOnline {
         socket: usize,
@@ -212,9 +220,12 @@ fn act_of(staff: bool) -> impl Strategy<Value = Act> {
         4 => (0..2_usize, any::<bool>())
             .prop_map(|(gateway, english)| Act::Open { gateway, english }),
         3 => socket.clone().prop_map(|socket| Act::Close { socket }),
+        6 => socket.clone().prop_map(|socket| Act::Lose { socket }),
+        8 => (socket.clone(), proptest::option::weighted(0.3, 0..3_usize))
+            .prop_map(|(socket, replaces)| Act::Resume { socket, replaces }),
         duty => (socket.clone(), max, any::<bool>())
             .prop_map(|(socket, max, name)| Act::StaffOnline { socket, max, name }),
-        (duty / 5).max(1) => socket.clone().prop_map(|socket| Act::StaffOffline { socket }),
+        duty.div_ceil(5) => socket.clone().prop_map(|socket| Act::StaffOffline { socket }),
         queue => socket.clone().prop_map(|socket| Act::Connect { socket }),
         2 => socket.clone().prop_map(|socket| Act::Leave { socket }),
         25 => say.prop_map(|(socket, text, id, which)| Act::Say { socket, text, id, which }),
@@ -378,8 +389,13 @@ impl World {
                 let Some(place) = self.somebody_who_can(place, act) else {
                     return Ok(());
                 };
-                let known = self.sockets.get(&place).is_some_and(|s| !s.is_empty());
-                if !known && !matches!(act, Act::Open { .. }) {
+                let sockets = self.sockets.get(&place).map_or(0, Vec::len);
+                let wanted = match act {
+                    Act::Open { .. } => 0,
+                    Act::Resume { replaces, .. } => 1 + usize::from(replaces.is_some()),
+                    _ => 1,
+                };
+                for _ in sockets..wanted {
                     let english = false;
                     let gateway = *user % 2;
                     self.act(place, &Act::Open { gateway, english }, *hold)
@@ -453,13 +469,22 @@ impl World {
                 });
                 return open(place.1, client, *english);
             }
-            Act::Close { socket } => {
+            Act::Close { socket } | Act::Lose { socket } => {
                 let sockets = self.sockets.get_mut(&place).expect("a connection");
                 let socket = sockets.remove(socket % sockets.len());
                 return Kind::Close {
                     client: socket.client,
-                    clean: true,
+                    clean: matches!(act, Act::Close { .. }),
                 };
+            }
+            Act::Resume { socket, replaces } => {
+                let sockets = &self.sockets[&place];
+                let one = |n: usize| sockets[n % sockets.len()].client.clone();
+                let verb = Verb::Resume {
+                    replaces: replaces.map(one),
+                    positions: Vec::new(),
+                };
+                (socket, verb)
             }
             Act::OpenAgain { socket } => {
                 let sockets = &self.sockets[&place];
@@ -512,14 +537,7 @@ impl World {
                 own,
             } => {
                 let conversation = name(which).unwrap_or_else(|| self.own_conversation(place));
-                let seq = self.message_of(place, &conversation, *nth, *own);
-                let verb = Verb::Recall {
-                    conversation,
-                    seq,
-                    message: None,
-                    id: own.then(|| MessageRef::parse("r1").expect("well-formed")),
-                };
-                (socket, verb)
+                (socket, self.recall(place, conversation, *nth, *own))
             }
             Act::Connect { socket } | Act::SkipFrame { socket } => (socket, Verb::CustomerConnect),
         };
@@ -534,6 +552,21 @@ impl World {
             client: socket.client.clone(),
             n: socket.sent + 2 * skipped,
             verb,
+        }
+    }
+
+    fn recall(
+        &self,
+        place: (usize, usize),
+        conversation: ConversationId,
+        nth: usize,
+        own: bool,
+    ) -> Verb {
+        Verb::Recall {
+            seq: self.message_of(place, &conversation, nth, own),
+            conversation,
+            message: None,
+            id: own.then(|| MessageRef::parse("r1").expect("well-formed")),
         }
     }
 
@@ -597,6 +630,9 @@ impl World {
         let clock = self.driver.clock().await;
         let (mut expected, mut events) = (Vec::new(), Vec::new());
         for (site, model) in self.sites.iter().zip(&mut self.models) {
+            for (uid, lost) in model.give_up(clock) {
+                expected.push((site.to_string(), format!("{uid} {lost}")));
+            }
             for conv in model.fire(clock) {
                 expected.push((site.to_string(), model.name(conv).to_owned()));
             }
@@ -608,6 +644,9 @@ impl World {
                 match event.kind {
                     Kind::IdleTimer { conversation } => {
                         events.push((event.site.to_string(), conversation.to_string()));
+                    }
+                    Kind::LostTimer { lost } => {
+                        events.push((event.site.to_string(), format!("{} {lost}", event.uid)));
                     }
                     Kind::QueueMoved => told_to_move = true,
                     _ => {}
@@ -754,6 +793,8 @@ impl World {
                 self.act(place, &Act::Close { socket: 0 }, false).await?;
             }
         }
+        // Who was lost is given up first; whoever that moved in a queue has left by then.
+        self.tick(200).await?;
         self.tick(200).await?;
         let dump = self.driver.dump().await;
         for site in &self.sites {

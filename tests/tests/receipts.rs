@@ -72,18 +72,23 @@ async fn one_receipt_for_many_messages_reaches_the_other_side_and_other_devices(
         ("read", 9, 4, 4, 0),
     ] {
         pair.staff[0]
-            .ask(action, &conversation, "up_to", up_to)
+            .ask(
+                action,
+                json!({ "conversation": conversation, "up_to": up_to }),
+            )
             .await;
         let mut receipt = json!({"conversation": conversation, "uid": "s1",
             "delivered": delivered, "read": read});
         for device in &mut pair.customer {
-            assert_eq!(device.expect_frame("receipt").await, receipt);
+            assert_eq!(device.expect_action("receipt").await, receipt);
         }
         receipt["unread"] = json!(unread);
-        assert_eq!(pair.staff[1].expect_frame("receipt").await, receipt);
+        assert_eq!(pair.staff[1].expect_action("receipt").await, receipt);
     }
     // What is known already is told to nobody.
-    pair.staff[1].ask("read", &conversation, "up_to", 2).await;
+    pair.staff[1]
+        .ask("read", json!({ "conversation": conversation, "up_to": 2 }))
+        .await;
     pair.staff[1].expect_nothing().await;
     for device in [&mut pair.staff[0], &mut pair.customer[0]] {
         device.expect_nothing().await;
@@ -100,12 +105,12 @@ async fn a_recalled_message_is_recalled_on_every_device() {
     );
     let recall = json!({"action": "recall", "payload": payload});
     pair.customer[1].send(recall.clone()).await;
-    let mut answer = pair.customer[1].expect_frame("recalled").await;
+    let mut answer = pair.customer[1].expect_action("recalled").await;
     assert_eq!(answer["ref"], "r1");
     // Again, by another device: the same answer, and nobody else is told.
-    pair.customer[0].expect_frame("recalled").await;
+    pair.customer[0].expect_action("recalled").await;
     pair.customer[0].send(recall).await;
-    assert_eq!(pair.customer[0].expect_frame("recalled").await, answer);
+    assert_eq!(pair.customer[0].expect_action("recalled").await, answer);
     answer.as_object_mut().expect("a payload").remove("ref");
     assert_eq!(answer["of"], seq);
     assert_eq!(answer["of_id"], id);
@@ -113,12 +118,14 @@ async fn a_recalled_message_is_recalled_on_every_device() {
     assert_eq!(answer["prev"], id);
     assert_eq!(answer["conversation"], conversation);
     for device in &mut pair.staff {
-        assert_eq!(device.expect_frame("recalled").await, answer);
+        assert_eq!(device.expect_action("recalled").await, answer);
         device.expect_nothing().await;
     }
     pair.customer[1].expect_nothing().await;
     // It stays a message that was not read.
-    pair.staff[0].ask("read", &conversation, "up_to", 1).await;
-    let receipt = pair.staff[1].expect_frame("receipt").await;
+    pair.staff[0]
+        .ask("read", json!({ "conversation": conversation, "up_to": 1 }))
+        .await;
+    let receipt = pair.staff[1].expect_action("receipt").await;
     assert_eq!(receipt["unread"], 1);
 }

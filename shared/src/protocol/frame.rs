@@ -1,9 +1,16 @@
 //! What a client sends: JSON text frames `{"action": "...", "payload": {...}}`, and the bare `PING`.
 
+use std::ops::RangeInclusive;
+
 use serde::Deserialize;
 
-use super::{MAX_FRAME_BYTES, MAX_NAME_CHARS, MAX_TEXT_BYTES, notice::json_string};
-use crate::ids::{ConversationId, MessageId, MessageRef};
+use super::{
+    MAX_FRAME_BYTES, MAX_NAME_CHARS, MAX_SEQ, MAX_TEXT_BYTES,
+    notice::json_string,
+    read::{self, Read},
+    resume::{self, Position, Token},
+};
+use crate::ids::{ClientId, ConversationId, MessageId, MessageRef};
 
 /// The bare text a client may send to keep its socket alive; no activity of the customer.
 pub const PING: &str = "PING";
@@ -15,6 +22,15 @@ pub const PONG: &str = "PONG";
 pub enum Request {
     /// An event of its user's lane: it changes state, so it goes through the log.
     Verb(Verb),
+    /// `resume`: I keep my place when my socket is lost. The gateway makes a [`Verb::Resume`] of it.
+    Resume {
+        /// Signed proof of which connection this one replaces.
+        token: Option<Token>,
+        /// How far the client has seen its conversations.
+        positions: Vec<Position>,
+    },
+    /// A question: the gateway answers it, and nothing changes.
+    Read(Read),
 }
 
 /// What a user does. Texts are JSON strings (quotes included), ready to be joined into outgoing
@@ -68,6 +84,13 @@ pub enum Verb {
         /// The sender's id of this frame, for the answer.
         id: Option<MessageRef>,
     },
+    /// `resume`: this connection keeps its user's place when it is lost.
+    Resume {
+        /// The connection that it replaces.
+        replaces: Option<ClientId>,
+        /// How far the client has seen its conversations.
+        positions: Vec<Position>,
+    },
 }
 
 impl Verb {
@@ -98,9 +121,6 @@ impl Mark {
         }
     }
 }
-
-/// The largest place in a log: numbers beyond it are not exact in a script or in a browser.
-pub const MAX_SEQ: u64 = (1 << 53) - 1;
 
 /// Why a frame was refused: an `error` code, the field at fault, and the frame's `id` if it had a
 /// valid one.
@@ -156,11 +176,6 @@ pub(crate) fn is_words(text: &str) -> bool {
     (1..=MAX_TEXT_BYTES).contains(&text.len())
 }
 
-/// Whether a number may be a place in a log.
-pub(crate) fn is_seq(seq: u64) -> bool {
-    (1..=MAX_SEQ).contains(&seq)
-}
-
 fn refuse(code: &'static str, field: Option<&'static str>) -> Refusal {
     Refusal {
         code,
@@ -169,11 +184,12 @@ fn refuse(code: &'static str, field: Option<&'static str>) -> Refusal {
     }
 }
 
-fn bad(field: &'static str) -> Refusal {
+pub(super) fn bad(field: &'static str) -> Refusal {
     refuse("bad_field", Some(field))
 }
 
-struct Payload(serde_json::Map<String, serde_json::Value>);
+/// The fields of a frame.
+pub(super) struct Payload(serde_json::Map<String, serde_json::Value>);
 
 impl Payload {
     fn request(&self, action: &str, reference: Option<MessageRef>) -> Result<Request, Refusal> {
@@ -196,21 +212,43 @@ impl Payload {
             "delivered" => Request::Verb(self.mark(Mark::Delivered)?),
             "read" => Request::Verb(self.mark(Mark::Read)?),
             "recall" => Request::Verb(Verb::Recall {
-                conversation: self.named_conversation()?,
-                seq: self.seq("seq")?.ok_or(bad("seq"))?,
+                conversation: self.the_conversation()?,
+                seq: self.seq("seq")?,
                 message: self.message_id()?,
                 id: reference,
             }),
-            _ => return Err(refuse("unknown_action", None)),
+            "resume" => Request::Resume {
+                token: self.token()?,
+                positions: self.positions()?,
+            },
+            _ => match read::decode(action, self, reference)? {
+                Some(read) => Request::Read(read),
+                None => return Err(refuse("unknown_action", None)),
+            },
         })
     }
 
     /// An optional text field; JSON `null` counts as absent.
-    fn text(&self, field: &'static str) -> Result<Option<&str>, Refusal> {
+    pub(super) fn text(&self, field: &'static str) -> Result<Option<&str>, Refusal> {
         match self.0.get(field) {
             None | Some(serde_json::Value::Null) => Ok(None),
             Some(serde_json::Value::String(text)) => Ok(Some(text)),
             Some(_) => Err(bad(field)),
+        }
+    }
+
+    /// An optional whole number within bounds.
+    pub(super) fn number(
+        &self,
+        field: &'static str,
+        bounds: RangeInclusive<u64>,
+    ) -> Result<Option<u64>, Refusal> {
+        match self.0.get(field) {
+            None | Some(serde_json::Value::Null) => Ok(None),
+            Some(value) => match value.as_u64() {
+                Some(number) if bounds.contains(&number) => Ok(Some(number)),
+                _ => Err(bad(field)),
+            },
         }
     }
 
@@ -227,32 +265,42 @@ impl Payload {
         id.map_err(|_| bad("conversation"))
     }
 
-    fn named_conversation(&self) -> Result<ConversationId, Refusal> {
-        self.conversation()?.ok_or(bad("conversation"))
-    }
-
     fn mark(&self, mark: Mark) -> Result<Verb, Refusal> {
         Ok(Verb::Mark {
-            conversation: self.named_conversation()?,
-            up_to: self.seq("up_to")?.ok_or(bad("up_to"))?,
+            conversation: self.the_conversation()?,
+            up_to: self.seq("up_to")?,
             mark,
         })
     }
 
-    /// An optional place in a log.
-    fn seq(&self, field: &'static str) -> Result<Option<u64>, Refusal> {
-        match self.0.get(field) {
-            None | Some(serde_json::Value::Null) => Ok(None),
-            Some(value) => match value.as_u64() {
-                Some(seq) if is_seq(seq) => Ok(Some(seq)),
-                _ => Err(bad(field)),
-            },
-        }
+    /// A place in a log that must be named.
+    fn seq(&self, field: &'static str) -> Result<u64, Refusal> {
+        self.number(field, 1..=MAX_SEQ)?.ok_or(bad(field))
     }
 
     fn message_id(&self) -> Result<Option<MessageId>, Refusal> {
         let id = self.text("message_id")?.map(MessageId::parse).transpose();
         id.map_err(|_| bad("message_id"))
+    }
+
+    fn token(&self) -> Result<Option<Token>, Refusal> {
+        let token = self.text("token")?;
+        token.map_or(Ok(None), |text| match Token::parse(text) {
+            Some(token) => Ok(Some(token)),
+            None => Err(bad("token")),
+        })
+    }
+
+    fn positions(&self) -> Result<Vec<Position>, Refusal> {
+        match self.0.get("positions") {
+            None | Some(serde_json::Value::Null) => Ok(Vec::new()),
+            Some(positions) => resume::from_json(positions).ok_or(bad("positions")),
+        }
+    }
+
+    /// A conversation that must be named.
+    pub(super) fn the_conversation(&self) -> Result<ConversationId, Refusal> {
+        self.conversation()?.ok_or(bad("conversation"))
     }
 
     fn body(&self) -> Result<String, Refusal> {
@@ -378,7 +426,7 @@ mod tests {
                 "bad_field",
             ),
             (
-                r#"{"action":"delivered","payload":{"conversation":"1.1.1-0.1","up_to":9007199254740992}}"#,
+                r#"{"action":"delivered","payload":{"conversation":"1.1.1-0.1","up_to":9007199254740993}}"#,
                 "bad_field",
             ),
             (r#"{"action":"read","payload":{"up_to":1}}"#, "bad_field"),

@@ -59,6 +59,7 @@ impl SiteDump<'_> {
                 "{uid} is on duty or not: {actual:?}"
             );
             same(uid, &actual, &expected_user(model, uid)).context("user")?;
+            check_awaited(model, uid, due)?;
         }
         for conv in 0..model.conversations.len() {
             self.check_conversation(model, conv, due)?;
@@ -174,7 +175,7 @@ impl SiteDump<'_> {
         }
         let gone = self.hash(&format!("gone:{name}"));
         let recalled = expected.recalled.iter();
-        let recalled = recalled.map(|(seq, by)| (seq.to_string(), format!("{by} 1")));
+        let recalled = recalled.map(|(seq, by)| (seq.to_string(), by.to_string()));
         same("recalled", &gone, &recalled.collect())?;
         let recalls = hash.get("recalls").map_or("0", String::as_str);
         ensure!(recalls == gone.len().to_string(), about());
@@ -201,6 +202,17 @@ impl SiteDump<'_> {
     }
 }
 
+/// Who is lost is awaited until the time that the model says, by one timer.
+fn check_awaited(model: &DeskModel, uid: &str, due: &[(String, f64)]) -> Result<()> {
+    let of_user = format!("|{uid}|");
+    let is_timer = |member: &str| member.starts_with("lost|") && member.contains(&of_user);
+    let timers = due.iter().filter(|(member, _)| is_timer(member));
+    let timers: Vec<f64> = timers.map(|(_, score)| *score).collect();
+    let lost = model.users[uid].lost.filter(|lost| lost.timer);
+    let expected: Vec<f64> = lost.iter().map(|lost| lost.until as f64).collect();
+    same(&format!("timers of lost {uid}"), &timers, &expected)
+}
+
 fn expected_user(model: &DeskModel, uid: &str) -> BTreeMap<String, String> {
     let user = &model.users[uid];
     let mut fields = BTreeMap::new();
@@ -209,6 +221,12 @@ fn expected_user(model: &DeskModel, uid: &str) -> BTreeMap<String, String> {
     put("conns", clients);
     for (client, n) in &user.sockets {
         put(&format!("n:{client}"), n.to_string());
+    }
+    for client in &user.resume {
+        put(&format!("r:{client}"), "1".to_owned());
+    }
+    if let Some(lost) = user.lost {
+        put("lost", lost.until.to_string());
     }
     put("lang", user.lang.to_string());
     put("role", user.role.as_str().to_owned());

@@ -18,7 +18,7 @@ impl SiteDump<'_> {
             free.is_empty() || waiting.is_empty(),
             "{free:?} are free while {waiting:?} wait"
         );
-        let mut queued: Vec<String> = Vec::new();
+        let (mut queued, mut lost): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
         for queue in self.names("q:") {
             for uid in self.members(&format!("q:{queue}")) {
                 let user = self.hash(&format!("u:{uid}"));
@@ -26,16 +26,25 @@ impl SiteDump<'_> {
                     user.get("queue") == Some(&queue),
                     "{uid} is in {queue}: {user:?}"
                 );
-                queued.push(uid);
+                if user.contains_key("lost") {
+                    lost.push(uid);
+                } else {
+                    queued.push(uid);
+                }
             }
         }
+        let passed_over = |uid: &String| !waiting.contains(uid);
+        ensure!(
+            lost.iter().all(passed_over),
+            "somebody of {lost:?} waits, and is lost"
+        );
         queued.sort();
         let mut sorted = waiting.clone();
         sorted.sort();
         same("the queues together", &queued, &sorted)?;
 
         let mut places: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for uid in &waiting {
+        for uid in waiting.iter().chain(&lost) {
             let conv = self.hash(&format!("u:{uid}")).remove("conv");
             places.entry(uid.clone()).or_default().extend(conv);
         }
@@ -49,7 +58,7 @@ impl SiteDump<'_> {
             let convs: Vec<_> = user["convs"].split_whitespace().collect();
             ensure!(open == convs.len(), "{uid} counts wrong: {user:?}");
             ensure!(
-                (open < max) == free.contains(uid),
+                (open < max && !user.contains_key("lost")) == free.contains(uid),
                 "{uid} free or not: {user:?}"
             );
             for conv in convs {
@@ -161,10 +170,7 @@ impl SiteDump<'_> {
             let by = gone
                 .remove(of)
                 .with_context(|| format!("{of} is not gone from {conv}"))?;
-            ensure!(
-                *id == format!("{}-0", by.split(' ').next().unwrap_or("")),
-                "{id} is {by}"
-            );
+            ensure!(*id == format!("{by}-0"), "{id} is {by}");
             let message = &log[of.parse::<usize>()? - 1].1;
             let same = |name: &str| message.get(name) == fields.get(name);
             ensure!(

@@ -28,7 +28,9 @@ const TRANSITIONS: &[&str] = &[
     "customer_leave",
     "close_conversation",
     "message",
+    "resume",
     "idle_timer",
+    "lost_timer",
     "gateway_dead",
     "queue_moved",
     "queue_lost",
@@ -156,7 +158,7 @@ impl Actors {
                 uid = owner;
                 Kind::Close {
                     client,
-                    clean: true,
+                    clean: rng.random(),
                 }
             }
             35 if !self.conversations.is_empty() => Kind::IdleTimer {
@@ -231,6 +233,10 @@ impl Actors {
                     }
                 }
             }
+            (_, 7) => Verb::Resume {
+                replaces: None,
+                positions: Vec::new(),
+            },
             _ => Verb::Message {
                 body: "\"words\"".to_owned(),
                 id: MessageRef::parse(&format!("m{}", rng.random_range(0..9))).ok(),

@@ -7,6 +7,7 @@ use frontdesk_shared::{
         Lang,
         frame::{self, Refusal, Request, Verb},
         notice::error_frame,
+        resume::{Position, Seen},
     },
 };
 use frontdesk_tests::{
@@ -18,6 +19,7 @@ use serde_json::{Value, json};
 
 use super::{
     bounds::{check_verb, survives_the_log},
+    reads::{check_read, question},
     share,
 };
 
@@ -31,6 +33,10 @@ const ACTIONS: &[&str] = &[
     "delivered",
     "read",
     "recall",
+    "resume",
+    "history",
+    "transcript",
+    "conversations",
 ];
 const PAYLOAD: &[&str] = &[
     "message",
@@ -41,6 +47,11 @@ const PAYLOAD: &[&str] = &[
     "up_to",
     "seq",
     "message_id",
+    "token",
+    "positions",
+    "before",
+    "after",
+    "limit",
     "code",
     "prefix",
 ];
@@ -59,10 +70,7 @@ fn whatever_comes_the_decoder_answers_and_what_it_accepts_keeps_its_bounds() {
         let mut case = subject.case(number);
         let text = frame_text(&mut case.rng);
         let what = match frame::decode(&text) {
-            Ok(Request::Verb(verb)) => {
-                check_accepted(&text, verb);
-                "accepted"
-            }
+            Ok(request) => check_accepted(&text, request),
             Err(refusal) => check_refusal(&refusal),
         };
         subject.count(what, 1);
@@ -74,13 +82,36 @@ fn whatever_comes_the_decoder_answers_and_what_it_accepts_keeps_its_bounds() {
         "unknown_action",
         "bad_max",
     ];
-    subject.report(&[&["accepted"][..], &codes].concat());
+    subject.report(&[&["accepted", "read"][..], &codes].concat());
 }
 
-fn check_accepted(text: &str, verb: Verb) {
-    check_verb(&verb);
+fn check_accepted(text: &str, request: Request) -> &'static str {
     let value: Value = serde_json::from_str(text).expect("what is accepted is JSON");
     assert!(value.is_object(), "a frame is an object");
+    match request {
+        Request::Verb(verb) => {
+            check_accepted_verb(&value, verb);
+            "accepted"
+        }
+        Request::Resume { positions, .. } => {
+            // What the gateway makes of it.
+            let replaces = None;
+            let verb = Verb::Resume {
+                replaces,
+                positions,
+            };
+            check_accepted_verb(&value, verb);
+            "accepted"
+        }
+        Request::Read(read) => {
+            check_read(&value, &read);
+            "read"
+        }
+    }
+}
+
+fn check_accepted_verb(value: &Value, verb: Verb) {
+    check_verb(&verb);
     let (action, payload) = (value["action"].as_str(), &value["payload"]);
     let expected = match &verb {
         Verb::StaffOnline { max, .. } => {
@@ -103,6 +134,11 @@ fn check_accepted(text: &str, verb: Verb) {
         Verb::Recall { seq, .. } => {
             assert_eq!(Some(*seq), payload["seq"].as_u64());
             "recall"
+        }
+        Verb::Resume { positions, .. } => {
+            let count = payload["positions"].as_array().map_or(0, Vec::len);
+            assert_eq!(positions.len(), count);
+            "resume"
         }
     };
     assert_eq!(action, Some(expected));
@@ -129,16 +165,20 @@ fn check_refusal(refusal: &Refusal) -> &'static str {
         "too_large" => &[None, Some("message")],
         "bad_max" => &[Some("max")],
         "bad_field" => &[
-            "message",
-            "id",
-            "conversation",
-            "name",
-            "max",
-            "up_to",
-            "seq",
-            "message_id",
-        ]
-        .map(Some),
+            Some("message"),
+            Some("id"),
+            Some("conversation"),
+            Some("name"),
+            Some("max"),
+            Some("token"),
+            Some("positions"),
+            Some("before"),
+            Some("after"),
+            Some("limit"),
+            Some("up_to"),
+            Some("seq"),
+            Some("message_id"),
+        ],
         other => panic!("the code {other} is not documented"),
     };
     assert!(fields.contains(field), "{refusal:?}");
@@ -164,12 +204,13 @@ pub fn frame_text(rng: &mut impl Rng) -> String {
         12..14 => nested(rng),
         14..50 => composed(rng),
         50..65 => valid(&verb(rng)).to_string(),
-        65..70 => format!(
+        68..70 => format!(
             "{}{}{}",
             pick(rng, NASTY),
             valid(&verb(rng)),
             pick(rng, NASTY)
         ),
+        65..68 => question(rng).to_string(),
         70..73 => json!([valid(&verb(rng))["action"]]).to_string(),
         _ => {
             let mut bytes = valid(&verb(rng)).to_string().into_bytes();
@@ -267,6 +308,17 @@ fn valid(verb: &Verb) -> Value {
             );
             json!({"action": "message", "payload":
                 {"message": parsed(body), "id": id, "conversation": conversation}})
+        }
+        Verb::Resume { positions, .. } => {
+            let position = |position: &Position| match &position.seen {
+                None => json!({"conversation": position.conversation.as_str(), "seq": 0}),
+                Some(Seen { seq, id }) => {
+                    let conversation = position.conversation.as_str();
+                    json!({"conversation": conversation, "seq": seq, "id": id.as_str()})
+                }
+            };
+            let positions: Vec<Value> = positions.iter().map(position).collect();
+            json!({"action": "resume", "payload": {"token": "t", "positions": positions}})
         }
         Verb::Close { conversation } => {
             json!({"action": "close", "payload":

@@ -36,6 +36,7 @@ mod connections;
 mod crowds;
 mod customers;
 mod lists;
+mod lost;
 mod marks;
 mod membership;
 mod recall;

@@ -31,7 +31,7 @@ async fn a_recalled_message_is_recalled_for_everybody(options: Options) {
         + conv:e4.1 last=e9.1
         + conv:e4.1 recalls=1
         + conv:e4.1 seq=4
-        + gone:e4.1 2=4 1
+        + gone:e4.1 2=4
         + log:e4.1 4-0 from=customer uid=alice id=e9.1 time=T counts=2 0 recalled=2
         + u:alice n:alice.1=4
         - conv:e4.1 last=e8.1
@@ -135,11 +135,7 @@ async fn nothing_is_recalled_where_the_setting_says_never(options: Options) {
 }
 
 async fn a_message_of_an_ended_conversation_is_recalled(options: Options) {
-    let settings = DeskSettings {
-        supervisor_sees_recalled: false,
-        ..DeskSettings::default()
-    };
-    let mut scene = Scene::new(options, settings).await;
+    let mut scene = Scene::new(options, DeskSettings::default()).await;
     let mut sam = scene.staff("sam", 1).await;
     scene.customer("alice").await;
     let conv = conversation_of(&mut scene, "alice").await;
@@ -150,7 +146,7 @@ async fn a_message_of_an_ended_conversation_is_recalled(options: Options) {
         + conv:e4.1 last=e8.1
         + conv:e4.1 recalls=1
         + conv:e4.1 seq=5
-        + gone:e4.1 3=5 0
+        + gone:e4.1 3=5
         + gone:e4.1 TTL 604800000
         + log:e4.1 5-0 from=staff uid=sam id=e8.1 time=T counts=0 2 recalled=3
         + u:sam n:sam.1=5
@@ -164,7 +160,7 @@ async fn a_message_of_an_ended_conversation_is_recalled(options: Options) {
         + conv:e4.1 last=e9.1
         + conv:e4.1 recalls=2
         + conv:e4.1 seq=6
-        + gone:e4.1 2=6 0
+        + gone:e4.1 2=6
         + log:e4.1 6-0 from=staff uid=sam id=e9.1 time=T counts=0 2 recalled=2
         + u:sam n:sam.1=6
         - conv:e4.1 last=e8.1
@@ -214,7 +210,7 @@ async fn who_takes_over_is_not_shown_what_was_recalled(options: Options) {
         + conv:e5.1 last=e60.1
         + conv:e5.1 recalls=26
         + conv:e5.1 seq=56
-        + gone:e5.1 52=56 1
+        + gone:e5.1 52=56
         + log:e5.1 56-0 from=staff uid=sam id=e60.1 time=T counts=26 1 recalled=52
         + u:sam n:sam.1=4
         - conv:e5.1 last=e59.2

@@ -7,8 +7,8 @@
 -- pushes  recalled to both sides and to the sender's connections;
 --         error no_conversation, no_message, forbidden, recall_expired
 --
--- gone:<conv> has for each recalled place "<seq of its `recalled` entry> <1 if supervisors may still
--- read the words, else 0>", and the TTL of the log. The words stay in the log: streams do not change.
+-- gone:<conv> has for each recalled place the seq of its `recalled` entry, and the TTL of the log. The
+-- words stay in the log: streams do not change.
 
 local frame_head = function(a, entry, message)
   return '{"action":"recalled","payload":{"conversation":"' .. a.conversation .. '","of":' .. a.seq
@@ -22,7 +22,7 @@ end
 
 -- The entry of an earlier recall.
 local made_before = function(e, a, gone)
-  local seq = tonumber(string.match(gone, "^%d+"))
+  local seq = tonumber(gone)
   local entry, before = D.entry(e, a.conversation, seq), D.entry(e, a.conversation, seq - 1)
   return { seq = D.int(seq), id = entry.id, prev = before.id, time = entry.time }
 end
@@ -31,7 +31,7 @@ local recall = function(c, e, a, conv, message)
   local entry = D.append(e, a.conversation, conv.seq, conv.last, conv.counts, message.from, e.uid,
     "recalled", a.seq, nil, "recalls", tonumber(conv.recalls or 0) + 1)
   local key = D.gone_key(e, a.conversation)
-  redis.call("HSET", key, a.seq, entry.seq .. " " .. c.settings.supervisor_sees_recalled)
+  redis.call("HSET", key, a.seq, entry.seq)
   local ttl = redis.call("PTTL", D.log_key(e, a.conversation))
   if ttl >= 0 then redis.call("PEXPIRE", key, ttl) end
   return entry
