@@ -327,13 +327,9 @@ async fn left(socket: &mut Socket, early: &mut Option<Message>) -> End {
 }
 
 fn busy(verb: &Verb) -> Refusal {
-    let reference = match verb {
-        Verb::Message { id, .. } => id.as_ref().map(ToString::to_string),
-        _ => None,
-    };
     Refusal {
         code: "busy",
         field: None,
-        reference,
+        reference: verb.reference().map(ToString::to_string),
     }
 }

@@ -165,6 +165,7 @@ fn verb_name(verb: &Verb) -> &'static str {
         Verb::CustomerLeave => "customer_leave",
         Verb::Message { .. } => "message",
         Verb::Close { .. } => "close_conversation",
+        Verb::Direct { .. } => "direct",
     }
 }
 
@@ -195,6 +196,13 @@ fn write_verb(verb: &Verb, mut put: impl FnMut(&'static str, &str)) {
         Verb::Close { conversation } => {
             if let Some(conversation) = conversation {
                 put("conversation", conversation.as_str());
+            }
+        }
+        Verb::Direct { to, body, id } => {
+            put("to", to.as_str());
+            put("body", body);
+            if let Some(id) = id {
+                put("id", id.as_str());
             }
         }
     }
@@ -270,6 +278,11 @@ impl<'a, G: Fn(&str) -> Option<&'a str>> Fields<'_, G> {
             },
             "close_conversation" => Verb::Close {
                 conversation: self.optional("conversation", ConversationId::parse)?,
+            },
+            "direct" => Verb::Direct {
+                to: self.parse("to", Uid::parse)?,
+                body: self.parse("body", |field| json_text(field, frame::is_words))?,
+                id: self.optional("id", MessageRef::parse)?,
             },
             _ => return Err(DecodeError::Poison("kind")),
         };
@@ -369,6 +382,11 @@ mod tests {
             },
             Verb::Close {
                 conversation: Some(conversation),
+            },
+            Verb::Direct {
+                to: Uid::parse("sue").expect("valid"),
+                body: "\"hi\"".into(),
+                id: Some(MessageRef::parse("m1").expect("valid")),
             },
         ] {
             round_trip(Kind::Verb {

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::{MAX_FRAME_BYTES, MAX_NAME_CHARS, MAX_TEXT_BYTES, notice::json_string};
-use crate::ids::{ConversationId, MessageRef};
+use crate::ids::{ConversationId, MessageRef, Uid};
 
 /// The bare text a client may send to keep its socket alive; no activity of the customer.
 pub const PING: &str = "PING";
@@ -48,6 +48,25 @@ pub enum Verb {
         /// Which one; needed when there is more than one.
         conversation: Option<ConversationId>,
     },
+    /// `direct`: words to a user of the site; begins or continues their direct conversation.
+    Direct {
+        /// Who is to have them.
+        to: Uid,
+        /// The words as a JSON string.
+        body: String,
+        /// The sender's id, for deduplication and the `ack`.
+        id: Option<MessageRef>,
+    },
+}
+
+impl Verb {
+    /// The sender's own id of the frame: what answers it carries it as `ref`.
+    pub fn reference(&self) -> Option<&MessageRef> {
+        match self {
+            Self::Message { id, .. } | Self::Direct { id, .. } => id.as_ref(),
+            _ => None,
+        }
+    }
 }
 
 /// Why a frame was refused: an `error` code, the field at fault, and the frame's `id` if it had a
@@ -136,6 +155,11 @@ impl Payload {
             "close" => Request::Verb(Verb::Close {
                 conversation: self.conversation()?,
             }),
+            "direct" => Request::Verb(Verb::Direct {
+                to: self.to()?,
+                body: self.body()?,
+                id: reference,
+            }),
             _ => return Err(refuse("unknown_action", None)),
         })
     }
@@ -160,6 +184,11 @@ impl Payload {
             .map(ConversationId::parse)
             .transpose();
         id.map_err(|_| bad("conversation"))
+    }
+
+    fn to(&self) -> Result<Uid, Refusal> {
+        let uid = self.text("to")?.ok_or(bad("to"))?;
+        Uid::parse(uid).map_err(|_| bad("to"))
     }
 
     fn body(&self) -> Result<String, Refusal> {
@@ -278,6 +307,19 @@ mod tests {
             ),
             (
                 r#"{"action":"staffOnline","payload":{"name":null,"max":2}}"#,
+                "ok",
+            ),
+            (
+                r#"{"action":"direct","payload":{"message":"x"}}"#,
+                "bad_field",
+            ),
+            (
+                r#"{"action":"direct","payload":{"to":"a|b","message":"x"}}"#,
+                "bad_field",
+            ),
+            (r#"{"action":"direct","payload":{"to":"sue"}}"#, "bad_field"),
+            (
+                r#"{"action":"direct","payload":{"to":"sue","message":"x"}}"#,
                 "ok",
             ),
         ] {

@@ -100,6 +100,7 @@ pub const NOTICES: &[Notice] = &[
     error("too_many_conversations", "您的会话数已达上限", "You have as many conversations as allowed"),
     error("queue_words_full", "排队期间的留言已满", "No more messages can be kept while you wait"),
     error("id_reused", "消息编号已被使用", "This id was used for another message"),
+    error("no_user", "没有这个用户", "There is no such user"),
     error("busy", "系统繁忙,请稍后再试", "The system is busy, please try again later"),
     error("internal", "系统内部错误,已记录", "Something failed on our side and was recorded"),
 ];

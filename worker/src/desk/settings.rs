@@ -29,7 +29,15 @@ pub struct DeskSettings {
     /// they go back to the front of a queue
     #[arg(long, env = "FRONTDESK_ON_STAFF_LEAVE", value_enum, default_value_t = OnStaffLeave::Close)]
     pub on_staff_leave: OnStaffLeave,
-    /// Seconds for which an ended conversation is kept
+    /// Whether customers may write to users by uid, and be written to so
+    #[arg(
+        long,
+        env = "FRONTDESK_CUSTOMER_DIRECT",
+        action = clap::ArgAction::Set,
+        default_value_t = false
+    )]
+    pub customer_direct: bool,
+    /// Seconds for which an ended conversation is kept, and a direct one after its last message
     #[arg(long, env = "FRONTDESK_RETENTION_S", default_value_t = 7 * 24 * 60 * 60)]
     pub retention_s: u64,
     /// Name of staff who come on duty without one
@@ -81,6 +89,7 @@ impl Default for DeskSettings {
             queue_limit: 1000,
             policy: Policy::Shortest,
             on_staff_leave: OnStaffLeave::Close,
+            customer_direct: false,
             retention_s: 7 * 24 * 60 * 60,
             default_staff_name: "客服".to_owned(),
         }

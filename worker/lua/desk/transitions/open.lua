@@ -2,7 +2,8 @@
 --
 -- fields  prefix site uid client lang role
 -- reads   fenced: an `open` of a dead gateway changes nothing
--- writes  u:<uid> {conns, lang, lane, role, n:<client>}, boot:<boot> {client: "site uid"}
+-- writes  u:<uid> {conns, lang, lane, role, n:<client>}, boot:<boot> {client: "site uid"},
+--         who:<uid>
 -- pushes  W welcome to the connection; C 4500 when the user has too many
 
 T.open = function(c, e, a)
@@ -17,6 +18,7 @@ T.open = function(c, e, a)
   redis.call("HSET", key, "conns", D.with(conns, a.client), "lang", a.lang, "lane", c.lane,
     "role", a.role, "n:" .. a.client, 0)
   redis.call("HSET", c.P .. "boot:" .. D.boot_of(a.client), a.client, a.site .. " " .. e.uid)
+  D.seen(c, e, e.uid, a.role)
   D.push_client(e, "W", a.client, D.head(a.lang, "welcome") .. ',"client_id":"' .. a.client
     .. '","uid":"' .. e.uid .. '","time":' .. e.time .. "}}")
 end
