@@ -14,6 +14,7 @@ use std::{future::pending, pin::Pin, sync::Arc, time::Duration};
 
 use frontdesk_shared::{
     event::Kind,
+    ids::MessageRef,
     protocol::{
         close::{PING_TIMEOUT, SLOW_CONSUMER, TRY_AGAIN, UNSUPPORTED},
         frame::{self, Refusal, Request, Verb},
@@ -36,6 +37,7 @@ use crate::{
     metrics::METRICS,
     outbox::{Outbox, Outgoing},
     presence::Presence,
+    reads::{self, Asked},
     socket::{End, Socket, goodbye, receive},
     uplink::Outcome,
 };
@@ -55,6 +57,8 @@ struct Connection {
     n: u64,
     /// A message that waits for room in the uplink.
     waiting: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    /// What it wants to see.
+    asked: Asked,
     /// What came before `open` was in the log.
     early: Option<Message>,
     last_seen: Instant,
@@ -77,6 +81,7 @@ pub(crate) fn serve(
         outbox,
         n: 0,
         waiting: None,
+        asked: Asked::default(),
         early: None,
         last_seen: Instant::now(),
         next_ping: Instant::now(),
@@ -153,6 +158,9 @@ impl Connection {
                     Err(end) => Err(end),
                 },
                 () = self.outbox.filled() => self.write_queued().await,
+                frame = self.asked.answer(&self.presence.gateway, &self.presence.identity) => {
+                    self.write(frame.into()).await
+                }
                 () = room(&self.outbox, &mut self.waiting), if !reading => {
                     self.waiting = None;
                     Ok(())
@@ -197,20 +205,32 @@ impl Connection {
             Message::Text(text) if text.as_str() == frame::PING => {
                 Box::pin(self.write(Utf8Bytes::from_static(frame::PONG))).await
             }
-            Message::Text(text) => match frame::decode(&text) {
-                Ok(Request::Verb(verb)) => match self.presence.too_busy() {
-                    None => {
-                        self.append(verb);
-                        Ok(())
-                    }
-                    retry_after => Box::pin(self.refuse(&busy(&verb), retry_after)).await,
-                },
-                Err(refusal) => Box::pin(self.refuse(&refusal, None)).await,
-            },
+            Message::Text(text) => {
+                let done = frame::decode(&text).map_err(|refusal| (refusal, None));
+                match done.and_then(|request| self.serve(request)) {
+                    Ok(()) => Ok(()),
+                    Err((refusal, after)) => Box::pin(self.refuse(&refusal, after)).await,
+                }
+            }
             Message::Binary(_) => Err(End::Close(UNSUPPORTED)),
             // tungstenite answers pings by itself, and `receive` has seen to a close.
             Message::Ping(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_) => Ok(()),
         }
+    }
+
+    /// Does what is asked for, or says why not and when to try again.
+    fn serve(&mut self, request: Request) -> Result<(), (Refusal, Option<Duration>)> {
+        match request {
+            Request::Verb(verb) => match self.presence.too_busy() {
+                None => self.append(verb),
+                retry_after => return Err((busy(verb.reference()), retry_after)),
+            },
+            Request::Read(read) => {
+                let asked = self.asked.ask(read);
+                asked.map_err(|read| (busy(read.id), Some(reads::RETRY_AFTER)))?;
+            }
+        }
+        Ok(())
     }
 
     fn append(&mut self, verb: Verb) {
@@ -326,10 +346,10 @@ async fn left(socket: &mut Socket, early: &mut Option<Message>) -> End {
     pending().await
 }
 
-fn busy(verb: &Verb) -> Refusal {
+fn busy(reference: Option<MessageRef>) -> Refusal {
     Refusal {
         code: "busy",
         field: None,
-        reference: verb.reference().map(ToString::to_string),
+        reference: reference.map(|id| id.to_string()),
     }
 }

@@ -6,6 +6,8 @@
 //! The path of a push: the gateway's own channel → `downlink` (the one subscriber) → `registry`
 //! (who is here?) → `outbox` (a socket's bounded queue) → `connection` → the client.
 //!
+//! What a client asks to see goes past the log: `reads`, on a `link` of its own.
+//!
 //! One start under one boot id is a [`Gateway`]; a boot that was declared dead is given up and the
 //! process goes on under another one. `front` is what outlives it. `heartbeat` keeps the
 //! registration alive, `status` knows whether this boot may act, `counters` sees holes in the
@@ -29,11 +31,13 @@ mod front;
 pub mod handshake;
 mod heartbeat;
 mod limits;
+mod link;
 mod metrics;
 mod origin;
 mod outbox;
 mod presence;
 mod pressure;
+mod reads;
 mod registry;
 mod roll_call;
 mod server;
@@ -112,6 +116,7 @@ pub(crate) struct Gateway {
     pub(crate) uplink: uplink::Uplink,
     pub(crate) pressure: Arc<pressure::Pressure>,
     pub(crate) bell: Arc<roll_call::Bell>,
+    pub(crate) reads: reads::Reads,
     pub(crate) tasks: TaskTracker,
 }
 
@@ -135,6 +140,7 @@ impl Gateway {
             uplink,
             pressure: context.pressure.clone(),
             bell: context.bell.clone(),
+            reads: reads::Reads::new(redis.clone(), &front.config),
             tasks: front.tasks.clone(),
         };
         (Arc::new(gateway), context, appends)

@@ -38,6 +38,8 @@ pub(crate) struct Metrics {
     pub(crate) fenced: IntCounter,
     pub(crate) data_losses: IntCounter,
     pub(crate) roll_calls: IntCounter,
+    pub(crate) reads: IntCounterVec,
+    pub(crate) read_seconds: Histogram,
     pub(crate) roll_call_findings: IntCounterVec,
 }
 
@@ -113,6 +115,12 @@ impl Metrics {
             )?,
             fenced: counter("fenced_total", "Boots that were declared dead")?,
             roll_calls: counter("roll_calls_total", "Comparisons of sockets with the state")?,
+            reads: counters("reads_total", "Pages asked for", "outcome")?,
+            read_seconds: register_histogram!(histogram_opts!(
+                "frontdesk_gateway_read_seconds",
+                "From a page's being asked for to its answer",
+                exponential_buckets(0.000_5, 2.0, 13)?
+            ))?,
             roll_call_findings: counters(
                 "roll_call_findings_total",
                 "Sockets closed because the state did not know them, and the reverse",

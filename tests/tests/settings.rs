@@ -31,7 +31,7 @@ const COMMON: [&str; 6] = [
     "log",
     "log-format",
 ];
-const OF_GATEWAY: [&str; 9] = [
+const OF_GATEWAY: [&str; 10] = [
     "listen",
     "open-anyway",
     "metrics-listen",
@@ -40,6 +40,7 @@ const OF_GATEWAY: [&str; 9] = [
     "idle-timeout-s",
     "max-connections",
     "drain-timeout-s",
+    "supervisor-sees-recalled",
     "open",
 ];
 const OF_WORKER: [&str; 11] = [

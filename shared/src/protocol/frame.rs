@@ -1,8 +1,14 @@
 //! What a client sends: JSON text frames `{"action": "...", "payload": {...}}`, and the bare `PING`.
 
+use std::ops::RangeInclusive;
+
 use serde::Deserialize;
 
-use super::{MAX_FRAME_BYTES, MAX_NAME_CHARS, MAX_TEXT_BYTES, notice::json_string};
+use super::{
+    MAX_FRAME_BYTES, MAX_NAME_CHARS, MAX_TEXT_BYTES,
+    notice::json_string,
+    read::{self, Read},
+};
 use crate::ids::{ConversationId, MessageRef, Uid};
 
 /// The bare text a client may send to keep its socket alive; no activity of the customer.
@@ -15,6 +21,8 @@ pub const PONG: &str = "PONG";
 pub enum Request {
     /// An event of its user's lane: it changes state, so it goes through the log.
     Verb(Verb),
+    /// A question: the gateway answers it, and nothing changes.
+    Read(Read),
 }
 
 /// What a user does. Texts are JSON strings (quotes included), ready to be joined into outgoing
@@ -60,10 +68,10 @@ pub enum Verb {
 }
 
 impl Verb {
-    /// The sender's own id of the frame: what answers it carries it as `ref`.
-    pub fn reference(&self) -> Option<&MessageRef> {
+    /// The sender's id of the frame.
+    pub fn reference(&self) -> Option<MessageRef> {
         match self {
-            Self::Message { id, .. } | Self::Direct { id, .. } => id.as_ref(),
+            Self::Message { id, .. } | Self::Direct { id, .. } => id.clone(),
             _ => None,
         }
     }
@@ -131,11 +139,12 @@ fn refuse(code: &'static str, field: Option<&'static str>) -> Refusal {
     }
 }
 
-fn bad(field: &'static str) -> Refusal {
+pub(super) fn bad(field: &'static str) -> Refusal {
     refuse("bad_field", Some(field))
 }
 
-struct Payload(serde_json::Map<String, serde_json::Value>);
+/// The fields of a frame.
+pub(super) struct Payload(serde_json::Map<String, serde_json::Value>);
 
 impl Payload {
     fn request(&self, action: &str, reference: Option<MessageRef>) -> Result<Request, Refusal> {
@@ -155,21 +164,34 @@ impl Payload {
             "close" => Request::Verb(Verb::Close {
                 conversation: self.conversation()?,
             }),
-            "direct" => Request::Verb(Verb::Direct {
-                to: self.to()?,
-                body: self.body()?,
-                id: reference,
-            }),
-            _ => return Err(refuse("unknown_action", None)),
+            _ => match read::decode(action, self, reference)? {
+                Some(read) => Request::Read(read),
+                None => return Err(refuse("unknown_action", None)),
+            },
         })
     }
 
     /// An optional text field; JSON `null` counts as absent.
-    fn text(&self, field: &'static str) -> Result<Option<&str>, Refusal> {
+    pub(super) fn text(&self, field: &'static str) -> Result<Option<&str>, Refusal> {
         match self.0.get(field) {
             None | Some(serde_json::Value::Null) => Ok(None),
             Some(serde_json::Value::String(text)) => Ok(Some(text)),
             Some(_) => Err(bad(field)),
+        }
+    }
+
+    /// An optional whole number within bounds.
+    pub(super) fn number(
+        &self,
+        field: &'static str,
+        bounds: RangeInclusive<u64>,
+    ) -> Result<Option<u64>, Refusal> {
+        match self.0.get(field) {
+            None | Some(serde_json::Value::Null) => Ok(None),
+            Some(value) => match value.as_u64() {
+                Some(number) if bounds.contains(&number) => Ok(Some(number)),
+                _ => Err(bad(field)),
+            },
         }
     }
 
@@ -186,9 +208,9 @@ impl Payload {
         id.map_err(|_| bad("conversation"))
     }
 
-    fn to(&self) -> Result<Uid, Refusal> {
-        let uid = self.text("to")?.ok_or(bad("to"))?;
-        Uid::parse(uid).map_err(|_| bad("to"))
+    /// A conversation that must be named.
+    pub(super) fn the_conversation(&self) -> Result<ConversationId, Refusal> {
+        self.conversation()?.ok_or(bad("conversation"))
     }
 
     fn body(&self) -> Result<String, Refusal> {

@@ -1,9 +1,10 @@
-//! The wire: what a client may send ([`frame`]), what it is told ([`notice`]), with which numbers a
-//! socket closes ([`close`]). docs/PROTOCOL.md is checked against these tables.
+//! The wire: what a client may send ([`frame`]; of it what it may [`read`]), what it is told ([`notice`]), with which
+//! numbers a socket closes ([`close`]). docs/PROTOCOL.md is checked against these tables.
 
 pub mod close;
 pub mod frame;
 pub mod notice;
+pub mod read;
 
 use std::fmt;
 

@@ -101,6 +101,7 @@ pub const NOTICES: &[Notice] = &[
     error("queue_words_full", "排队期间的留言已满", "No more messages can be kept while you wait"),
     error("id_reused", "消息编号已被使用", "This id was used for another message"),
     error("no_user", "没有这个用户", "There is no such user"),
+    error("forbidden", "无权执行此操作", "You may not do this here"),
     error("busy", "系统繁忙,请稍后再试", "The system is busy, please try again later"),
     error("internal", "系统内部错误,已记录", "Something failed on our side and was recorded"),
 ];
@@ -135,6 +136,14 @@ pub fn error_frame(
 /// A text as a JSON string, quotes included.
 pub fn json_string(text: &str) -> String {
     serde_json::Value::from(text).to_string()
+}
+
+/// Whether a text is one JSON string, quotes included, that may be joined into a frame as it is.
+pub fn is_json_string(text: &str) -> bool {
+    // JSON allows blanks around a value.
+    text.starts_with('"')
+        && text.ends_with('"')
+        && serde_json::from_str::<std::borrow::Cow<'_, str>>(text).is_ok()
 }
 
 #[cfg(test)]

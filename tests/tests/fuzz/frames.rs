@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 
 use super::{
     bounds::{check_verb, survives_the_log},
+    reads::{check_read, question},
     share,
 };
 
@@ -28,6 +29,9 @@ const ACTIONS: &[&str] = &[
     "customerLeave",
     "message",
     "close",
+    "history",
+    "transcript",
+    "conversations",
 ];
 const PAYLOAD: &[&str] = &[
     "message",
@@ -35,6 +39,9 @@ const PAYLOAD: &[&str] = &[
     "conversation",
     "name",
     "max",
+    "before",
+    "after",
+    "limit",
     "code",
     "prefix",
 ];
@@ -53,10 +60,7 @@ fn whatever_comes_the_decoder_answers_and_what_it_accepts_keeps_its_bounds() {
         let mut case = subject.case(number);
         let text = frame_text(&mut case.rng);
         let what = match frame::decode(&text) {
-            Ok(Request::Verb(verb)) => {
-                check_accepted(&text, verb);
-                "accepted"
-            }
+            Ok(request) => check_accepted(&text, request),
             Err(refusal) => check_refusal(&refusal),
         };
         subject.count(what, 1);
@@ -68,13 +72,26 @@ fn whatever_comes_the_decoder_answers_and_what_it_accepts_keeps_its_bounds() {
         "unknown_action",
         "bad_max",
     ];
-    subject.report(&[&["accepted"][..], &codes].concat());
+    subject.report(&[&["accepted", "read"][..], &codes].concat());
 }
 
-fn check_accepted(text: &str, verb: Verb) {
-    check_verb(&verb);
+fn check_accepted(text: &str, request: Request) -> &'static str {
     let value: Value = serde_json::from_str(text).expect("what is accepted is JSON");
     assert!(value.is_object(), "a frame is an object");
+    match request {
+        Request::Verb(verb) => {
+            check_accepted_verb(&value, verb);
+            "accepted"
+        }
+        Request::Read(read) => {
+            check_read(&value, &read);
+            "read"
+        }
+    }
+}
+
+fn check_accepted_verb(value: &Value, verb: Verb) {
+    check_verb(&verb);
     let (action, payload) = (value["action"].as_str(), &value["payload"]);
     let expected = match &verb {
         Verb::StaffOnline { max, .. } => {
@@ -114,7 +131,16 @@ fn check_refusal(refusal: &Refusal) -> &'static str {
         "bad_json" | "unknown_action" => &[None],
         "too_large" => &[None, Some("message")],
         "bad_max" => &[Some("max")],
-        "bad_field" => &["message", "id", "conversation", "name", "max"].map(Some),
+        "bad_field" => &[
+            Some("message"),
+            Some("id"),
+            Some("conversation"),
+            Some("name"),
+            Some("max"),
+            Some("before"),
+            Some("after"),
+            Some("limit"),
+        ],
         other => panic!("the code {other} is not documented"),
     };
     assert!(fields.contains(field), "{refusal:?}");
@@ -140,12 +166,13 @@ pub fn frame_text(rng: &mut impl Rng) -> String {
         12..14 => nested(rng),
         14..50 => composed(rng),
         50..65 => valid(&verb(rng)).to_string(),
-        65..70 => format!(
+        68..70 => format!(
             "{}{}{}",
             pick(rng, NASTY),
             valid(&verb(rng)),
             pick(rng, NASTY)
         ),
+        65..68 => question(rng).to_string(),
         70..73 => json!([valid(&verb(rng))["action"]]).to_string(),
         _ => {
             let mut bytes = valid(&verb(rng)).to_string().into_bytes();
