@@ -40,6 +40,7 @@ pub const FIELDS: &[&str] = &[
     "boot",
     "queue",
     "upto",
+    "to",
 ];
 
 /// A text: nasty, random, too long, or nearly an id or a number.
@@ -146,7 +147,7 @@ pub fn event(rng: &mut impl Rng) -> Event {
 
 /// A verb that everybody would accept.
 pub fn verb(rng: &mut impl Rng) -> Verb {
-    match rng.random_range(0..8) {
+    match rng.random_range(0..9) {
         0 => Verb::StaffOnline {
             name: rng.random::<bool>().then(|| json_text(rng, 64)),
             max: rng.random::<bool>().then(|| rng.random_range(1..7)),
@@ -156,6 +157,11 @@ pub fn verb(rng: &mut impl Rng) -> Verb {
         3 => Verb::CustomerLeave,
         4 => Verb::Close {
             conversation: rng.random::<bool>().then(|| conversation(rng)),
+        },
+        5 => Verb::Direct {
+            to: parsed(rng, Uid::parse),
+            body: json_text(rng, 16 * 1024),
+            id: rng.random::<bool>().then(|| parsed(rng, MessageRef::parse)),
         },
         _ => Verb::Message {
             body: json_text(rng, 16 * 1024),

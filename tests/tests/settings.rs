@@ -43,7 +43,7 @@ const OF_GATEWAY: [&str; 10] = [
     "supervisor-sees-recalled",
     "open",
 ];
-const OF_WORKER: [&str; 11] = [
+const OF_WORKER: [&str; 12] = [
     "metrics-listen",
     "worker-id",
     "lease-ms",
@@ -54,6 +54,7 @@ const OF_WORKER: [&str; 11] = [
     "queue-limit",
     "policy",
     "on-staff-leave",
+    "customer-direct",
     "retention-s",
 ];
 

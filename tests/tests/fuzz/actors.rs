@@ -25,6 +25,7 @@ const TRANSITIONS: &[&str] = &[
     "customer_leave",
     "close_conversation",
     "message",
+    "direct",
     "idle_timer",
     "gateway_dead",
     "queue_moved",
@@ -207,6 +208,11 @@ impl Actors {
             (_, 0..4) => Verb::CustomerConnect,
             (_, 5) => Verb::CustomerLeave,
             (_, 6) => Verb::Close { conversation },
+            (_, 7) => Verb::Direct {
+                to: Uid::parse(pick::<&str>(rng, UIDS)).expect("well-formed"),
+                body: "\"direct words\"".to_owned(),
+                id: MessageRef::parse(&format!("m{}", rng.random_range(0..9))).ok(),
+            },
             _ => Verb::Message {
                 body: "\"words\"".to_owned(),
                 id: MessageRef::parse(&format!("m{}", rng.random_range(0..9))).ok(),

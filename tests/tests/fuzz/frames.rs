@@ -107,6 +107,11 @@ fn check_accepted_verb(value: &Value, verb: Verb) {
             "message"
         }
         Verb::Close { .. } => "close",
+        Verb::Direct { to, body, .. } => {
+            assert_eq!(Some(to.as_str()), payload["to"].as_str());
+            assert_eq!(*body, payload["message"].to_string());
+            "direct"
+        }
     };
     assert_eq!(action, Some(expected));
     survives_the_log(&Event {
@@ -268,6 +273,11 @@ fn valid(verb: &Verb) -> Value {
             );
             json!({"action": "message", "payload":
                 {"message": parsed(body), "id": id, "conversation": conversation}})
+        }
+        Verb::Direct { to, body, id } => {
+            let id = id.as_ref().map(MessageRef::as_str);
+            json!({"action": "direct", "payload":
+                {"to": to.as_str(), "message": parsed(body), "id": id}})
         }
         Verb::Close { conversation } => {
             json!({"action": "close", "payload":
