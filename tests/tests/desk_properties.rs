@@ -55,7 +55,9 @@ const TOLD: &[&str] = &[
     "close/4502",
     "error/bad_max",
     "error/id_reused",
+    "error/bad_field",
     "error/no_conversation",
+    "error/no_user",
     "error/which_conversation",
     "error/wrong_role",
     "message/connected",
@@ -69,6 +71,7 @@ const TOLD: &[&str] = &[
     "message/queued",
     "message/staff",
     "message/still_queued",
+    "message/user",
     "message/your_turn",
     "queue_close/staff_offline",
     "welcome/welcome",
@@ -130,6 +133,12 @@ enum Act {
         text: u8,
         id: Option<u8>,
         which: Which,
+    },
+    Direct {
+        socket: usize,
+        to: usize,
+        text: u8,
+        id: Option<u8>,
     },
     End {
         socket: usize,
@@ -201,6 +210,8 @@ fn act_of(staff: bool) -> impl Strategy<Value = Act> {
         queue => socket.clone().prop_map(|socket| Act::Connect { socket }),
         2 => socket.clone().prop_map(|socket| Act::Leave { socket }),
         25 => say.prop_map(|(socket, text, id, which)| Act::Say { socket, text, id, which }),
+        8 => (socket.clone(), 0..=USERS, 0..2_u8, proptest::option::weighted(0.5, 0..6_u8))
+            .prop_map(|(socket, to, text, id)| Act::Direct { socket, to, text, id }),
         4 => (socket.clone(), which()).prop_map(|(socket, which)| Act::End { socket, which }),
         1 => socket.clone().prop_map(|socket| Act::SkipFrame { socket }),
         1 => socket.prop_map(|socket| Act::OpenAgain { socket }),
@@ -245,6 +256,7 @@ fn follows_the_model(policy: Policy, on_staff_leave: OnStaffLeave) {
         policy,
         on_staff_leave,
         queue_limit: 3,
+        customer_direct: on_staff_leave == OnStaffLeave::Requeue,
         ..DeskSettings::default()
     };
     let cases = std::env::var_os("PROPTEST_CASES");
@@ -480,6 +492,19 @@ impl World {
                 };
                 (socket, verb)
             }
+            Act::Direct {
+                socket,
+                to,
+                text,
+                id,
+            } => {
+                let verb = Verb::Direct {
+                    to: user_name(*to),
+                    body: format!("\"你好 {text}\""),
+                    id: id.map(|id| MessageRef::parse(&format!("m{id}")).expect("well-formed")),
+                };
+                (socket, verb)
+            }
             Act::End { socket, which } => {
                 let conversation = name(which);
                 (socket, Verb::Close { conversation })
@@ -677,16 +702,14 @@ impl World {
 }
 
 fn check_sender(entry: &Settled, ack: &frontdesk_worker::library::Ack) -> Result<()> {
-    let Some(Kind::Verb {
-        client,
-        verb: Verb::Message { id: Some(id), .. },
-        ..
-    }) = entry.event.as_ref().map(|event| &event.kind)
-    else {
-        anyhow::bail!("an ack for {:?}", entry.event);
-    };
-    ensure!(ack.client == client.as_str() && ack.reference == id.as_str());
-    Ok(())
+    let kind = entry.event.as_ref().map(|event| &event.kind);
+    if let Some(Kind::Verb { client, verb, .. }) = kind
+        && let Some(id) = verb.reference()
+    {
+        ensure!(ack.client == client.as_str() && ack.reference == id.as_str());
+        return Ok(());
+    }
+    anyhow::bail!("an ack for {:?}", entry.event)
 }
 
 /// Two of the staff may be customers too, as in open mode; so may some customers be staff.

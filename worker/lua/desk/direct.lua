@@ -23,25 +23,23 @@ D.addressee = function(c, e, role, uid)
   return { uid = uid, role = theirs, conns = conns }
 end
 
--- Sets the expiry of all that a direct conversation needs.
+-- Sets the expiry of all that a direct conversation needs, and notes it in both lists.
 local renew = function(c, e, id, conv, me, other)
   local ms = D.keep_ms(c)
   redis.call("PEXPIRE", D.conv_key(e, id), ms)
   redis.call("PEXPIRE", D.log_key(e, id), ms)
   redis.call("PEXPIRE", D.dm_key(e, conv.a, conv.b), ms)
-  redis.call("PEXPIRE", D.list_key(e, e.uid), ms)
-  redis.call("PEXPIRE", D.list_key(e, other.uid), ms)
+  D.list(c, e, e.uid, id)
+  D.list(c, e, other.uid, id)
   D.seen(c, e, e.uid, me.role)
   D.seen(c, e, other.uid, other.role)
 end
 
--- Begins the conversation of two users. Returns its id and fields.
-D.begin_directly = function(c, e, first, second)
+-- Begins the conversation of two users; the first words do the rest. Returns its id and fields.
+D.begin_directly = function(e, first, second)
   local id = D.make_id(e)
   redis.call("HSET", D.conv_key(e, id), "state", "direct", "a", first, "b", second)
   redis.call("SET", D.dm_key(e, first, second), id)
-  D.list(c, e, first, id)
-  D.list(c, e, second, id)
   return id, { state = "direct", a = first, b = second }
 end
 

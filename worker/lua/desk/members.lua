@@ -104,8 +104,8 @@ D.has_room = function(e, uid)
   return redis.call("ZCARD", key) < L.conversations or droppable(e, key) ~= nil
 end
 
--- Notes in a user's list that a conversation has begun, was assigned, requeued or has ended; not for
--- each message. What is new pushes out what is over: what Redis has forgotten, and beyond the bound
+-- Notes in a user's list that a conversation has begun, was assigned, requeued or has ended, or that the
+-- expiry of a direct one was renewed; not for each message. What is new pushes out what is over: what Redis has forgotten, and beyond the bound
 -- what is oldest. Staff are assigned to even if all of their list lives on (direct conversations
 -- do); it is then longer by what they have open.
 D.list = function(c, e, uid, conv)

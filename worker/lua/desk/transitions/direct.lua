@@ -26,7 +26,7 @@ T.direct = function(c, e, a)
     if not (D.has_room(e, a.first) and D.has_room(e, a.second)) then
       return D.refuse(e, a, lang, "too_many_conversations")
     end
-    id, conv = D.begin_directly(c, e, a.first, a.second)
+    id, conv = D.begin_directly(e, a.first, a.second)
   end
   return D.say_directly(c, e, a, me, other, id, conv)
 end
