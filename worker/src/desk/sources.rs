@@ -11,6 +11,7 @@ macro_rules! sources {
 pub(super) const SOURCES: &[Source] = sources![
     "enter.lua",
     "members.lua",
+    "lists.lua",
     "log.lua",
     "sent.lua",
     "direct.lua",
