@@ -37,6 +37,7 @@ mod crowds;
 mod customers;
 mod lists;
 mod lost;
+mod resume;
 mod scene;
 mod shard;
 mod staff;
