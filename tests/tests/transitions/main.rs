@@ -38,6 +38,7 @@ mod customers;
 mod direct;
 mod lists;
 mod lost;
+mod resume;
 mod scene;
 mod shard;
 mod staff;
