@@ -13,6 +13,7 @@ use frontdesk_shared::{
     ids::ClientId,
     protocol::{
         Lang, MAX_CONNECTIONS_PER_USER, MAX_WAITING_BYTES, MAX_WAITING_MESSAGES, Role, frame::Verb,
+        resume::Position,
     },
 };
 use frontdesk_worker::desk::settings::{DeskSettings, OnStaffLeave, Policy};
@@ -212,7 +213,54 @@ pub enum What {
     Receipt(Conv, String, Marks, Option<usize>),
     /// That a line of a log is recalled, with the id of who asked for it.
     Recalled(Conv, usize, Option<String>),
+    /// How everything stands.
+    Snapshot {
+        /// Who asks.
+        uid: String,
+        /// Name and places of who is on duty.
+        duty: Option<(String, u32)>,
+        /// Their conversations, in any order.
+        conversations: Vec<Standing>,
+    },
+    /// What came after a position, of a conversation by its name.
+    History {
+        /// Which one, as it was asked for.
+        name: String,
+        /// The conversation and the places from which (exclusive) to which to tell; `None` if it is not
+        /// theirs.
+        lines: Option<(Conv, usize, usize)>,
+        /// What the client has is not what happened.
+        reset: bool,
+        /// Places of messages that are recalled by now.
+        recalled: Vec<usize>,
+    },
 }
+
+/// A conversation as one of its members sees it in a snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// Which one.
+    pub conv: Conv,
+    /// waiting, open or ended.
+    pub state: &'static str,
+    /// Who is on the other side.
+    pub with: Option<String>,
+    /// The staff member's name, for the customer.
+    pub name: Option<String>,
+    /// How long its log is.
+    pub seq: usize,
+    /// How many messages of the other side were not read.
+    pub unread: usize,
+    /// How far they have got.
+    pub own: Marks,
+    /// How far the other side has.
+    pub peer: Marks,
+    /// The place in the queue.
+    pub queue: Option<u64>,
+}
+
+/// An id that no entry has: a client that names it is wrong about what happened.
+pub const WRONG_ID: &str = "0.0.1-1.9";
 
 /// A field of a notice.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -366,6 +414,51 @@ impl DeskModel {
     pub fn name(&self, conv: Conv) -> &str {
         let name = self.names.get(conv).and_then(Option::as_deref);
         name.unwrap_or("a conversation without a name")
+    }
+
+    /// How a conversation stands for one of those who may read it.
+    fn seen_by(&self, uid: &str, conv: Conv) -> Option<Standing> {
+        let conversation = &self.conversations[conv];
+        let members = conversation.members();
+        let is_member = members.contains(&uid);
+        if !is_member && !conversation.past.iter().any(|past| past == uid) {
+            return None;
+        }
+        let (state, queue) = match &conversation.state {
+            State::Waiting { .. } => ("waiting", Some(self.place(conv))),
+            State::Open { .. } => ("open", None),
+            State::Ended => ("ended", None),
+            State::Direct { .. } => ("direct", None),
+        };
+        let marks = |uid: Option<&str>| {
+            let marks = uid.and_then(|uid| conversation.marks.get(uid));
+            marks.copied().unwrap_or_default()
+        };
+        // Earlier staff look at the customer, and see how far their successor has got.
+        let (with, peer) = if is_member {
+            let other = members.iter().copied().find(|member| *member != uid);
+            (other, other)
+        } else {
+            (members.first().copied(), members.get(1).copied())
+        };
+        let staff = conversation.staff.as_ref();
+        let duty = staff.and_then(|staff| self.users.get(staff)?.duty.as_ref());
+        let is_customer = conversation.customer == uid;
+        Some(Standing {
+            conv,
+            state,
+            with: with.map(str::to_owned),
+            name: duty.filter(|_| is_customer).map(|duty| duty.name.clone()),
+            seq: conversation.log.len(),
+            unread: if is_member {
+                conversation.unread(uid)
+            } else {
+                0
+            },
+            own: marks(Some(uid).filter(|_| is_member)),
+            peer: marks(peer),
+            queue,
+        })
     }
 
     fn queued(&self, wanted: impl Fn(&str) -> bool) -> Vec<Conv> {
@@ -550,8 +643,12 @@ impl Step<'_> {
                 let conversation = conversation.as_ref().map(ToString::to_string);
                 self.message(client, body, id, conversation.as_deref())
             }
-            Verb::Resume { replaces, .. } => {
+            Verb::Resume {
+                replaces,
+                positions,
+            } => {
                 self.resume(client, replaces.as_ref().map(ClientId::as_str));
+                self.catch_up(client, positions);
                 Ok(())
             }
             Verb::Direct { to, body, id } => {
@@ -599,6 +696,42 @@ impl Step<'_> {
             if user.sockets.len() < before {
                 self.tell_one(replaced, What::Close(4502));
             }
+        }
+    }
+
+    fn catch_up(&mut self, client: &str, positions: &[Position]) {
+        let uid = self.actor.clone();
+        let user = &self.m.users[&uid];
+        let duty = user.duty.as_ref().map(|duty| (duty.name.clone(), duty.max));
+        let all = 0..self.m.conversations.len();
+        let conversations = all.filter_map(|conv| self.m.seen_by(&uid, conv)).collect();
+        let snapshot = What::Snapshot {
+            uid: uid.clone(),
+            duty,
+            conversations,
+        };
+        self.tell_one(client, snapshot);
+        for Position { conversation, seen } in positions {
+            let name = conversation.to_string();
+            let found = (0..self.m.conversations.len()).find(|conv| self.m.name(*conv) == name);
+            let theirs = found.filter(|conv| self.m.seen_by(&uid, *conv).is_some());
+            let (from, wrong) = match seen {
+                None => (0, false),
+                Some(seen) => (seen.seq, seen.id.as_str() == WRONG_ID),
+            };
+            let from = usize::try_from(from).expect("a small number");
+            let length = theirs.map_or(0, |conv| self.m.conversations[conv].log.len());
+            let reset = theirs.is_none() || wrong || from > length;
+            let lines = theirs.map(|conv| (conv, if reset { 0 } else { from }, length));
+            let recalled = lines.map(|(conv, _, _)| &self.m.conversations[conv].recalled);
+            let recalled = recalled.into_iter().flat_map(|gone| gone.keys().copied());
+            let what = What::History {
+                recalled: recalled.collect(),
+                name,
+                lines,
+                reset,
+            };
+            self.tell_one(client, what);
         }
     }
 

@@ -41,6 +41,7 @@ mod lost;
 mod marks;
 mod membership;
 mod recall;
+mod resume;
 mod scene;
 mod shard;
 mod staff;
