@@ -43,7 +43,7 @@ const OF_GATEWAY: [&str; 10] = [
     "supervisor-sees-recalled",
     "open",
 ];
-const OF_WORKER: [&str; 14] = [
+const OF_WORKER: [&str; 15] = [
     "metrics-listen",
     "worker-id",
     "lease-ms",
@@ -56,6 +56,7 @@ const OF_WORKER: [&str; 14] = [
     "on-staff-leave",
     "grace-s",
     "customer-direct",
+    "leave-message",
     "retention-s",
     "recall-s",
 ];

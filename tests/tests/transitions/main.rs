@@ -36,6 +36,7 @@ mod connections;
 mod crowds;
 mod customers;
 mod direct;
+mod left;
 mod lists;
 mod lost;
 mod marks;

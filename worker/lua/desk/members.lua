@@ -82,7 +82,7 @@ D.part = function(key, staff)
     past = D.without(past, oldest)
     redis.call("HDEL", key, "d:" .. oldest, "r:" .. oldest)
   end
-  redis.call("HDEL", key, "staff", "at", "idle", "db", "rb")
+  redis.call("HDEL", key, "staff", "at", "db", "rb")
   redis.call("HSET", key, "past", past, "d:" .. staff, delivered or 0, "r:" .. staff, read or "0 0")
 end
 
