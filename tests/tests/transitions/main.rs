@@ -43,6 +43,7 @@ mod marks;
 mod membership;
 mod recall;
 mod resume;
+mod retention;
 mod scene;
 mod shard;
 mod staff;
