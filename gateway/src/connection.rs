@@ -14,11 +14,13 @@ use std::{future::pending, pin::Pin, sync::Arc, time::Duration};
 
 use frontdesk_shared::{
     event::Kind,
+    ids::MessageRef,
     protocol::{
-        close::{PING_TIMEOUT, SLOW_CONSUMER, TRY_AGAIN, UNSUPPORTED},
+        close::{PING_TIMEOUT, SLOW_CONSUMER, TOKEN_EXPIRED, TRY_AGAIN, UNSUPPORTED},
         frame::{self, Refusal, Request, Verb},
-        notice::error_frame,
+        notice::{error_frame, refreshed_frame},
     },
+    token::Secret,
 };
 use futures_util::SinkExt as _;
 use tokio::{
@@ -30,7 +32,7 @@ use tracing::debug;
 
 use crate::{
     Gateway,
-    auth::Identity,
+    auth::{Identity, Proof},
     backoff::Backoff,
     front::Place,
     metrics::METRICS,
@@ -59,6 +61,8 @@ struct Connection {
     early: Option<Message>,
     last_seen: Instant,
     next_ping: Instant,
+    /// When its token runs out.
+    expires: Option<Instant>,
 }
 
 /// Serves a socket to its end.
@@ -80,6 +84,7 @@ pub(crate) fn serve(
         early: None,
         last_seen: Instant::now(),
         next_ping: Instant::now(),
+        expires: expiry(presence.identity.proof.as_ref()),
         presence,
     };
     async move {
@@ -109,6 +114,7 @@ impl Connection {
             client: presence.client.clone(),
             lang: presence.identity.lang,
             role: presence.identity.role,
+            proof: presence.identity.proof.as_ref().map(Proof::to_event),
         });
         let deadline = Instant::now() + OPEN_TIMEOUT;
         let confirmed = async {
@@ -137,7 +143,7 @@ impl Connection {
     async fn talk(&mut self) -> End {
         self.last_seen = Instant::now();
         self.schedule_ping();
-        let timer = sleep_until(self.next_ping);
+        let timer = sleep_until(self.wakes());
         pin!(timer);
         if let Some(message) = self.early.take()
             && let Err(end) = self.take(message).await
@@ -159,8 +165,7 @@ impl Connection {
                 }
                 () = &mut timer => {
                     let done = self.tick().await;
-                    let idle = self.last_seen + self.presence.gateway.config.idle_timeout();
-                    timer.as_mut().reset(self.next_ping.min(idle));
+                    timer.as_mut().reset(self.wakes());
                     done
                 }
             };
@@ -205,6 +210,7 @@ impl Connection {
                     }
                     retry_after => Box::pin(self.refuse(&busy(&verb), retry_after)).await,
                 },
+                Ok(Request::Refresh { token, id }) => Box::pin(self.refresh(&token, id)).await,
                 Err(refusal) => Box::pin(self.refuse(&refusal, None)).await,
             },
             Message::Binary(_) => Err(End::Close(UNSUPPORTED)),
@@ -227,6 +233,26 @@ impl Connection {
                 async move { uplink.message(&event, &outbox).await },
             ));
         }
+    }
+
+    /// A new token for the same user: from here on its end counts. The timer is not set again, since
+    /// it only looks: it may come early.
+    async fn refresh(&mut self, token: &Secret, id: Option<MessageRef>) -> Result<(), End> {
+        let presence = &mut self.presence;
+        let reference = id.map(|id| id.to_string());
+        let Some(proof) = presence.gateway.auth.renew(&presence.identity, token) else {
+            let refusal = Refusal {
+                code: "bad_token",
+                field: Some("token"),
+                reference,
+            };
+            return self.refuse(&refusal, None).await;
+        };
+        let (lang, left) = (presence.identity.lang, proof.left());
+        self.expires = expiry(Some(&proof));
+        presence.identity.proof = Some(proof);
+        let frame = refreshed_frame(lang, left, reference.as_deref());
+        self.write(frame.into()).await
     }
 
     async fn refuse(
@@ -273,6 +299,9 @@ impl Connection {
 
     async fn tick(&mut self) -> Result<(), End> {
         let now = Instant::now();
+        if self.expires.is_some_and(|end| now >= end) {
+            return Err(End::Close(TOKEN_EXPIRED));
+        }
         if now >= self.last_seen + self.presence.gateway.config.idle_timeout() {
             return Err(End::Close(PING_TIMEOUT));
         }
@@ -283,11 +312,22 @@ impl Connection {
         Ok(())
     }
 
+    /// When there is something to look at.
+    fn wakes(&self) -> Instant {
+        let idle = self.last_seen + self.presence.gateway.config.idle_timeout();
+        let first = self.next_ping.min(idle);
+        self.expires.map_or(first, |end| end.min(first))
+    }
+
     /// Up to a quarter early, so that sockets that came together are not pinged together.
     fn schedule_ping(&mut self) {
         let interval = self.presence.gateway.config.ping_interval();
         self.next_ping = Instant::now() + interval.mul_f64(rand::random_range(0.75..1.0));
     }
+}
+
+fn expiry(proof: Option<&Proof>) -> Option<Instant> {
+    proof.map(|proof| Instant::now() + proof.left())
 }
 
 /// A write that takes too long, or during which the socket is killed, ends the socket.

@@ -228,12 +228,15 @@ impl DeskModel {
             effect: Effect::default(),
         };
         match &event.kind {
-            Kind::Open { client, lang, role } => step.open(client.as_str(), *lang, *role),
+            Kind::Open {
+                client, lang, role, ..
+            } => step.open(client.as_str(), *lang, *role),
             Kind::Close { client, .. } => step.close(client.as_str()),
             Kind::Verb { client, n, verb } => step.frame(client.as_str(), *n, verb),
             Kind::IdleTimer { conversation } => step.idle(conversation.as_str()),
             Kind::QueueMoved => step.queue_moved(),
             Kind::QueueLost { .. } => panic!("too few users for a continuation"),
+            Kind::Revoke { .. } => step.revoke(),
             Kind::GatewayDead { .. } => panic!("gateways do not die in these lives"),
         }
         step.effect
@@ -400,6 +403,23 @@ impl Step<'_> {
         self.tell_one(client, What::Welcome(self.actor.clone()));
     }
 
+    fn revoke(&mut self) {
+        let actor = self.actor.clone();
+        let Some(user) = self.m.users.get_mut(&actor) else {
+            return;
+        };
+        let last = user.sockets.pop();
+        let (others, last) = (
+            std::mem::take(&mut user.sockets),
+            last.expect("a user has one"),
+        );
+        user.sockets.push(last.clone());
+        for (client, _) in others.into_iter().chain([last.clone()]) {
+            self.tell_one(&client, What::Close(4501));
+        }
+        self.close(&last.0);
+    }
+
     fn close(&mut self, client: &str) {
         let actor = self.actor.clone();
         let Some(user) = self.m.users.get_mut(&actor) else {
@@ -428,7 +448,11 @@ impl Step<'_> {
             return self.tell_one(client, What::Close(4004));
         };
         *last = n;
+        let role = self.m.users[&self.actor].role;
         let refused = match verb {
+            Verb::Message { .. } | Verb::Close { .. } if !may_serve(role) && !may_ask(role) => {
+                Err("wrong_role")
+            }
             Verb::StaffOnline { name, max } => self.staff_online(name.as_deref(), *max),
             Verb::StaffOffline => self.staff_offline(),
             Verb::CustomerConnect => self.connect(client),
@@ -459,7 +483,7 @@ impl Step<'_> {
         let (uid, most) = (self.actor.clone(), self.m.rules.max_per_staff);
         let default = format!("\"{}\"", self.m.rules.default_staff_name);
         let user = self.user(&uid);
-        if user.role == Role::Customer || user.conversation.is_some() {
+        if !may_serve(user.role) || user.conversation.is_some() {
             return Err("wrong_role");
         }
         if max.is_some_and(|max| max == 0 || max > most) {
@@ -494,7 +518,7 @@ impl Step<'_> {
         let uid = self.actor.clone();
         let user = self.user(&uid);
         let on_duty = user.duty.is_some();
-        if !on_duty && (user.role == Role::Customer || user.conversation.is_some()) {
+        if !on_duty && (!may_serve(user.role) || user.conversation.is_some()) {
             return Err("wrong_role");
         }
         self.tell(
@@ -514,7 +538,7 @@ impl Step<'_> {
     fn connect(&mut self, client: &str) -> Result<(), &'static str> {
         let uid = self.actor.clone();
         let user = self.user(&uid);
-        if user.role == Role::Staff || user.duty.is_some() {
+        if !may_ask(user.role) || user.duty.is_some() {
             return Err("wrong_role");
         }
         if let Some(conv) = user.conversation {
@@ -576,7 +600,7 @@ impl Step<'_> {
     fn leave(&mut self) -> Result<(), &'static str> {
         let uid = self.actor.clone();
         let user = self.user(&uid);
-        let staff = user.role == Role::Staff || user.duty.is_some();
+        let staff = !may_ask(user.role) || user.duty.is_some();
         let conv = user.conversation;
         if conv.is_none() && staff {
             return Err("wrong_role");
@@ -888,4 +912,13 @@ impl Step<'_> {
         let what = self.standing(conv);
         self.tell(&customer, None, &what);
     }
+}
+
+/// A supervisor may do what staff may; a service takes no part.
+fn may_serve(role: Role) -> bool {
+    matches!(role, Role::Any | Role::Staff | Role::Supervisor)
+}
+
+fn may_ask(role: Role) -> bool {
+    matches!(role, Role::Any | Role::Customer)
 }

@@ -3,7 +3,10 @@
 use serde::Deserialize;
 
 use super::{MAX_FRAME_BYTES, MAX_NAME_CHARS, MAX_TEXT_BYTES, notice::json_string};
-use crate::ids::{ConversationId, MessageRef};
+use crate::{
+    ids::{ConversationId, MessageRef},
+    token::Secret,
+};
 
 /// The bare text a client may send to keep its socket alive; no activity of the customer.
 pub const PING: &str = "PING";
@@ -15,6 +18,13 @@ pub const PONG: &str = "PONG";
 pub enum Request {
     /// An event of its user's lane: it changes state, so it goes through the log.
     Verb(Verb),
+    /// `refresh`: a new token for the same user. Answered by the gateway; the log never sees it.
+    Refresh {
+        /// The token.
+        token: Secret,
+        /// The frame's id, named in the answer.
+        id: Option<MessageRef>,
+    },
 }
 
 /// What a user does. Texts are JSON strings (quotes included), ready to be joined into outgoing
@@ -93,7 +103,7 @@ pub fn decode(text: &str) -> Result<Request, Refusal> {
 }
 
 /// Whether a text may be somebody's display name.
-pub(crate) fn is_name(name: &str) -> bool {
+pub fn is_name(name: &str) -> bool {
     (1..=MAX_NAME_CHARS).contains(&name.chars().count())
         && !name.chars().any(char::is_control)
         && name.trim().len() == name.len()
@@ -136,6 +146,10 @@ impl Payload {
             "close" => Request::Verb(Verb::Close {
                 conversation: self.conversation()?,
             }),
+            "refresh" => Request::Refresh {
+                token: self.token()?,
+                id: reference,
+            },
             _ => return Err(refuse("unknown_action", None)),
         })
     }
@@ -168,6 +182,13 @@ impl Payload {
             text if is_words(text) => Ok(json_string(text)),
             "" => Err(bad("message")),
             _ => Err(refuse("too_large", Some("message"))),
+        }
+    }
+
+    fn token(&self) -> Result<Secret, Refusal> {
+        match self.text("token")? {
+            None | Some("") => Err(bad("token")),
+            Some(token) => Ok(token.to_owned().into()),
         }
     }
 

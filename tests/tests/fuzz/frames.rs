@@ -28,6 +28,7 @@ const ACTIONS: &[&str] = &[
     "customerLeave",
     "message",
     "close",
+    "refresh",
 ];
 const PAYLOAD: &[&str] = &[
     "message",
@@ -37,6 +38,7 @@ const PAYLOAD: &[&str] = &[
     "max",
     "code",
     "prefix",
+    "token",
 ];
 /// Written by hand, since no serializer would.
 #[rustfmt::skip]
@@ -56,6 +58,14 @@ fn whatever_comes_the_decoder_answers_and_what_it_accepts_keeps_its_bounds() {
             Ok(Request::Verb(verb)) => {
                 check_accepted(&text, verb);
                 "accepted"
+            }
+            Ok(Request::Refresh { token, .. }) => {
+                let value: Value = serde_json::from_str(&text).expect("what is accepted is JSON");
+                assert_eq!(value["payload"]["token"].as_str(), Some(token.expose()));
+                assert!(
+                    !token.expose().is_empty() && !format!("{token:?}").contains(token.expose())
+                );
+                "refresh"
             }
             Err(refusal) => check_refusal(&refusal),
         };
@@ -114,7 +124,7 @@ fn check_refusal(refusal: &Refusal) -> &'static str {
         "bad_json" | "unknown_action" => &[None],
         "too_large" => &[None, Some("message")],
         "bad_max" => &[Some("max")],
-        "bad_field" => &["message", "id", "conversation", "name", "max"].map(Some),
+        "bad_field" => &["message", "id", "conversation", "name", "max", "token"].map(Some),
         other => panic!("the code {other} is not documented"),
     };
     assert!(fields.contains(field), "{refusal:?}");

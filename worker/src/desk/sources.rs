@@ -10,12 +10,14 @@ macro_rules! sources {
 
 pub(super) const SOURCES: &[Source] = sources![
     "enter.lua",
+    "roles.lua",
     "log.lua",
     "assign.lua",
     "finish.lua",
     "leave.lua",
     "transitions/open.lua",
     "transitions/close.lua",
+    "transitions/revoke.lua",
     "transitions/staff_online.lua",
     "transitions/staff_offline.lua",
     "transitions/customer_connect.lua",
