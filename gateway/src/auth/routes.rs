@@ -17,8 +17,7 @@ use frontdesk_shared::{
     protocol::{Lang, Role},
     token::Secret,
 };
-use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::timeout;
 use tracing::debug;
 
@@ -39,11 +38,33 @@ const MAX_BODY_BYTES: usize = 4 * 1024;
 const PREFLIGHT_AGE_S: HeaderValue = HeaderValue::from_static("600");
 
 /// What a visitor may wish for.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Wishes {
-    site: Option<String>,
-    lang: Option<String>,
+#[derive(Default)]
+struct Wishes(serde_json::Map<String, Value>);
+
+impl Wishes {
+    fn parse(body: &[u8]) -> Result<Self, Denied> {
+        if body.is_empty() {
+            return Ok(Self::default());
+        }
+        let wishes = serde_json::from_slice(body);
+        wishes.map(Self).map_err(|_| bad("The body must be JSON."))
+    }
+
+    fn text(&self, name: &str) -> Result<Option<&str>, Denied> {
+        match self.0.get(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(_) => Err(bad(format!("{name} must be a text."))),
+        }
+    }
+
+    fn lang(&self) -> Result<Option<Lang>, Denied> {
+        let Some(tag) = self.text("lang")? else {
+            return Ok(None);
+        };
+        let lang = Lang::from_tag(tag).ok_or_else(|| bad("lang must be zh-CN or en."))?;
+        Ok(Some(lang))
+    }
 }
 
 /// `POST /api/v1/tickets`: a ticket for whoever has a token.
@@ -89,7 +110,7 @@ async fn answer(
     what: &'static str,
     front: &Front,
     request: Request,
-    work: impl AsyncFnOnce(&Auth, HeaderMap, Vec<u8>) -> Result<serde_json::Value, Denied>,
+    work: impl AsyncFnOnce(&Auth, HeaderMap, Vec<u8>) -> Result<Value, Denied>,
 ) -> Response {
     let asking = request.headers().clone();
     let answer = match guarded(front, request, work).await {
@@ -105,7 +126,7 @@ async fn answer(
 async fn guarded(
     front: &Front,
     request: Request,
-    work: impl AsyncFnOnce(&Auth, HeaderMap, Vec<u8>) -> Result<serde_json::Value, Denied>,
+    work: impl AsyncFnOnce(&Auth, HeaderMap, Vec<u8>) -> Result<Value, Denied>,
 ) -> Result<Response, Response> {
     server::check_origin(front, request.headers())?;
     if front.ready().is_none() {
@@ -162,7 +183,7 @@ impl Auth {
         })
     }
 
-    async fn ticket(&self, headers: &HeaderMap) -> Result<serde_json::Value, Denied> {
+    async fn ticket(&self, headers: &HeaderMap) -> Result<Value, Denied> {
         let signed = self.signed()?;
         let token = bearer(headers)?.ok_or_else(|| {
             let reason = "A ticket is for who has a token: Authorization: Bearer.";
@@ -173,19 +194,13 @@ impl Auth {
         Ok(json!({ "ticket": ticket.expose(), "expires_in_s": ticket::GOOD_FOR_S }))
     }
 
-    async fn visitor(&self, headers: &HeaderMap, body: &[u8]) -> Result<serde_json::Value, Denied> {
+    async fn visitor(&self, headers: &HeaderMap, body: &[u8]) -> Result<Value, Denied> {
         let visitors = self.signed()?.visitors.as_ref().ok_or_else(|| {
             let reason = "Visitors without a token are not let in here, see --visitors.";
             denied(StatusCode::FORBIDDEN, reason)
         })?;
-        let wishes: Wishes = match body {
-            [] => Wishes::default(),
-            body => serde_json::from_slice(body)
-                .map_err(|_| bad("The body must be JSON, with site and lang as texts."))?,
-        };
-        let lang = wishes.lang.as_deref().map(Lang::from_tag);
-        let lang = lang.map(|lang| lang.ok_or_else(|| bad("lang must be zh-CN or en.")));
-        let site = wishes.site.as_deref();
+        let wishes = Wishes::parse(body)?;
+        let (site, lang) = (wishes.text("site")?, wishes.lang()?);
         let (token, said) = if let Some(token) = bearer(headers)? {
             self.again(visitors, &token, site).await?
         } else {
@@ -194,7 +209,7 @@ impl Auth {
             visitors.sign(site, Uid::visitor())
         };
         let mut holder = holder(Kind::Visitor, said);
-        holder.lang = lang.transpose()?;
+        holder.lang = lang;
         let ticket = self.issue(&holder).await?;
         Ok(json!({
             "token": token.expose(),
