@@ -7,7 +7,7 @@ use std::{
 };
 
 use clap::{
-    Parser, Subcommand,
+    ArgAction, Parser, Subcommand,
     builder::{BoolishValueParser, RangedU64ValueParser},
 };
 use frontdesk_shared::{
@@ -126,6 +126,9 @@ pub struct Config {
     /// each comes up to a quarter earlier
     #[arg(long, env = "FRONTDESK_ROLL_CALL_S", default_value_t = 180, value_parser = RangedU64ValueParser::<u64>::new().range(1..=86_400))]
     pub roll_call_s: u64,
+    /// Show supervisors what was said in messages that were recalled
+    #[arg(long, env = "FRONTDESK_SUPERVISOR_SEES_RECALLED", default_value_t = true, action = ArgAction::Set, value_parser = BoolishValueParser::new())]
+    pub supervisor_sees_recalled: bool,
     /// How long a client may take to send its request's headers, in seconds
     #[arg(long, env = "FRONTDESK_HANDSHAKE_TIMEOUT_S", default_value_t = 10, value_parser = RangedU64ValueParser::<u64>::new().range(1..=60))]
     pub handshake_timeout_s: u64,

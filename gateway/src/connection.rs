@@ -38,6 +38,7 @@ use crate::{
     metrics::METRICS,
     outbox::{Outbox, Outgoing},
     presence::Presence,
+    reads::{self, Asked},
     socket::{End, Socket, goodbye, receive},
     uplink::Outcome,
 };
@@ -57,6 +58,8 @@ struct Connection {
     n: u64,
     /// A message that waits for room in the uplink.
     waiting: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    /// What it wants to see.
+    asked: Asked,
     /// What came before `open` was in the log.
     early: Option<Message>,
     last_seen: Instant,
@@ -81,6 +84,7 @@ pub(crate) fn serve(
         outbox,
         n: 0,
         waiting: None,
+        asked: Asked::default(),
         early: None,
         last_seen: Instant::now(),
         next_ping: Instant::now(),
@@ -159,6 +163,9 @@ impl Connection {
                     Err(end) => Err(end),
                 },
                 () = self.outbox.filled() => self.write_queued().await,
+                frame = self.asked.answer(&self.presence.gateway, &self.presence.identity) => {
+                    self.write(frame.into()).await
+                }
                 () = room(&self.outbox, &mut self.waiting), if !reading => {
                     self.waiting = None;
                     Ok(())
@@ -171,6 +178,10 @@ impl Connection {
             };
             if let Err(end) = step {
                 return end;
+            }
+            // A new token may run out before the one that it replaces.
+            if let Some(end) = self.expires.filter(|end| *end < timer.deadline()) {
+                timer.as_mut().reset(end);
             }
         }
     }
@@ -202,21 +213,48 @@ impl Connection {
             Message::Text(text) if text.as_str() == frame::PING => {
                 Box::pin(self.write(Utf8Bytes::from_static(frame::PONG))).await
             }
-            Message::Text(text) => match frame::decode(&text) {
-                Ok(Request::Verb(verb)) => match self.presence.too_busy() {
-                    None => {
-                        self.append(verb);
-                        Ok(())
-                    }
-                    retry_after => Box::pin(self.refuse(&busy(&verb), retry_after)).await,
-                },
-                Ok(Request::Refresh { token, id }) => Box::pin(self.refresh(&token, id)).await,
-                Err(refusal) => Box::pin(self.refuse(&refusal, None)).await,
-            },
+            Message::Text(text) => {
+                let done = frame::decode(&text).map_err(|refusal| (refusal, None));
+                match done.and_then(|request| self.serve(request)) {
+                    Ok(()) => Ok(()),
+                    Err((refusal, after)) => Box::pin(self.refuse(&refusal, after)).await,
+                }
+            }
             Message::Binary(_) => Err(End::Close(UNSUPPORTED)),
             // tungstenite answers pings by itself, and `receive` has seen to a close.
             Message::Ping(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_) => Ok(()),
         }
+    }
+
+    /// Does what is asked for, or says why not and when to try again.
+    fn serve(&mut self, request: Request) -> Result<(), (Refusal, Option<Duration>)> {
+        match request {
+            Request::Verb(verb) => match self.presence.too_busy() {
+                None => self.append(verb),
+                retry_after => return Err((busy(verb.reference()), retry_after)),
+            },
+            Request::Resume { token, positions } => {
+                let replaces = token.map(|token| self.presence.resumed(&token));
+                let replaces = replaces.transpose().map_err(|refusal| (refusal, None))?;
+                if let retry_after @ Some(_) = self.presence.too_busy() {
+                    return Err((busy(None), retry_after));
+                }
+                self.outbox.set_resumes();
+                self.append(Verb::Resume {
+                    replaces,
+                    positions,
+                });
+            }
+            Request::Refresh { token, id } => {
+                let refreshed = self.refresh(&token, id);
+                refreshed.map_err(|refusal| (refusal, None))?;
+            }
+            Request::Read(read) => {
+                let asked = self.asked.ask(read);
+                asked.map_err(|read| (busy(read.id), Some(reads::RETRY_AFTER)))?;
+            }
+        }
+        Ok(())
     }
 
     fn append(&mut self, verb: Verb) {
@@ -235,24 +273,23 @@ impl Connection {
         }
     }
 
-    /// A new token for the same user: from here on its end counts. The timer is not set again, since
-    /// it only looks: it may come early.
-    async fn refresh(&mut self, token: &Secret, id: Option<MessageRef>) -> Result<(), End> {
+    /// A new token for the same user: from here on its end counts.
+    fn refresh(&mut self, token: &Secret, id: Option<MessageRef>) -> Result<(), Refusal> {
         let presence = &mut self.presence;
         let reference = id.map(|id| id.to_string());
         let Some(proof) = presence.gateway.auth.renew(&presence.identity, token) else {
-            let refusal = Refusal {
+            return Err(Refusal {
                 code: "bad_token",
                 field: Some("token"),
                 reference,
-            };
-            return self.refuse(&refusal, None).await;
+            });
         };
-        let (lang, left) = (presence.identity.lang, proof.left());
+        let lang = presence.identity.lang;
+        let frame = refreshed_frame(lang, proof.left(), reference.as_deref());
         self.expires = expiry(Some(&proof));
         presence.identity.proof = Some(proof);
-        let frame = refreshed_frame(lang, left, reference.as_deref());
-        self.write(frame.into()).await
+        self.outbox.push(Outgoing::Text(frame.into()));
+        Ok(())
     }
 
     async fn refuse(
@@ -278,18 +315,21 @@ impl Connection {
 
     /// Writes what is queued, several frames to one flush.
     async fn write_queued(&mut self) -> Result<(), End> {
-        let (outbox, socket) = (&self.outbox, &mut self.socket);
+        let (outbox, socket, presence) = (&self.outbox, &mut self.socket, &self.presence);
         let mut end = None;
         let write = async {
             for _ in 0..MAX_WRITE_FRAMES {
-                match outbox.pop() {
-                    Some(Outgoing::Text(text)) => socket.feed(Message::Text(text)).await?,
+                let text = match outbox.pop() {
+                    Some(Outgoing::Text(text)) => text,
+                    Some(Outgoing::Welcome(text)) => presence.welcome(text),
+                    Some(Outgoing::Resync) => presence.resync(),
                     Some(Outgoing::Close(code)) => {
                         end = Some(End::Close(code));
                         return Ok(()); // the goodbye writes the rest
                     }
                     None => break,
-                }
+                };
+                socket.feed(Message::Text(text)).await?;
             }
             socket.flush().await
         };
@@ -366,14 +406,10 @@ async fn left(socket: &mut Socket, early: &mut Option<Message>) -> End {
     pending().await
 }
 
-fn busy(verb: &Verb) -> Refusal {
-    let reference = match verb {
-        Verb::Message { id, .. } => id.as_ref().map(ToString::to_string),
-        _ => None,
-    };
+fn busy(reference: Option<MessageRef>) -> Refusal {
     Refusal {
         code: "busy",
         field: None,
-        reference,
+        reference: reference.map(|id| id.to_string()),
     }
 }

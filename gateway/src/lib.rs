@@ -6,11 +6,13 @@
 //! The path of a push: the gateway's own channel → `downlink` (the one subscriber) → `registry`
 //! (who is here?) → `outbox` (a socket's bounded queue) → `connection` → the client.
 //!
+//! What a client asks to see goes past the log: `reads`, on a `link` of its own.
+//!
 //! One start under one boot id is a [`Gateway`]; a boot that was declared dead is given up and the
 //! process goes on under another one. `front` is what outlives it. `heartbeat` keeps the
 //! registration alive, `status` knows whether this boot may act, `counters` sees holes in the
 //! pushes, `roll_call` compares the sockets with the state, `pressure` knows whether the cluster
-//! keeps up, `address`, `origin` and `crowd` guard the door, `metrics` counts, `limits` looks at open
+//! keeps up, `resync` tells sockets that pushes are missing, `address`, `origin` and `crowd` guard the door, `metrics` counts, `limits` looks at open
 //! files, `backoff` waits. docs/ARCHITECTURE.md tells the rest of the story.
 
 mod address;
@@ -29,12 +31,15 @@ mod front;
 pub mod handshake;
 mod heartbeat;
 mod limits;
+mod link;
 mod metrics;
 mod origin;
 mod outbox;
 mod presence;
 mod pressure;
+mod reads;
 mod registry;
+mod resync;
 mod roll_call;
 mod server;
 #[doc(hidden)] // for examples/echo.rs
@@ -113,11 +118,12 @@ pub(crate) struct Gateway {
     pub(crate) uplink: uplink::Uplink,
     pub(crate) pressure: Arc<pressure::Pressure>,
     pub(crate) bell: Arc<roll_call::Bell>,
+    pub(crate) resync: Arc<resync::Resync>,
     /// Signs and reads resume tokens.
-    #[allow(dead_code, reason = "the verb `resume` will use it")]
     pub(crate) resume: ResumeKey,
     /// Reads the tokens that `refresh` brings.
     pub(crate) auth: Arc<Auth>,
+    pub(crate) reads: reads::Reads,
     pub(crate) tasks: TaskTracker,
 }
 
@@ -145,8 +151,10 @@ impl Gateway {
             uplink,
             pressure: context.pressure.clone(),
             bell: context.bell.clone(),
+            resync: Arc::default(),
             resume,
             auth: front.auth.clone(),
+            reads: reads::Reads::new(redis.clone(), &front.config),
             tasks: front.tasks.clone(),
         };
         (Arc::new(gateway), context, appends)
@@ -293,6 +301,7 @@ impl Boot {
         roles.spawn(downlink::Downlink::new(redis.clone(), gateway.clone()).run(stop.clone()));
         roles.spawn(heartbeat::run(redis.clone(), gateway.clone(), stop.clone()));
         roles.spawn(roll_call::run(redis.clone(), gateway.clone(), stop.clone()));
+        roles.spawn(resync::run(gateway.resync.clone(), stop.clone()));
         roles.spawn(pressure::run(redis.clone(), gateway.clone(), stop.clone()));
         front.put(gateway.clone());
         Self {

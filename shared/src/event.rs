@@ -9,6 +9,7 @@ use crate::{
     protocol::{
         Lang, MAX_FRAME_BYTES, Role,
         frame::{self, Verb},
+        resume,
     },
 };
 
@@ -70,6 +71,11 @@ pub enum Kind {
     IdleTimer {
         /// The customer's conversation.
         conversation: ConversationId,
+    },
+    /// A lost user's time to come back is over.
+    LostTimer {
+        /// Until when on the shard's clock their place was kept: a later loss has another time.
+        lost: u64,
     },
     /// A gateway is dead: close what it held. An event of a shard, in the lane 0 of each.
     GatewayDead {
@@ -157,6 +163,10 @@ impl Event {
                 put("kind", "idle_timer");
                 put("conversation", conversation.as_str());
             }
+            Kind::LostTimer { lost } => {
+                put("kind", "lost_timer");
+                put("lost", &lost.to_string());
+            }
             Kind::GatewayDead { boot } => {
                 put("kind", "gateway_dead");
                 put("boot", boot.as_str());
@@ -196,6 +206,8 @@ fn verb_name(verb: &Verb) -> &'static str {
         Verb::CustomerLeave => "customer_leave",
         Verb::Message { .. } => "message",
         Verb::Close { .. } => "close_conversation",
+        Verb::Resume { .. } => "resume",
+        Verb::Direct { .. } => "direct",
     }
 }
 
@@ -226,6 +238,24 @@ fn write_verb(verb: &Verb, mut put: impl FnMut(&'static str, &str)) {
         Verb::Close { conversation } => {
             if let Some(conversation) = conversation {
                 put("conversation", conversation.as_str());
+            }
+        }
+        Verb::Resume {
+            replaces,
+            positions,
+        } => {
+            if let Some(replaces) = replaces {
+                put("replaces", replaces.as_str());
+            }
+            if !positions.is_empty() {
+                put("positions", &resume::encode(positions));
+            }
+        }
+        Verb::Direct { to, body, id } => {
+            put("to", to.as_str());
+            put("body", body);
+            if let Some(id) = id {
+                put("id", id.as_str());
             }
         }
     }
@@ -290,6 +320,11 @@ impl<'a, G: Fn(&str) -> Option<&'a str>> Fields<'_, G> {
                 let conversation = self.parse("conversation", ConversationId::parse)?;
                 return Ok(Kind::IdleTimer { conversation });
             }
+            "lost_timer" => {
+                return Ok(Kind::LostTimer {
+                    lost: self.parse("lost", str::parse)?,
+                });
+            }
             "gateway_dead" => {
                 let boot = self.parse("boot", BootId::parse)?;
                 return Ok(Kind::GatewayDead { boot });
@@ -315,6 +350,17 @@ impl<'a, G: Fn(&str) -> Option<&'a str>> Fields<'_, G> {
             },
             "close_conversation" => Verb::Close {
                 conversation: self.optional("conversation", ConversationId::parse)?,
+            },
+            "resume" => Verb::Resume {
+                replaces: self.optional("replaces", ClientId::parse)?,
+                positions: self
+                    .optional("positions", resume::decode)?
+                    .unwrap_or_default(),
+            },
+            "direct" => Verb::Direct {
+                to: self.parse("to", Uid::parse)?,
+                body: self.parse("body", |field| json_text(field, frame::is_words))?,
+                id: self.optional("id", MessageRef::parse)?,
             },
             _ => return Err(DecodeError::Poison("kind")),
         };
@@ -408,6 +454,7 @@ mod tests {
         round_trip(Kind::IdleTimer {
             conversation: conversation.clone(),
         });
+        round_trip(Kind::LostTimer { lost: 90_000 });
         round_trip(Kind::GatewayDead {
             boot: BootId::random(),
         });
@@ -435,6 +482,20 @@ mod tests {
             },
             Verb::Close {
                 conversation: Some(conversation),
+            },
+            Verb::Resume {
+                replaces: None,
+                positions: Vec::new(),
+            },
+            Verb::Resume {
+                replaces: Some(client.clone()),
+                positions: resume::decode("7.3.1763-0.1 2 7.3.1764-0.1,7.3.1765-0.1 0")
+                    .expect("valid"),
+            },
+            Verb::Direct {
+                to: Uid::parse("sue").expect("valid"),
+                body: "\"hi\"".into(),
+                id: Some(MessageRef::parse("m1").expect("valid")),
             },
         ] {
             round_trip(Kind::Verb {

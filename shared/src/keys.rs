@@ -1,7 +1,7 @@
 //! Every Redis key and channel name, in one place. Scripts join only a prefix built here and ids
 //! that [`crate::ids`] has validated. docs/ARCHITECTURE.md lists type and lifetime of each.
 
-use crate::ids::{BootId, Lane, Shard, Site, Uid};
+use crate::ids::{BootId, ConversationId, Lane, Shard, Site, Uid};
 
 /// Cluster-wide facts written at first boot: `schema`, `shards`, `lanes`, `app`; in open mode `key`, by
 /// which resume tokens are signed.
@@ -94,6 +94,31 @@ pub fn revoked(site: &Site, uid: &Uid) -> String {
 /// What every key of a site begins with.
 pub fn site_prefix(site: &Site) -> String {
     format!("{}site:{site}:", shard_prefix(Shard::of(site)))
+}
+
+/// Hash of what is known of a user who is here.
+pub fn user(site: &Site, uid: &Uid) -> String {
+    format!("{}u:{uid}", site_prefix(site))
+}
+
+/// Hash of a conversation's state.
+pub fn conversation(site: &Site, id: &ConversationId) -> String {
+    format!("{}conv:{id}", site_prefix(site))
+}
+
+/// Stream of everything visible in a conversation, with ids `<seq>-0`.
+pub fn log(site: &Site, id: &ConversationId) -> String {
+    format!("{}log:{id}", site_prefix(site))
+}
+
+/// Sorted set of a user's conversations by the ms of their last change.
+pub fn conversations(site: &Site, uid: &Uid) -> String {
+    format!("{}convs:{uid}", site_prefix(site))
+}
+
+/// Hash of the messages of a conversation that were recalled: seq → 1.
+pub fn recalled(site: &Site, id: &ConversationId) -> String {
+    format!("{}gone:{id}", site_prefix(site))
 }
 
 #[cfg(test)]

@@ -270,6 +270,17 @@ impl Client {
         }
     }
 
+    /// The next frame has this action. Returns its payload.
+    pub async fn expect_action(&mut self, action: &str) -> Value {
+        self.next_payload(action, action).await
+    }
+
+    /// Sends an action with a payload.
+    pub async fn ask(&mut self, action: &str, payload: Value) {
+        self.send(json!({"action": action, "payload": payload}))
+            .await;
+    }
+
     async fn next_payload(&mut self, action: &str, wanted: &str) -> Value {
         match self.next().await {
             Incoming::Frame(mut frame) if frame["action"] == action => frame["payload"].take(),

@@ -4,10 +4,11 @@
 //! One [`DeskModel`] is one site. It is given the events in the order in which they are applied and
 //! answers what every connection is told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use frontdesk_shared::{
     event::{Event, Kind, SHARED_QUEUE},
+    ids::ClientId,
     protocol::{
         Lang, MAX_CONNECTIONS_PER_USER, MAX_WAITING_BYTES, MAX_WAITING_MESSAGES, Role, frame::Verb,
     },
@@ -21,21 +22,27 @@ pub type Conv = usize;
 #[derive(Debug, Clone)]
 pub struct DeskModel {
     rules: DeskSettings,
-    /// Users by id, while they are connected.
+    /// Users by id, while they are connected or awaited.
     pub users: BTreeMap<String, User>,
     /// Every conversation there ever was.
     pub conversations: Vec<Conversation>,
+    /// The last role of everybody who was ever there.
+    pub seen: BTreeMap<String, Role>,
     sent: BTreeMap<String, Vec<Sent>>,
     order: u64,
     /// What names conversations on the wire, as far as the test has seen it.
     pub names: Vec<Option<String>>,
 }
 
-/// A connected user.
+/// A user who is connected, or lost and awaited.
 #[derive(Debug, Clone)]
 pub struct User {
     /// Connections in the order of opening, with the number of the last frame taken.
     pub sockets: Vec<(String, u64)>,
+    /// Which of them resume.
+    pub resume: BTreeSet<String>,
+    /// Set while the user is lost and awaited.
+    pub lost: Option<Lost>,
     /// Language.
     pub lang: Lang,
     /// Role.
@@ -46,6 +53,15 @@ pub struct User {
     pub conversation: Option<Conv>,
     /// The place in the queue that they know.
     pub told: u64,
+}
+
+/// How long a lost user is awaited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lost {
+    /// Until when on the shard's clock.
+    pub until: u64,
+    /// Whether the timer is set; otherwise its event is on its way.
+    pub timer: bool,
 }
 
 /// A staff member's duty.
@@ -68,12 +84,14 @@ pub struct Duty {
 pub struct Conversation {
     /// The event that began it.
     pub born: String,
-    /// The customer.
+    /// The customer; nobody in a direct conversation.
     pub customer: String,
     /// When they asked.
     pub ticket: u64,
     /// How it stands.
     pub state: State,
+    /// Earlier staff, the latest last.
+    pub past: Vec<String>,
     /// Its log.
     pub log: Vec<Line>,
 }
@@ -103,12 +121,19 @@ pub enum State {
     },
     /// Over.
     Ended,
+    /// Between two users, since this one began it.
+    Direct {
+        /// Both, in order.
+        members: [String; 2],
+        /// When its expiry was set.
+        renewed: u64,
+    },
 }
 
 /// One line of a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
-    /// customer, staff or system.
+    /// customer, staff, user or system.
     pub from: &'static str,
     /// Who made it.
     pub uid: String,
@@ -124,6 +149,7 @@ pub struct Line {
 struct Sent {
     id: String,
     body: String,
+    to: Option<String>,
     ack: Acked,
 }
 
@@ -212,6 +238,7 @@ impl DeskModel {
             rules,
             users: BTreeMap::new(),
             conversations: Vec::new(),
+            seen: BTreeMap::new(),
             sent: BTreeMap::new(),
             order: 0,
             names: Vec::new(),
@@ -231,9 +258,10 @@ impl DeskModel {
             Kind::Open {
                 client, lang, role, ..
             } => step.open(client.as_str(), *lang, *role),
-            Kind::Close { client, .. } => step.close(client.as_str()),
+            Kind::Close { client, clean } => step.close(client.as_str(), *clean),
             Kind::Verb { client, n, verb } => step.frame(client.as_str(), *n, verb),
             Kind::IdleTimer { conversation } => step.idle(conversation.as_str()),
+            Kind::LostTimer { lost } => step.lost_timer(*lost),
             Kind::QueueMoved => step.queue_moved(),
             Kind::QueueLost { .. } => panic!("too few users for a continuation"),
             Kind::Revoke { .. } => step.revoke(),
@@ -256,9 +284,25 @@ impl DeskModel {
         fired
     }
 
+    /// The users whose time to come back is over when the shard's clock says `now`, and until when it
+    /// was. Their timers' events are on their way then.
+    pub fn give_up(&mut self, now: u64) -> Vec<(String, u64)> {
+        let mut given_up = Vec::new();
+        for (uid, user) in &mut self.users {
+            if let Some(lost) = &mut user.lost
+                && lost.timer
+                && lost.until <= now
+            {
+                lost.timer = false;
+                given_up.push((uid.clone(), lost.until));
+            }
+        }
+        given_up
+    }
+
     /// Whether somebody's place in a queue is not the one they know.
     pub fn somebody_moved(&self) -> bool {
-        self.waiting().iter().any(|conv| {
+        self.queued(|_| true).iter().any(|conv| {
             let customer = &self.conversations[*conv].customer;
             self.place(*conv) != self.users[customer].told
         })
@@ -274,18 +318,26 @@ impl DeskModel {
     pub fn free(&self) -> Vec<String> {
         let mut free = self.staff_by(|_, duty| (duty.open.len(), duty.latest));
         free.retain(|uid| {
+            if self.users[uid].lost.is_some() {
+                return false;
+            }
             let duty = self.users[uid].duty.as_ref().expect("on duty");
             duty.open.len() < duty.max as usize
         });
         free
     }
 
-    /// Who waits, longest first.
+    /// Who waits and is not lost, longest first.
     pub fn waiting(&self) -> Vec<Conv> {
-        self.queued(|_| true)
+        let mut waiting = self.queued(|_| true);
+        waiting.retain(|conv| {
+            let customer = &self.conversations[*conv].customer;
+            self.users[customer].lost.is_none()
+        });
+        waiting
     }
 
-    /// Who waits in a queue, longest first.
+    /// Who has a place in a queue, longest first.
     pub fn queue(&self, name: &str) -> Vec<Conv> {
         self.queued(|queue| queue == name)
     }
@@ -392,6 +444,8 @@ impl Step<'_> {
         }
         let user = self.m.users.entry(self.actor.clone()).or_insert(User {
             sockets: Vec::new(),
+            resume: BTreeSet::new(),
+            lost: None,
             lang,
             role,
             duty: None,
@@ -400,7 +454,12 @@ impl Step<'_> {
         });
         user.sockets.push((client.to_owned(), 0));
         (user.lang, user.role) = (lang, role);
+        let was_lost = user.lost.take().is_some();
+        self.m.seen.insert(self.actor.clone(), role);
         self.tell_one(client, What::Welcome(self.actor.clone()));
+        if was_lost {
+            self.fill();
+        }
     }
 
     fn revoke(&mut self) {
@@ -408,27 +467,49 @@ impl Step<'_> {
         let Some(user) = self.m.users.get_mut(&actor) else {
             return;
         };
-        let last = user.sockets.pop();
-        let (others, last) = (
-            std::mem::take(&mut user.sockets),
-            last.expect("a user has one"),
-        );
-        user.sockets.push(last.clone());
-        for (client, _) in others.into_iter().chain([last.clone()]) {
+        let sockets = std::mem::take(&mut user.sockets);
+        (user.lost, user.resume) = (None, BTreeSet::new());
+        for (client, _) in sockets {
             self.tell_one(&client, What::Close(4501));
         }
-        self.close(&last.0);
+        self.depart();
     }
 
-    fn close(&mut self, client: &str) {
-        let actor = self.actor.clone();
+    fn close(&mut self, client: &str, clean: bool) {
+        let (actor, grace_ms) = (self.actor.clone(), self.m.rules.grace_s * 1000);
         let Some(user) = self.m.users.get_mut(&actor) else {
             return;
         };
+        let before = user.sockets.len();
         user.sockets.retain(|(known, _)| known != client);
-        if !user.sockets.is_empty() {
+        let resumes = user.resume.remove(client);
+        if !user.sockets.is_empty() || user.sockets.len() == before {
             return;
         }
+        let has_place = user.duty.is_some() || user.conversation.is_some();
+        if !clean && resumes && has_place && grace_ms > 0 {
+            user.lost = Some(Lost {
+                until: self.now.clock + grace_ms,
+                timer: true,
+            });
+            return;
+        }
+        self.depart();
+    }
+
+    fn lost_timer(&mut self, until: u64) {
+        let Some(user) = self.m.users.get_mut(&self.actor) else {
+            return;
+        };
+        if user.lost.is_some_and(|lost| lost.until == until) {
+            user.lost = None;
+            self.depart();
+        }
+    }
+
+    fn depart(&mut self) {
+        let actor = self.actor.clone();
+        let user = self.user(&actor);
         if user.duty.is_some() {
             self.leave_duty();
         } else if let Some(conv) = user.conversation {
@@ -466,16 +547,41 @@ impl Step<'_> {
                 let conversation = conversation.as_ref().map(ToString::to_string);
                 self.message(client, body, id, conversation.as_deref())
             }
+            Verb::Resume { replaces, .. } => {
+                self.resume(client, replaces.as_ref().map(ClientId::as_str));
+                Ok(())
+            }
+            Verb::Direct { to, body, id } => {
+                let id = id.as_ref().map(ToString::to_string);
+                self.direct(client, to.as_str(), body, id)
+            }
             Verb::Close { conversation } => {
                 self.close_conversation(conversation.as_ref().map(ToString::to_string).as_deref())
             }
         };
         if let Err(key) = refused {
             let mut fields = Vec::new();
-            if let Verb::Message { id: Some(id), .. } = verb {
+            if let Some(id) = verb.reference() {
                 fields.push(("ref", Field::Json(format!("\"{id}\""))));
             }
+            if key == "bad_field" {
+                fields.push(("field", Field::Json("\"to\"".to_owned())));
+            }
             self.tell_one(client, What::Notice { key, fields });
+        }
+    }
+
+    fn resume(&mut self, client: &str, replaces: Option<&str>) {
+        let uid = self.actor.clone();
+        let user = self.user(&uid);
+        user.resume.insert(client.to_owned());
+        if let Some(replaced) = replaces.filter(|replaced| *replaced != client) {
+            let before = user.sockets.len();
+            user.sockets.retain(|(known, _)| known != replaced);
+            user.resume.remove(replaced);
+            if user.sockets.len() < before {
+                self.tell_one(replaced, What::Close(4502));
+            }
         }
     }
 
@@ -565,6 +671,7 @@ impl Step<'_> {
             customer: uid.clone(),
             ticket,
             state: State::Ended,
+            past: Vec::new(),
             log: Vec::new(),
         });
         self.m.names.push(None);
@@ -592,7 +699,7 @@ impl Step<'_> {
                 fields.push(("name", Field::Json(duty.name.clone())));
                 "connected"
             }
-            State::Ended => panic!("an ended conversation is nobody's"),
+            State::Ended | State::Direct { .. } => panic!("nobody's as a customer"),
         };
         What::Notice { key, fields }
     }
@@ -654,19 +761,13 @@ impl Step<'_> {
         named: Option<&str>,
     ) -> Result<(), &'static str> {
         let uid = self.actor.clone();
-        if let Some(id) = &id
-            && let Some(sent) = self
-                .m
-                .sent
-                .get(&uid)
-                .into_iter()
-                .flatten()
-                .find(|s| s.id == *id)
-        {
-            if sent.body != body {
-                return Err("id_reused");
-            }
-            self.effect.ack = Some(sent.ack.clone());
+        if self.is_known(id.as_deref(), body, None)? {
+            return Ok(());
+        }
+        let direct = named.and_then(|named| self.direct_of(named));
+        if let Some((conv, to)) = direct {
+            self.may_write_to(&to)?;
+            self.say_directly(conv, &to, client, body, id, None);
             return Ok(());
         }
         let conv = self.meant(named)?;
@@ -690,7 +791,7 @@ impl Step<'_> {
                     other = Some(staff.clone());
                 }
             }
-            State::Ended => panic!("an ended conversation is nobody's"),
+            State::Ended | State::Direct { .. } => panic!("meant by nobody"),
         }
         let from = if on_duty { "staff" } else { "customer" };
         let seq = self.log(conv, from, &uid, "message", body, id.clone());
@@ -703,20 +804,123 @@ impl Step<'_> {
             self.tell(&other, None, &What::Words(conv, seq));
         }
         self.tell(&uid, Some(client), &What::Words(conv, seq));
-        if let Some(id) = id {
-            let ack = Acked {
-                conversation: conv,
-                seq,
-            };
-            self.effect.ack = Some(ack.clone());
-            let body = body.to_owned();
-            self.m
-                .sent
-                .entry(uid)
-                .or_default()
-                .push(Sent { id, body, ack });
-        }
+        self.remember(id, body, None, conv, seq);
         Ok(())
+    }
+
+    /// Whether the actor's id was taken before, by the same words; then they get the same ack.
+    fn is_known(
+        &mut self,
+        id: Option<&str>,
+        body: &str,
+        to: Option<&str>,
+    ) -> Result<bool, &'static str> {
+        let mut sent = self.m.sent.get(&self.actor).into_iter().flatten();
+        let Some(sent) = sent.find(|sent| Some(sent.id.as_str()) == id) else {
+            return Ok(false);
+        };
+        if sent.body != body || sent.to.as_deref() != to {
+            return Err("id_reused");
+        }
+        self.effect.ack = Some(sent.ack.clone());
+        Ok(true)
+    }
+
+    fn remember(
+        &mut self,
+        id: Option<String>,
+        body: &str,
+        to: Option<&str>,
+        conversation: Conv,
+        seq: usize,
+    ) {
+        let Some(id) = id else {
+            return;
+        };
+        let ack = Acked { conversation, seq };
+        self.effect.ack = Some(ack.clone());
+        let (body, to) = (body.to_owned(), to.map(str::to_owned));
+        let sent = self.m.sent.entry(self.actor.clone()).or_default();
+        sent.push(Sent { id, body, to, ack });
+    }
+
+    /// The actor's direct conversation of this name, and the other member.
+    fn direct_of(&self, named: &str) -> Option<(Conv, String)> {
+        let conv = (0..self.m.conversations.len()).find(|conv| self.m.name(*conv) == named)?;
+        let State::Direct { members, .. } = &self.m.conversations[conv].state else {
+            return None;
+        };
+        let other = match members.iter().position(|uid| *uid == self.actor)? {
+            0 => &members[1],
+            _ => &members[0],
+        };
+        Some((conv, other.clone()))
+    }
+
+    fn may_write_to(&self, to: &str) -> Result<(), &'static str> {
+        let customers = self.m.rules.customer_direct;
+        let may = |role: Role| role != Role::Customer || customers;
+        if !may(self.m.seen[&self.actor]) {
+            return Err("forbidden");
+        }
+        match self.m.seen.get(to) {
+            None => Err("no_user"),
+            Some(role) if may(*role) => Ok(()),
+            Some(_) => Err("forbidden"),
+        }
+    }
+
+    fn direct(
+        &mut self,
+        client: &str,
+        to: &str,
+        body: &str,
+        id: Option<String>,
+    ) -> Result<(), &'static str> {
+        if self.is_known(id.as_deref(), body, Some(to))? {
+            return Ok(());
+        }
+        if to == self.actor {
+            return Err("bad_field");
+        }
+        self.may_write_to(to)?;
+        let mut pair = [self.actor.clone(), to.to_owned()];
+        pair.sort();
+        let theirs = |conversation: &Conversation| matches!(&conversation.state, State::Direct { members, .. } if *members == pair);
+        let conv = self.m.conversations.iter().position(theirs);
+        let conv = conv.unwrap_or_else(|| {
+            self.m.conversations.push(Conversation {
+                born: self.now.event.clone(),
+                customer: String::new(),
+                ticket: 0,
+                state: State::Direct {
+                    members: pair.clone(),
+                    renewed: self.now.appended,
+                },
+                past: Vec::new(),
+                log: Vec::new(),
+            });
+            self.m.names.push(None);
+            self.m.conversations.len() - 1
+        });
+        self.say_directly(conv, to, client, body, id, Some(to));
+        Ok(())
+    }
+
+    fn say_directly(
+        &mut self,
+        conv: Conv,
+        other: &str,
+        client: &str,
+        body: &str,
+        id: Option<String>,
+        to: Option<&str>,
+    ) {
+        let uid = self.actor.clone();
+        let seq = self.log(conv, "user", &uid, "message", body, id.clone());
+        self.tell(other, None, &What::Words(conv, seq));
+        self.tell(&uid, Some(client), &What::Words(conv, seq));
+        self.remember(id, body, to, conv, seq);
     }
 
     fn idle(&mut self, named: &str) {
@@ -734,7 +938,7 @@ impl Step<'_> {
     }
 
     fn queue_moved(&mut self) {
-        for conv in self.m.waiting() {
+        for conv in self.m.queued(|_| true) {
             let (customer, place) = (
                 self.m.conversations[conv].customer.clone(),
                 self.m.place(conv),
@@ -893,6 +1097,9 @@ impl Step<'_> {
 
     fn requeue(&mut self, conv: Conv, staff: &str) {
         self.enqueue(conv);
+        let past = &mut self.m.conversations[conv].past;
+        past.retain(|uid| uid != staff);
+        past.push(staff.to_owned());
         let seq = self.log(conv, "system", staff, "requeued", "staff_offline", None);
         let What::Notice { key, mut fields } = self.standing(conv) else {
             panic!("a place in a queue is a notice");

@@ -192,13 +192,13 @@ fn the_example_makes_an_env_that_works() {
     let line = example.lines().find(|line| line.starts_with("#   awk "));
     let line = line.expect("a command").trim_start_matches('#').trim();
     let dir = tempfile::tempdir().expect("the temporary directory is writable");
-    std::fs::copy(root().join(".env.example"), dir.path().join(".env.example")).expect("copied");
+    fs::copy(root().join(".env.example"), dir.path().join(".env.example")).expect("copied");
     let status = Command::new("bash")
         .args(["-c", line])
         .current_dir(dir.path())
         .status();
     assert!(status.expect("bash runs").success());
-    let env = std::fs::read_to_string(dir.path().join(".env")).expect("made");
+    let env = fs::read_to_string(dir.path().join(".env")).expect("made");
     let values: BTreeMap<&str, &str> = env
         .lines()
         .filter_map(|line| line.split_once('='))

@@ -1,5 +1,5 @@
 //! Random lives of two small sites, applied by the real scripts on a real Redis and by the model
-//! in `desk_model.rs`: after every call the state, every push, every ack and the rules of
+//! in `desk_model.rs`, with sockets that are lost and come back: after every call the state, every push, every ack and the rules of
 //! `desk_state.rs` must agree. A failure prints the shortest life that shows it and keeps its seed
 //! in `proptest-regressions/`. `PROPTEST_CASES=5000` looks for longer.
 #![allow(
@@ -52,9 +52,12 @@ const TOLD: &[&str] = &[
     "chat_close/staff_offline",
     "chat_close/timeout",
     "close/4004",
+    "close/4502",
     "error/bad_max",
     "error/id_reused",
+    "error/bad_field",
     "error/no_conversation",
+    "error/no_user",
     "error/which_conversation",
     "error/wrong_role",
     "message/connected",
@@ -68,6 +71,7 @@ const TOLD: &[&str] = &[
     "message/queued",
     "message/staff",
     "message/still_queued",
+    "message/user",
     "message/your_turn",
     "queue_close/staff_offline",
     "welcome/welcome",
@@ -103,6 +107,13 @@ enum Act {
     Close {
         socket: usize,
     },
+    Lose {
+        socket: usize,
+    },
+    Resume {
+        socket: usize,
+        replaces: Option<usize>,
+    },
     StaffOnline {
         socket: usize,
         max: Option<u32>,
@@ -122,6 +133,12 @@ enum Act {
         text: u8,
         id: Option<u8>,
         which: Which,
+    },
+    Direct {
+        socket: usize,
+        to: usize,
+        text: u8,
+        id: Option<u8>,
     },
     End {
         socket: usize,
@@ -184,12 +201,17 @@ fn act_of(staff: bool) -> impl Strategy<Value = Act> {
         4 => (0..2_usize, any::<bool>())
             .prop_map(|(gateway, english)| Act::Open { gateway, english }),
         3 => socket.clone().prop_map(|socket| Act::Close { socket }),
+        6 => socket.clone().prop_map(|socket| Act::Lose { socket }),
+        8 => (socket.clone(), proptest::option::weighted(0.3, 0..3_usize))
+            .prop_map(|(socket, replaces)| Act::Resume { socket, replaces }),
         duty => (socket.clone(), max, any::<bool>())
             .prop_map(|(socket, max, name)| Act::StaffOnline { socket, max, name }),
-        duty / 5 => socket.clone().prop_map(|socket| Act::StaffOffline { socket }),
+        duty.div_ceil(5) => socket.clone().prop_map(|socket| Act::StaffOffline { socket }),
         queue => socket.clone().prop_map(|socket| Act::Connect { socket }),
         2 => socket.clone().prop_map(|socket| Act::Leave { socket }),
         25 => say.prop_map(|(socket, text, id, which)| Act::Say { socket, text, id, which }),
+        8 => (socket.clone(), 0..=USERS, 0..2_u8, proptest::option::weighted(0.5, 0..6_u8))
+            .prop_map(|(socket, to, text, id)| Act::Direct { socket, to, text, id }),
         4 => (socket.clone(), which()).prop_map(|(socket, which)| Act::End { socket, which }),
         1 => socket.clone().prop_map(|socket| Act::SkipFrame { socket }),
         1 => socket.prop_map(|socket| Act::OpenAgain { socket }),
@@ -234,6 +256,7 @@ fn follows_the_model(policy: Policy, on_staff_leave: OnStaffLeave) {
         policy,
         on_staff_leave,
         queue_limit: 3,
+        customer_direct: on_staff_leave == OnStaffLeave::Requeue,
         ..DeskSettings::default()
     };
     let cases = std::env::var_os("PROPTEST_CASES");
@@ -425,13 +448,22 @@ impl World {
                 });
                 return open(place.1, client, *english);
             }
-            Act::Close { socket } => {
+            Act::Close { socket } | Act::Lose { socket } => {
                 let sockets = self.sockets.get_mut(&place).expect("a connection");
                 let socket = sockets.remove(socket % sockets.len());
                 return Kind::Close {
                     client: socket.client,
-                    clean: true,
+                    clean: matches!(act, Act::Close { .. }),
                 };
+            }
+            Act::Resume { socket, replaces } => {
+                let sockets = &self.sockets[&place];
+                let one = |n: usize| sockets[n % sockets.len()].client.clone();
+                let verb = Verb::Resume {
+                    replaces: replaces.map(one),
+                    positions: Vec::new(),
+                };
+                (socket, verb)
             }
             Act::OpenAgain { socket } => {
                 let sockets = &self.sockets[&place];
@@ -460,6 +492,19 @@ impl World {
                 };
                 (socket, verb)
             }
+            Act::Direct {
+                socket,
+                to,
+                text,
+                id,
+            } => {
+                let verb = Verb::Direct {
+                    to: user_name(*to),
+                    body: format!("\"你好 {text}\""),
+                    id: id.map(|id| MessageRef::parse(&format!("m{id}")).expect("well-formed")),
+                };
+                (socket, verb)
+            }
             Act::End { socket, which } => {
                 let conversation = name(which);
                 (socket, Verb::Close { conversation })
@@ -485,6 +530,9 @@ impl World {
         let clock = self.driver.clock().await;
         let (mut expected, mut events) = (Vec::new(), Vec::new());
         for (site, model) in self.sites.iter().zip(&mut self.models) {
+            for (uid, lost) in model.give_up(clock) {
+                expected.push((site.to_string(), format!("{uid} {lost}")));
+            }
             for conv in model.fire(clock) {
                 expected.push((site.to_string(), model.name(conv).to_owned()));
             }
@@ -496,6 +544,9 @@ impl World {
                 match event.kind {
                     Kind::IdleTimer { conversation } => {
                         events.push((event.site.to_string(), conversation.to_string()));
+                    }
+                    Kind::LostTimer { lost } => {
+                        events.push((event.site.to_string(), format!("{} {lost}", event.uid)));
                     }
                     Kind::QueueMoved => told_to_move = true,
                     _ => {}
@@ -633,6 +684,8 @@ impl World {
                 self.act(place, &Act::Close { socket: 0 }, false).await?;
             }
         }
+        // Who was lost is given up first; whoever that moved in a queue has left by then.
+        self.tick(200).await?;
         self.tick(200).await?;
         let dump = self.driver.dump().await;
         for site in &self.sites {
@@ -649,16 +702,14 @@ impl World {
 }
 
 fn check_sender(entry: &Settled, ack: &frontdesk_worker::library::Ack) -> Result<()> {
-    let Some(Kind::Verb {
-        client,
-        verb: Verb::Message { id: Some(id), .. },
-        ..
-    }) = entry.event.as_ref().map(|event| &event.kind)
-    else {
-        anyhow::bail!("an ack for {:?}", entry.event);
-    };
-    ensure!(ack.client == client.as_str() && ack.reference == id.as_str());
-    Ok(())
+    let kind = entry.event.as_ref().map(|event| &event.kind);
+    if let Some(Kind::Verb { client, verb, .. }) = kind
+        && let Some(id) = verb.reference()
+    {
+        ensure!(ack.client == client.as_str() && ack.reference == id.as_str());
+        return Ok(());
+    }
+    anyhow::bail!("an ack for {:?}", entry.event)
 }
 
 /// Two of the staff may be customers too, as in open mode; so may some customers be staff.

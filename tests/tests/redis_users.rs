@@ -44,6 +44,14 @@ const GATEWAY_DOES: &[&str] = &[
     "HSCAN {s07}:boot:abc 0 COUNT 500",
     "HMGET {s07}:boot:abc a b",
     "HEXISTS {s07}:boot:abc a",
+    "EVALSHA_RO x 2 {s07}:site:default:conv:1 {s07}:site:default:log:1 x",
+    "HMGET {s07}:site:default:conv:1 state customer",
+    "HMGET {s07}:site:default:gone:1 1 2",
+    "HGET {s07}:site:default:u:alice name",
+    "XRANGE {s07}:site:default:log:1 - + COUNT 8",
+    "XREVRANGE {s07}:site:default:log:1 + - COUNT 8",
+    "ZREVRANGEBYSCORE {s07}:site:default:convs:alice +inf -inf WITHSCORES LIMIT 0 16",
+    "ZRANK {s07}:site:default:q:bob alice",
     "PUBLISH frontdesk:gateway:abc probe",
     "SUBSCRIBE frontdesk:gateway:abc",
 ];
@@ -155,8 +163,10 @@ const NO_GATEWAY_DOES: &[&str] = &[
     "GET {s07}:site:default:dm:a|b",
     "XADD {s07}:dead * v 1",
     "XADD {s07}:site:default:log:1 * v 1",
-    "XRANGE {s07}:site:default:log:1 - +",
-    "HGET {s07}:site:default:u:alice name",
+    "HSET {s07}:site:default:u:alice name x",
+    "HGETALL {s07}:site:default:u:alice",
+    "EVALSHA x 1 {s07}:site:default:u:alice",
+    "EVALSHA_RO x 1 {s07}:applied",
     "HSET {s07}:applied 3 1-0",
     "HSET {s07}:boot:abc client x",
     "HINCRBY {s07}:pushes boot 1",
@@ -291,7 +301,13 @@ fn in_code(dir: &str, calls: &[&str]) -> BTreeSet<String> {
                         .chars()
                         .take_while(|letter| letter.is_ascii_alphabetic() || *letter == '_')
                         .collect();
-                    found.insert(name.split('_').next().unwrap().to_lowercase());
+                    // A method's name goes on after its command's: `xrange_count`.
+                    let is_command = name.chars().all(|c| c.is_ascii_uppercase() || c == '_');
+                    let command = match name.split_once('_') {
+                        Some((command, _)) if !is_command => command,
+                        _ => &name,
+                    };
+                    found.insert(command.to_lowercase());
                 }
             }
         }

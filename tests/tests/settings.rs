@@ -25,7 +25,7 @@ const SECRET: &str = "--secret=6b1f0c2e9d8a47537a5c3d2e1f00b9a8c7d6e5f4";
 const GATEWAY: &str = "frontdesk-gateway";
 const WORKER: &str = "frontdesk-worker";
 const COMMON: [&str; 4] = ["redis-url", "allow-weak-redis", "log", "log-format"];
-const OF_GATEWAY: [&str; 16] = [
+const OF_GATEWAY: [&str; 17] = [
     "secret",
     "secret-file",
     "jwt-algorithm",
@@ -42,8 +42,9 @@ const OF_GATEWAY: [&str; 16] = [
     "idle-timeout-s",
     "max-connections",
     "drain-timeout-s",
+    "supervisor-sees-recalled",
 ];
-const OF_WORKER: [&str; 11] = [
+const OF_WORKER: [&str; 13] = [
     "metrics-listen",
     "worker-id",
     "lease-ms",
@@ -54,6 +55,8 @@ const OF_WORKER: [&str; 11] = [
     "queue-limit",
     "policy",
     "on-staff-leave",
+    "grace-s",
+    "customer-direct",
     "retention-s",
 ];
 

@@ -1,7 +1,7 @@
 -- Pure helpers. The library is one Lua chunk: D holds the helpers, T the transitions by name.
 -- The generated part before this file defines
 --   N  lang -> notice key -> pieces of the frame's head, to be joined with the place in the queue
---   L  limits named in Rust: connections, words, words_bytes, touched, dead, dead_fields, timers, sites
+--   L  limits named in Rust: connections, words, words_bytes, touched, dead, dead_fields, timers, sites, …
 local D, T = {}, {}
 
 -- Values of some fields of a hash, false where absent.
@@ -59,6 +59,9 @@ end
 D.user_key = function(e, uid) return e.S .. "u:" .. uid end
 D.conv_key = function(e, conv) return e.S .. "conv:" .. conv end
 D.log_key = function(e, conv) return e.S .. "log:" .. conv end
+D.list_key = function(e, uid) return e.S .. "convs:" .. uid end
+D.who_key = function(e, uid) return e.S .. "who:" .. uid end
+D.dm_key = function(e, a, b) return e.S .. "dm:" .. a .. "|" .. b end
 D.queue_key = function(e, queue) return e.S .. "q:" .. queue end
 
 -- The next number of the site: tickets, turns. Strictly increasing.

@@ -33,6 +33,15 @@ pub const MAX_TIMERS_PER_TICK: usize = 100;
 pub const MAX_SITES_IN_STATS: usize = 200;
 /// Most bytes of earlier words that staff who take a conversation over are sent.
 pub const MAX_PUSHED_WORDS_BYTES: u64 = 64 * 1024;
+/// Most conversations that a user's list holds.
+pub const MAX_CONVERSATIONS_PER_USER: usize = 1000;
+/// Most conversations of a list that are looked at, whether they are forgotten, when one is added.
+pub const MAX_PRUNED_CONVERSATIONS: usize = 10;
+/// How old the expiry of a direct conversation may be before a message renews it, in milliseconds; not
+/// more than the retention.
+pub const DIRECT_RENEW_MS: u64 = 60 * 60 * 1000;
+/// Most earlier staff that a conversation remembers.
+pub const MAX_PAST_STAFF: usize = 50;
 /// How long a chain of `queue_moved` events counts as under way without a sign of life, in ms.
 pub const MOVING_MS: u64 = 5000;
 /// How long a dead gateway is remembered, in milliseconds; by then nothing of it is on its way.
@@ -381,6 +390,10 @@ fn generated() -> String {
         ("sent_renew_ms", SENT_RENEW_MS),
         ("fenced_ms", FENCED_MS),
         ("moving_ms", MOVING_MS),
+        ("conversations", MAX_CONVERSATIONS_PER_USER as u64),
+        ("pruned", MAX_PRUNED_CONVERSATIONS as u64),
+        ("past", MAX_PAST_STAFF as u64),
+        ("renew_ms", DIRECT_RENEW_MS),
     ];
     let limits = limits.map(|(name, value)| format!("{name} = {value}"));
     let _ = writeln!(lua, "local L = {{ {} }}", limits.join(", "));

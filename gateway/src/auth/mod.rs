@@ -16,7 +16,6 @@
 mod asked;
 pub(crate) mod command;
 mod provider;
-#[allow(dead_code, reason = "the verb `resume` will use it")]
 pub(crate) mod resume;
 pub(crate) mod routes;
 mod signed;

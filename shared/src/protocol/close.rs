@@ -38,6 +38,7 @@ close_codes! {
     TOKEN_EXPIRED = 4401, "token_expired", "The token has run out: come back with a new one.";
     TOO_MANY_CONNECTIONS = 4500, "too_many_connections", "The user holds as many connections as allowed.";
     REVOKED = 4501, "revoked", "The user was revoked; a token from before that lets nobody in.";
+    REPLACED = 4502, "replaced", "This client has resumed on another socket.";
 }
 
 impl CloseCode {
@@ -67,6 +68,6 @@ mod tests {
         }
         assert!(RESYNC.reconnect() && GOING_AWAY.reconnect() && TRY_AGAIN.reconnect());
         assert!(TOKEN_EXPIRED.reconnect() && !REVOKED.reconnect());
-        assert!(!TOO_MANY_CONNECTIONS.reconnect() && !TOO_BIG.reconnect());
+        assert!(!TOO_MANY_CONNECTIONS.reconnect() && !REPLACED.reconnect() && !TOO_BIG.reconnect());
     }
 }

@@ -26,7 +26,10 @@ const TRANSITIONS: &[&str] = &[
     "customer_leave",
     "close_conversation",
     "message",
+    "resume",
+    "direct",
     "idle_timer",
+    "lost_timer",
     "gateway_dead",
     "queue_moved",
     "queue_lost",
@@ -154,7 +157,7 @@ impl Actors {
                 uid = owner;
                 Kind::Close {
                     client,
-                    clean: true,
+                    clean: rng.random(),
                 }
             }
             35 if !self.conversations.is_empty() => Kind::IdleTimer {
@@ -210,6 +213,15 @@ impl Actors {
             (_, 0..4) => Verb::CustomerConnect,
             (_, 5) => Verb::CustomerLeave,
             (_, 6) => Verb::Close { conversation },
+            (_, 7) => Verb::Resume {
+                replaces: None,
+                positions: Vec::new(),
+            },
+            (_, 8) => Verb::Direct {
+                to: Uid::parse(pick::<&str>(rng, UIDS)).expect("well-formed"),
+                body: "\"direct words\"".to_owned(),
+                id: MessageRef::parse(&format!("m{}", rng.random_range(0..9))).ok(),
+            },
             _ => Verb::Message {
                 body: "\"words\"".to_owned(),
                 id: MessageRef::parse(&format!("m{}", rng.random_range(0..9))).ok(),

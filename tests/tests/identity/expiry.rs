@@ -68,6 +68,11 @@ async fn a_refreshed_socket_stays_and_the_new_end_counts() {
     alice.act("staffOnline").await;
     alice.expect("message", "on_duty").await;
     assert_eq!(alice.expect_close().await, 4401, "and now the new one");
+    // The new one may also be the shorter.
+    let mut bob = Client::connect_with(addr, &tokens::token("bob", "staff")).await;
+    refresh(&mut bob, &token_for("bob", "staff", 3), "r2").await;
+    bob.expect("refreshed", "refreshed").await;
+    assert_eq!(bob.expect_close().await, 4401);
     house.close();
 }
 

@@ -1,42 +1,53 @@
 //! Which role may use which verb, and on whose conversations: the script decides. One row for each
 //! verb; a new verb gets a row.
 
-use frontdesk_tests::{client::Client, tokens};
+use frontdesk_tests::{
+    client::{Client, Incoming},
+    tokens,
+};
 use serde_json::{Value, json};
 
 use super::House;
 
-/// The answer's action and code.
-type Answer = (&'static str, &'static str);
-
-const WRONG_ROLE: Answer = ("error", "wrong_role");
-const NONE: Answer = ("error", "no_conversation");
+const WRONG: &str = "error/wrong_role";
+const NONE: &str = "error/no_conversation";
+const FORBIDDEN: &str = "error/forbidden";
 const ROLES: [&str; 4] = ["customer", "staff", "supervisor", "service"];
 
-/// A verb, and what each role is answered who has just come and is alone on its site.
+/// A verb, and what each role is answered who has just come and is alone on its site: `action/code`, or
+/// the action alone of a frame without a code.
 #[rustfmt::skip]
-const ALONE: &[(&str, [Answer; 4])] = &[
-    ("staffOnline",     [WRONG_ROLE, ("message", "on_duty"), ("message", "on_duty"), WRONG_ROLE]),
-    ("staffOffline",    [WRONG_ROLE, ("message", "off_duty"), ("message", "off_duty"), WRONG_ROLE]),
-    ("customerConnect", [("message", "no_staff"), WRONG_ROLE, WRONG_ROLE, WRONG_ROLE]),
-    ("customerLeave",   [NONE, WRONG_ROLE, WRONG_ROLE, WRONG_ROLE]),
-    ("message",         [NONE, NONE, NONE, WRONG_ROLE]),
-    ("close",           [NONE, NONE, NONE, WRONG_ROLE]),
+const ALONE: &[(&str, [&str; 4])] = &[
+    ("staffOnline",     [WRONG, "message/on_duty", "message/on_duty", WRONG]),
+    ("staffOffline",    [WRONG, "message/off_duty", "message/off_duty", WRONG]),
+    ("customerConnect", ["message/no_staff", WRONG, WRONG, WRONG]),
+    ("customerLeave",   [NONE, WRONG, WRONG, WRONG]),
+    ("message",         [NONE, NONE, NONE, WRONG]),
+    ("close",           [NONE, NONE, NONE, WRONG]),
+    ("direct",          [FORBIDDEN, "error/no_user", "error/no_user", FORBIDDEN]),
+    ("history",         [NONE; 4]),
+    ("transcript",      [NONE; 4]),
+    ("conversations",   ["conversations"; 4]),
 ];
 
-/// The same verbs on a conversation of two others.
+/// A verb on a conversation of two others: what members of their site are answered. Those of another
+/// site are answered as in [`ALONE`], whatever they name.
 #[rustfmt::skip]
-const OF_OTHERS: &[(&str, [Answer; 4])] = &[
-    ("message", [NONE, NONE, NONE, WRONG_ROLE]),
-    ("close",   [NONE, NONE, NONE, WRONG_ROLE]),
+const OF_OTHERS: &[(&str, [&str; 4])] = &[
+    ("message",    [NONE, NONE, NONE, WRONG]),
+    ("close",      [NONE, NONE, NONE, WRONG]),
+    ("history",    [FORBIDDEN, FORBIDDEN, "history", "history"]),
+    ("transcript", [FORBIDDEN, FORBIDDEN, "history", "history"]),
 ];
 
 fn frame(verb: &str, conversation: Option<&str>) -> Value {
+    let nowhere = Some("0.0.1-0.1").filter(|_| ["history", "transcript"].contains(&verb));
     let mut payload = match verb {
         "message" => json!({"message": "let me in", "id": "m1"}),
+        "direct" => json!({"to": "nobody", "message": "let me in"}),
         _ => json!({}),
     };
-    if let Some(conversation) = conversation {
+    if let Some(conversation) = conversation.or(nowhere) {
         payload["conversation"] = json!(conversation);
     }
     json!({"action": verb, "payload": payload})
@@ -48,15 +59,26 @@ async fn enter(house: &House, gateway: usize, uid: &str, role: &str, site: &str)
     Client::connect_with(house.cluster.addr(gateway), &tokens::signed(&claims)).await
 }
 
+async fn expect(client: &mut Client, answer: &str) {
+    if let Some((action, code)) = answer.split_once('/') {
+        client.expect(action, code).await;
+        return;
+    }
+    match client.next().await {
+        Incoming::Frame(frame) if frame["action"] == answer => {}
+        other => client.fail(&format!("wanted {answer}, got {other}")),
+    }
+}
+
 #[tokio::test]
 async fn each_role_may_use_its_verbs() {
     let house = House::open().await;
     for (verb, answers) in ALONE {
-        for (role, (action, code)) in ROLES.iter().zip(answers) {
-            let (uid, site) = (format!("{role}-{verb}"), format!("{role}-{verb}"));
-            let mut client = enter(&house, 0, &uid, role, &site).await;
+        for (role, answer) in ROLES.iter().zip(answers) {
+            let name = format!("{role}-{verb}");
+            let mut client = enter(&house, 0, &name, role, &name).await;
             client.send(frame(verb, None)).await;
-            client.expect(action, code).await;
+            expect(&mut client, answer).await;
             client.close(None).await;
         }
     }
@@ -75,17 +97,20 @@ async fn nobody_takes_part_in_a_conversation_of_others() {
     let connected = customer.expect("message", "connected").await;
     staff.expect("message", "new_customer").await;
     let theirs = connected["conversation"].as_str().expect("an id");
-    for (verb, answers) in OF_OTHERS {
-        for (role, (action, code)) in ROLES.iter().zip(answers) {
-            for site in ["acme", "other"] {
-                let mut other = enter(&house, 0, &format!("{role}-{verb}"), role, site).await;
+    for (verb, here) in OF_OTHERS {
+        let elsewhere = ALONE.iter().find(|(alone, _)| alone == verb);
+        let (_, elsewhere) = elsewhere.expect("it has a row there");
+        for (site, answers) in [("acme", here), ("other", elsewhere)] {
+            for (role, answer) in ROLES.iter().zip(answers) {
+                let name = format!("{role}-{verb}");
+                let mut other = enter(&house, 0, &name, role, site).await;
                 let on_duty = ["staff", "supervisor"].contains(role);
                 if on_duty {
                     other.act("staffOnline").await;
                     other.expect("message", "on_duty").await;
                 }
                 other.send(frame(verb, Some(theirs))).await;
-                other.expect(action, code).await;
+                expect(&mut other, answer).await;
                 if on_duty {
                     other.act("staffOffline").await;
                     other.expect("message", "off_duty").await;

@@ -35,7 +35,10 @@ macro_rules! on_both {
 mod connections;
 mod crowds;
 mod customers;
+mod direct;
 mod identity;
+mod lists;
+mod lost;
 mod scene;
 mod shard;
 mod staff;

@@ -18,19 +18,15 @@ D.may_speak = function(role) return SERVES[role] or ASKS[role] end
 -- nothing kept for a return: a customer their conversation or queue, a staff member their duty.
 D.expel = function(c, e, code)
   local key = D.user_key(e, e.uid)
-  local conns, duty, conv = D.get(key, "conns", "duty", "conv")
+  local conns, lost = D.get(key, "conns", "lost")
   if not conns then return end
   for client in string.gmatch(conns, "%S+") do
-    redis.call("HDEL", key, "n:" .. client)
-    redis.call("HDEL", c.P .. "boot:" .. D.boot_of(client), client)
+    conns = D.disconnect(c, e, client, conns)
     D.push_client(e, "C", client, code)
   end
-  redis.call("HSET", key, "conns", "")
-  if duty then
-    D.off_duty(c, e, e.uid)
-  elseif conv then
-    D.finish(c, e, conv, "customer_left")
-    D.fill(c, e)
+  if lost then
+    redis.call("HDEL", key, "lost")
+    redis.call("ZREM", c.P .. "due", D.timer(e, "lost", e.uid, lost, c.lane))
   end
-  D.forget_if_gone(e, e.uid)
+  D.depart(c, e)
 end

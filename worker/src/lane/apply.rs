@@ -240,6 +240,7 @@ fn belongs(event: Event, shard: Shard, lane: Lane) -> Result<Event, DecodeError>
             | Kind::Revoke { .. }
             | Kind::Verb { .. }
             | Kind::IdleTimer { .. }
+            | Kind::LostTimer { .. }
     );
     if Shard::of(&event.site) != shard {
         return Err(DecodeError::Poison("site"));

@@ -1,9 +1,10 @@
 -- customer_connect: ask for staff; again: the same answer again.
 --
 -- fields  prefix site uid client n
--- writes  u:<uid> {conv, queue, place}, conv:<id>, waiting, q:<queue>, duty; or what assigning writes
+-- writes  u:<uid> {conv, queue, place}, conv:<id>, convs:<uid>, waiting, q:<queue>, duty; or what
+--         assigning writes
 -- pushes  connected, queued, queue_full or no_staff to the customer; new_customer to staff;
---         error wrong_role
+--         error wrong_role, too_many_conversations
 
 local answer_again = function(e, a, lang, conv, queue)
   local rest = ',"conversation":"' .. conv .. '"'
@@ -31,10 +32,12 @@ T.customer_connect = function(c, e, a)
   local on_duty = redis.call("ZCARD", e.S .. "duty")
   local waits = redis.call("ZCARD", e.S .. "waiting")
   local staff = redis.call("ZRANGE", e.S .. "free", 0, 0)[1]
+  local begins = on_duty > 0 and (staff or waits < tonumber(c.settings.queue_limit))
+  if begins and not D.has_room(e, e.uid) then return D.refuse(e, a, lang, "too_many_conversations") end
   D.take(e, a)
   if on_duty == 0 then
     D.push_client(e, "F", a.client, D.head(lang, "no_staff") .. "}}")
-  elseif not staff and waits >= tonumber(c.settings.queue_limit) then
+  elseif not begins then
     D.push_client(e, "F", a.client, D.head(lang, "queue_full") .. "}}")
   else
     local id, ticket = D.make_id(e), D.turn(e)
@@ -43,6 +46,7 @@ T.customer_connect = function(c, e, a)
       D.assign(c, e, e.uid, staff, id)
     else
       local place = D.enqueue(c, e, e.uid, id, ticket)
+      D.list(c, e, e.uid, id)
       D.push_conns(e, conns, D.head(lang, "queued") .. ',"conversation":"' .. id
         .. '","queue":' .. D.int(place) .. "}}")
     end
