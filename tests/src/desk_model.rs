@@ -11,6 +11,7 @@ use frontdesk_shared::{
     ids::ClientId,
     protocol::{
         Lang, MAX_CONNECTIONS_PER_USER, MAX_WAITING_BYTES, MAX_WAITING_MESSAGES, Role, frame::Verb,
+        resume::Position,
     },
 };
 use frontdesk_worker::desk::settings::{DeskSettings, OnStaffLeave, Policy};
@@ -189,7 +190,64 @@ pub enum What {
     },
     /// The words of a line of a log.
     Words(Conv, usize),
+    /// How everything stands.
+    Snapshot {
+        /// Who asks.
+        uid: String,
+        /// Name and places of who is on duty.
+        duty: Option<(String, u32)>,
+        /// Their conversations, in any order.
+        conversations: Vec<Standing>,
+    },
+    /// What came after a position, of a conversation by its name.
+    History {
+        /// Which one, as it was asked for.
+        name: String,
+        /// The conversation and the places from which (exclusive) to which to tell; `None` if it is not
+        /// theirs.
+        lines: Option<(Conv, usize, usize)>,
+        /// What the client has is not what happened.
+        reset: bool,
+    },
 }
+
+/// A conversation as one of its members sees it in a snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// Which one.
+    pub conv: Conv,
+    /// waiting, open or ended.
+    pub state: &'static str,
+    /// Who is on the other side.
+    pub with: Option<String>,
+    /// The staff member's name, for the customer.
+    pub name: Option<String>,
+    /// How long its log is.
+    pub seq: usize,
+    /// How many messages of the other side it has.
+    pub of_other: usize,
+    /// The place in the queue.
+    pub queue: Option<u64>,
+}
+
+/// How a direct conversation stands for one of its members.
+fn direct_standing(conv: Conv, members: &[String; 2], log: &[Line], uid: &str) -> Option<Standing> {
+    let own = members.iter().position(|member| member == uid)?;
+    let other = &members[1 - own];
+    let of_other = |line: &&Line| line.kind == "message" && line.uid == *other;
+    Some(Standing {
+        conv,
+        state: "direct",
+        with: Some(other.clone()),
+        name: None,
+        seq: log.len(),
+        of_other: log.iter().filter(of_other).count(),
+        queue: None,
+    })
+}
+
+/// An id that no entry has: a client that names it is wrong about what happened.
+pub const WRONG_ID: &str = "0.0.1-1.9";
 
 /// A field of a notice.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -346,6 +404,62 @@ impl DeskModel {
     pub fn name(&self, conv: Conv) -> &str {
         let name = self.names.get(conv).and_then(Option::as_deref);
         name.unwrap_or("a conversation without a name")
+    }
+
+    /// How a conversation stands for one of those who may read it.
+    fn seen_by(&self, uid: &str, conv: Conv) -> Option<Standing> {
+        let Conversation {
+            customer,
+            state,
+            log,
+            past,
+            ..
+        } = &self.conversations[conv];
+        if let State::Direct { members, .. } = state {
+            return direct_standing(conv, members, log, uid);
+        }
+        let changes = |line: &&Line| ["assigned", "requeued"].contains(&line.kind);
+        let latest = log.iter().rev().find(changes);
+        let staff = match state {
+            State::Waiting { .. } | State::Direct { .. } => None,
+            State::Open { staff, .. } => Some(staff),
+            State::Ended => latest
+                .filter(|line| line.kind == "assigned")
+                .map(|line| &line.uid),
+        };
+        let of_customer = |line: &&Line| line.kind == "message" && line.uid == *customer;
+        let of_customer = log.iter().filter(of_customer).count();
+        let said = log.iter().filter(|line| line.kind == "message").count();
+        let is_customer = customer == uid;
+        let of_other = if is_customer {
+            said - of_customer
+        } else if staff.is_some_and(|staff| staff == uid) {
+            of_customer
+        } else if past.iter().any(|past| past == uid) {
+            0 // they only look
+        } else {
+            return None;
+        };
+        let (state, queue) = match state {
+            State::Waiting { .. } => ("waiting", Some(self.place(conv))),
+            State::Open { .. } => ("open", None),
+            State::Ended => ("ended", None),
+            State::Direct { .. } => ("direct", None),
+        };
+        let duty = staff.and_then(|staff| self.users.get(staff)?.duty.as_ref());
+        Some(Standing {
+            conv,
+            state,
+            with: if is_customer {
+                staff.cloned()
+            } else {
+                Some(customer.clone())
+            },
+            name: duty.filter(|_| is_customer).map(|duty| duty.name.clone()),
+            seq: log.len(),
+            of_other,
+            queue,
+        })
     }
 
     fn queued(&self, wanted: impl Fn(&str) -> bool) -> Vec<Conv> {
@@ -547,8 +661,12 @@ impl Step<'_> {
                 let conversation = conversation.as_ref().map(ToString::to_string);
                 self.message(client, body, id, conversation.as_deref())
             }
-            Verb::Resume { replaces, .. } => {
+            Verb::Resume {
+                replaces,
+                positions,
+            } => {
                 self.resume(client, replaces.as_ref().map(ClientId::as_str));
+                self.catch_up(client, positions);
                 Ok(())
             }
             Verb::Direct { to, body, id } => {
@@ -582,6 +700,34 @@ impl Step<'_> {
             if user.sockets.len() < before {
                 self.tell_one(replaced, What::Close(4502));
             }
+        }
+    }
+
+    fn catch_up(&mut self, client: &str, positions: &[Position]) {
+        let uid = self.actor.clone();
+        let user = &self.m.users[&uid];
+        let duty = user.duty.as_ref().map(|duty| (duty.name.clone(), duty.max));
+        let all = 0..self.m.conversations.len();
+        let conversations = all.filter_map(|conv| self.m.seen_by(&uid, conv)).collect();
+        let snapshot = What::Snapshot {
+            uid: uid.clone(),
+            duty,
+            conversations,
+        };
+        self.tell_one(client, snapshot);
+        for Position { conversation, seen } in positions {
+            let name = conversation.to_string();
+            let found = (0..self.m.conversations.len()).find(|conv| self.m.name(*conv) == name);
+            let theirs = found.filter(|conv| self.m.seen_by(&uid, *conv).is_some());
+            let (from, wrong) = match seen {
+                None => (0, false),
+                Some(seen) => (seen.seq, seen.id.as_str() == WRONG_ID),
+            };
+            let from = usize::try_from(from).expect("a small number");
+            let length = theirs.map_or(0, |conv| self.m.conversations[conv].log.len());
+            let reset = theirs.is_none() || wrong || from > length;
+            let lines = theirs.map(|conv| (conv, if reset { 0 } else { from }, length));
+            self.tell_one(client, What::History { name, lines, reset });
         }
     }
 

@@ -13,12 +13,18 @@ use std::{cell::RefCell, collections::BTreeMap};
 use anyhow::{Context as _, Result, ensure};
 use frontdesk_shared::{
     event::{Event, Kind},
-    ids::{BootId, ClientId, ConversationId, Lane, MessageRef, Shard, Site, StreamId, Uid},
+    ids::{
+        BootId, ClientId, ConversationId, Lane, MessageId, MessageRef, Shard, Site, StreamId, Uid,
+    },
     keys,
-    protocol::{Lang, Role, frame::Verb},
+    protocol::{
+        Lang, Role,
+        frame::Verb,
+        resume::{Position, Seen},
+    },
 };
 use frontdesk_tests::{
-    desk_model::{DeskModel, Moment, Told},
+    desk_model::{DeskModel, Moment, Told, WRONG_ID},
     desk_state::SiteDump,
     lane_driver::{LaneDriver, Settled},
     redis_dump::Dump,
@@ -73,6 +79,8 @@ const TOLD: &[&str] = &[
     "message/still_queued",
     "message/user",
     "message/your_turn",
+    "history/-",
+    "snapshot/-",
     "queue_close/staff_offline",
     "welcome/welcome",
 ];
@@ -113,6 +121,7 @@ enum Act {
     Resume {
         socket: usize,
         replaces: Option<usize>,
+        positions: Vec<Place>,
     },
     StaffOnline {
         socket: usize,
@@ -150,6 +159,15 @@ enum Act {
     OpenAgain {
         socket: usize,
     },
+}
+
+/// A place in a log that a client may name: of which of the latest conversations, how far from its end
+/// (beyond it, too), and whether with the id that is there.
+#[derive(Debug, Clone)]
+struct Place {
+    conversation: usize,
+    back: usize,
+    right: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -190,6 +208,14 @@ fn act_of(staff: bool) -> impl Strategy<Value = Act> {
         2 => Just(Some(2)),
         2 => (3..=6_u32).prop_map(Some),
     ];
+    let place = (0..5_usize, 0..8_usize, proptest::bool::weighted(0.8)).prop_map(
+        |(conversation, back, right)| Place {
+            conversation,
+            back,
+            right,
+        },
+    );
+    let positions = proptest::collection::vec(place, 0..4);
     let (duty, queue) = if staff { (25, 1) } else { (1, 30) };
     let say = (
         socket.clone(),
@@ -202,8 +228,8 @@ fn act_of(staff: bool) -> impl Strategy<Value = Act> {
             .prop_map(|(gateway, english)| Act::Open { gateway, english }),
         3 => socket.clone().prop_map(|socket| Act::Close { socket }),
         6 => socket.clone().prop_map(|socket| Act::Lose { socket }),
-        8 => (socket.clone(), proptest::option::weighted(0.3, 0..3_usize))
-            .prop_map(|(socket, replaces)| Act::Resume { socket, replaces }),
+        8 => (socket.clone(), proptest::option::weighted(0.3, 0..3_usize), positions)
+            .prop_map(|(socket, replaces, positions)| Act::Resume { socket, replaces, positions }),
         duty => (socket.clone(), max, any::<bool>())
             .prop_map(|(socket, max, name)| Act::StaffOnline { socket, max, name }),
         duty.div_ceil(5) => socket.clone().prop_map(|socket| Act::StaffOffline { socket }),
@@ -311,6 +337,9 @@ struct World {
     /// The last event appended, and whether others wait to be applied.
     latest: StreamId,
     holds: bool,
+    prefixes: [String; 2],
+    /// What is in Redis after the last call.
+    dump: Dump,
     /// The last entry applied in each lane.
     done: BTreeMap<Lane, StreamId>,
     /// How often somebody was told what.
@@ -343,9 +372,12 @@ impl World {
         let () = redis::cmd("FLUSHALL")
             .query_async(&mut driver.connection)
             .await?;
+        let sites = sites.map(|site| Site::parse(&site).expect("well-formed"));
         Ok(Self {
+            dump: driver.dump().await,
             driver,
-            sites: sites.map(|site| Site::parse(&site).expect("well-formed")),
+            prefixes: sites.each_ref().map(keys::site_prefix),
+            sites,
             models: [(); 2].map(|()| DeskModel::new(settings.clone())),
             boots: [(); 2].map(|()| BootId::random()),
             sockets: BTreeMap::new(),
@@ -456,12 +488,16 @@ impl World {
                     clean: matches!(act, Act::Close { .. }),
                 };
             }
-            Act::Resume { socket, replaces } => {
+            Act::Resume {
+                socket,
+                replaces,
+                positions,
+            } => {
                 let sockets = &self.sockets[&place];
                 let one = |n: usize| sockets[n % sockets.len()].client.clone();
                 let verb = Verb::Resume {
                     replaces: replaces.map(one),
-                    positions: Vec::new(),
+                    positions: self.positions(place.0, positions),
                 };
                 (socket, verb)
             }
@@ -523,6 +559,37 @@ impl World {
             n: socket.sent + 2 * skipped,
             verb,
         }
+    }
+
+    /// Positions in the latest conversations of a site, each named once.
+    fn positions(&self, site: usize, places: &[Place]) -> Vec<Position> {
+        let model = &self.models[site];
+        let dump = SiteDump::new(&self.dump, &self.prefixes[site]);
+        let mut positions: Vec<Position> = Vec::new();
+        for place in places {
+            let latest = (0..model.names.len()).rev().nth(place.conversation);
+            let Some(name) = latest.map(|conv| model.name(conv)) else {
+                continue;
+            };
+            let ids = dump.ids(name);
+            let seq = (ids.len() + 1).saturating_sub(place.back);
+            let id = ids.get(seq.wrapping_sub(1)).filter(|_| place.right);
+            let id = id.map_or(WRONG_ID, String::as_str);
+            let position = Position {
+                conversation: ConversationId::parse(name).expect("well-formed"),
+                seen: (seq > 0).then(|| Seen {
+                    seq: seq as u64,
+                    id: MessageId::parse(id).expect("well-formed"),
+                }),
+            };
+            if positions
+                .iter()
+                .all(|p| p.conversation != position.conversation)
+            {
+                positions.push(position);
+            }
+        }
+        positions
     }
 
     async fn tick(&mut self, seconds: u64) -> Result<()> {
@@ -599,8 +666,8 @@ impl World {
             let before = self.done.insert(lane, entry.id);
             ensure!(before < Some(entry.id), "{} is applied twice", entry.id);
         }
-        let dump = self.driver.dump().await;
-        let prefixes = self.sites.each_ref().map(keys::site_prefix);
+        self.dump = self.driver.dump().await;
+        let (dump, prefixes) = (self.dump.clone(), self.prefixes.clone());
         let mut told: [Vec<Told>; 2] = [Vec::new(), Vec::new()];
         let mut acks = Vec::new();
         for entry in &settled {

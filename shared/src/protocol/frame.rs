@@ -189,6 +189,11 @@ impl Payload {
             "close" => Request::Verb(Verb::Close {
                 conversation: self.conversation()?,
             }),
+            "direct" => Request::Verb(Verb::Direct {
+                to: self.to()?,
+                body: self.body()?,
+                id: reference,
+            }),
             "refresh" => Request::Refresh {
                 token: self.secret()?,
                 id: reference,
@@ -259,6 +264,11 @@ impl Payload {
     /// A conversation that must be named.
     pub(super) fn the_conversation(&self) -> Result<ConversationId, Refusal> {
         self.conversation()?.ok_or(bad("conversation"))
+    }
+
+    fn to(&self) -> Result<Uid, Refusal> {
+        let uid = self.text("to")?.ok_or(bad("to"))?;
+        Uid::parse(uid).map_err(|_| bad("to"))
     }
 
     fn body(&self) -> Result<String, Refusal> {

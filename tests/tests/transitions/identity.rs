@@ -60,6 +60,8 @@ async fn a_signed_open_keeps_role_name_and_age(options: Options) {
         + u:sam lang=zh-CN
         + u:sam n:sam.1=0
         + u:sam role=supervisor
+        + who:sam TTL 608400000
+        + who:sam supervisor
         > sam.1 welcome/welcome client_id=sam.1 time=T uid=sam
     "#);
     scene.change("sam", open).await.is("");

@@ -39,6 +39,7 @@ mod direct;
 mod identity;
 mod lists;
 mod lost;
+mod resume;
 mod scene;
 mod shard;
 mod staff;

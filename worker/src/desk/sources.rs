@@ -19,6 +19,8 @@ pub(super) const SOURCES: &[Source] = sources![
     "finish.lua",
     "leave.lua",
     "grace.lua",
+    "history.lua",
+    "snapshot.lua",
     "transitions/open.lua",
     "transitions/close.lua",
     "transitions/revoke.lua",
