@@ -73,6 +73,7 @@ const QUEUE_STAFF_OFFLINE: Notice = notice(
 #[rustfmt::skip]
 pub const NOTICES: &[Notice] = &[
     notice("welcome", "welcome", "连接成功", "Connected"),
+    notice("refreshed", "refreshed", "身份令牌已更新", "The new token counts from here on"),
     notice("message", "on_duty", "您已上线", "You are on duty"),
     notice("message", "off_duty", "您已下线", "You are off duty"),
     notice("message", "no_staff", "当前暂无客服上班", "Nobody is on duty at the moment"),
@@ -105,6 +106,7 @@ pub const NOTICES: &[Notice] = &[
     error("no_user", "没有这个用户", "There is no such user"),
     error("forbidden", "无权执行此操作", "You may not do this here"),
     error("busy", "系统繁忙,请稍后再试", "The system is busy, please try again later"),
+    error("bad_token", "身份令牌无效", "The token is not valid for this connection"),
     error("internal", "系统内部错误,已记录", "Something failed on our side and was recorded"),
 ];
 
@@ -130,6 +132,17 @@ pub fn error_frame(
     }
     if let Some(after) = retry_after {
         let _ = write!(frame, r#","retry_after_ms":{}"#, after.as_millis());
+    }
+    frame.push_str("}}");
+    frame
+}
+
+/// The answer to a `refresh`: for how long the new token counts.
+pub fn refreshed_frame(lang: Lang, expires_in: Duration, reference: Option<&str>) -> String {
+    let mut frame = by_key("refreshed").map_or_else(String::new, |row| row.head(lang));
+    let _ = write!(frame, r#","expires_in_s":{}"#, expires_in.as_secs());
+    if let Some(reference) = reference {
+        let _ = write!(frame, r#","ref":{}"#, json_string(reference));
     }
     frame.push_str("}}");
     frame
