@@ -18,7 +18,7 @@ use frontdesk_worker::{
     app::Transition,
     desk::{Desk, settings::DeskSettings},
     lane::apply::prepare,
-    library::{Answers, Library, Outcome, Prepared, event_id},
+    library::{Answers, Library, Outcome, Prepared, event_id, packed, packed_settings},
 };
 use futures_util::StreamExt as _;
 use redis::aio::{MultiplexedConnection, PubSubStream};
@@ -193,15 +193,22 @@ impl LaneDriver {
             .arg(shard.number())
             .arg(keys::GATEWAY_CHANNEL_PREFIX);
         let settings = frontdesk_worker::app::App::settings(&self.desk);
-        call.arg(settings.len());
-        for (name, value) in settings {
-            call.arg(name).arg(value);
-        }
-        call.arg(lane.number()).arg(1);
-        call.arg(id.to_string()).arg(transition);
-        call.arg(fields.len());
-        for (name, value) in fields {
-            call.arg(name).arg(value);
+        call.arg(packed_settings(&settings));
+        let value = |of: &[u8]| {
+            let field = fields.iter().find(|(name, _)| name == of);
+            field.map_or(&b""[..], |(_, value)| value)
+        };
+        let common = [value(b"site"), value(b"prefix")];
+        let own = fields.iter();
+        let own = own.filter(|(name, _)| name != b"prefix" && name != b"site");
+        let names = own.clone().map(|(name, _)| &name[..]);
+        let shape = std::iter::once(transition).chain(common).chain(names);
+        call.arg(1).arg(packed(shape));
+        call.arg(lane.number()).arg(1).arg(id.to_string());
+        let before = self.applied(lane).await.unwrap_or(StreamId::ZERO);
+        call.arg(id.to_string()).arg(before.to_string()).arg(1);
+        for (_, value) in own {
+            call.arg(value);
         }
         let mut lanes: Vec<Vec<Vec<u8>>> = self.library.run(&mut self.connection, &call).await?;
         Ok(lanes.pop().unwrap_or_default())
@@ -262,7 +269,11 @@ impl LaneDriver {
             .await
             .expect("a stream");
         let (shard, desk) = (self.shard, &self.desk);
-        let pending = |StreamEntry { id, fields }| {
+        let after = from.strip_prefix('(').map(StreamId::parse);
+        let after = after.and_then(Result::ok).unwrap_or(StreamId::ZERO);
+        let ids: Vec<StreamId> = reply.0.iter().map(|entry| entry.id).collect();
+        let befores = std::iter::once(after).chain(ids);
+        let pending = |(StreamEntry { id, fields }, before)| {
             let get = |name: &str| {
                 let value = fields.get(name);
                 value.and_then(frontdesk_shared::redis::text)
@@ -272,11 +283,12 @@ impl LaneDriver {
                 event: Event::decode(get).ok(),
                 prepared: Prepared {
                     id,
+                    before,
                     transition: transition.expect("of a known version"),
                 },
             }
         };
-        reply.0.into_iter().map(pending).collect()
+        reply.0.into_iter().zip(befores).map(pending).collect()
     }
 
     /// One call of the apply script.

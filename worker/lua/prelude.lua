@@ -1,7 +1,7 @@
 -- Pure helpers. The library is one Lua chunk: D holds the helpers, T the transitions by name.
 -- The generated part before this file defines
 --   N  lang -> notice key -> pieces of the frame's head, to be joined with the place in the queue
---   L  limits named in Rust: connections, words, words_bytes, touched, dead, dead_fields, timers, sites
+--   L  limits named in Rust: connections, words, words_bytes, touched, dead, dead_fields, timers, sites, kept
 local D, T = {}, {}
 
 -- Values of some fields of a hash, false where absent.

@@ -55,6 +55,17 @@ pub enum SessionEnd {
     Redis(#[from] RedisError),
 }
 
+/// What one XREAD brought of one lane: all that came after a place, up to some number, without a hole.
+#[derive(Debug)]
+pub struct Read {
+    /// The lane.
+    pub lane: Lane,
+    /// The place.
+    pub after: StreamId,
+    /// The entries.
+    pub entries: Vec<StreamEntry>,
+}
+
 /// Entries of one lane, in order.
 #[derive(Debug)]
 struct Waiting {
@@ -80,11 +91,11 @@ pub struct Applier {
 
 impl Applier {
     /// Applies entries of some lanes, in however many calls that takes.
-    pub async fn apply(&mut self, read: Vec<(Lane, Vec<StreamEntry>)>) -> Result<(), SessionEnd> {
+    pub async fn apply(&mut self, read: Vec<Read>) -> Result<(), SessionEnd> {
         let mut newer = false;
         let mut lanes: Vec<Waiting> = Vec::with_capacity(read.len());
-        for (lane, entries) in read {
-            lanes.push(self.waiting(lane, &entries, &mut newer));
+        for part in &read {
+            lanes.push(self.waiting(part, &mut newer));
         }
         loop {
             let call = next_call(&lanes);
@@ -117,15 +128,16 @@ impl Applier {
     }
 
     /// Prepares a lane's entries, up to the first one of a newer version.
-    fn waiting(&self, lane: Lane, entries: &[StreamEntry], newer: &mut bool) -> Waiting {
+    fn waiting(&self, read: &Read, newer: &mut bool) -> Waiting {
         let mut waiting = Waiting {
-            lane,
-            entries: Vec::with_capacity(entries.len()),
-            sizes: Vec::with_capacity(entries.len()),
+            lane: read.lane,
+            entries: Vec::with_capacity(read.entries.len()),
+            sizes: Vec::with_capacity(read.entries.len()),
             done: 0,
         };
-        for entry in entries {
-            let event = event_id(self.shard, lane, entry.id);
+        let mut before = read.after;
+        for entry in &read.entries {
+            let event = event_id(self.shard, read.lane, entry.id);
             let get = |name: &str| entry.fields.get(name).and_then(text);
             let Some(transition) = prepare(&*self.context.app, event, get) else {
                 *newer = true;
@@ -134,8 +146,10 @@ impl Applier {
             waiting.sizes.push(bytes(entry));
             waiting.entries.push(Prepared {
                 id: entry.id,
+                before,
                 transition,
             });
+            before = entry.id;
         }
         waiting
     }

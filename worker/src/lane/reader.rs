@@ -15,7 +15,7 @@ use frontdesk_shared::{
     ids::{Lane, Shard, StreamId},
     keys,
     redis::info_field,
-    stream::{StreamEntry, Streams},
+    stream::{Entries, Streams},
 };
 use rand::Rng as _;
 use redis::{RedisResult, aio::MultiplexedConnection};
@@ -25,7 +25,7 @@ use tracing::{debug, info, warn};
 use super::{
     Context, Lanes,
     ahead::Ahead,
-    apply::{Applier, MAX_READ_BYTES, SessionEnd, bytes},
+    apply::{Applier, MAX_READ_BYTES, Read, SessionEnd, bytes},
 };
 use crate::metrics::METRICS;
 
@@ -201,25 +201,27 @@ impl Reader {
     /// One XREAD over all lanes, and its entries applied.
     async fn read_once(&mut self, session: &mut Session) -> Result<(), SessionEnd> {
         let reply = self.xread(session).await?;
-        let mut read: Vec<(Lane, Vec<StreamEntry>)> = Vec::new();
-        for (key, entries) in reply.unwrap_or_default().0 {
-            let mut lanes = session.lanes.keys();
-            if let Some(lane) = lanes.find(|lane| keys::events(self.shard, **lane) == key) {
-                read.push((*lane, entries.0));
-            }
+        let (mut read, now): (Vec<Read>, _) = (Vec::new(), Instant::now());
+        for (key, Entries(entries)) in reply.unwrap_or_default().0 {
+            let mut lanes = session.lanes.iter_mut();
+            let lane = lanes.find(|(lane, _)| keys::events(self.shard, **lane) == key);
+            let (Some((lane, position)), Some(newest)) = (lane, entries.last()) else {
+                continue;
+            };
+            let after = std::mem::replace(&mut position.last, newest.id);
+            position.untrimmed += entries.len();
+            position.busy = now;
+            let lane = *lane;
+            read.push(Read {
+                lane,
+                after,
+                entries,
+            });
         }
-        let size: usize = read.iter().flat_map(|(_, it)| it).map(bytes).sum();
+        let size: usize = read.iter().flat_map(|it| &it.entries).map(bytes).sum();
         // More than all the room would wait for ever.
         let size = u32::try_from(size.min(MAX_READ_BYTES)).unwrap_or(u32::MAX);
         let _room = self.context.room.acquire_many(size).await.ok();
-        let now = Instant::now();
-        for (lane, entries) in &read {
-            if let (Some(position), Some(last)) = (session.lanes.get_mut(lane), entries.last()) {
-                position.last = last.id;
-                position.untrimmed += entries.len();
-                position.busy = now;
-            }
-        }
         if !read.is_empty() {
             session.applier.apply(read).await?;
         }
