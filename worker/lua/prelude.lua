@@ -1,7 +1,7 @@
 -- Pure helpers. The library is one Lua chunk: D holds the helpers, T the transitions by name.
 -- The generated part before this file defines
 --   N  lang -> notice key -> pieces of the frame's head, to be joined with the place in the queue
---   L  limits named in Rust: connections, words, words_bytes, touched, dead, dead_fields, timers, sites, kept
+--   L  limits named in Rust: connections, words, words_bytes, touched, dead, dead_fields, timers, sites, kept, small
 local D, T = {}, {}
 
 -- Values of some fields of a hash, false where absent.
@@ -9,10 +9,15 @@ D.get = function(key, ...)
   return unpack(redis.call("HMGET", key, ...))
 end
 
--- An integer as text without an exponent (Lua's own conversion keeps 14 digits).
-D.int = function(number)
-  return string.format("%.0f", number)
+-- Whole numbers as text without an exponent (Lua's own conversion keeps 14 digits), and back. Small ones are
+-- kept: C's conversions cost as much as joining a frame, and a message needs a dozen.
+local TEXT, NUMBER = {}, {}
+for number = 0, L.small do
+  local text = number .. ""
+  TEXT[number], NUMBER[text] = text, number
 end
+D.int = function(number) return TEXT[number] or string.format("%.0f", number) end
+D.number = function(text) return NUMBER[text] or tonumber(text) end
 
 -- "1526919030474-55" -> 1526919030474, 55
 D.halves = function(id)
@@ -75,5 +80,5 @@ end
 -- The next id of something that this event makes: `<event id>.n`, the same in a replay.
 D.make_id = function(e)
   e.made = e.made + 1
-  return e.id .. "." .. e.made
+  return e.id .. "." .. D.int(e.made)
 end

@@ -33,6 +33,8 @@ pub const MAX_TIMERS_PER_TICK: usize = 100;
 pub const MAX_SITES_IN_STATS: usize = 200;
 /// Most packed texts whose meaning the apply script keeps: an App's transitions and the sites of a shard.
 pub const MAX_KEPT: usize = 1000;
+/// Whole numbers up to this one, and their texts, are not converted but looked up.
+pub const SMALL_NUMBERS: u64 = 1000;
 /// Most bytes of earlier words that staff who take a conversation over are sent.
 pub const MAX_PUSHED_WORDS_BYTES: u64 = 64 * 1024;
 /// How long a chain of `queue_moved` events counts as under way without a sign of life, in ms.
@@ -433,6 +435,7 @@ fn generated() -> String {
         ("timers", MAX_TIMERS_PER_TICK as u64),
         ("sites", MAX_SITES_IN_STATS as u64),
         ("kept", MAX_KEPT as u64),
+        ("small", SMALL_NUMBERS),
         ("push_bytes", MAX_PUSHED_WORDS_BYTES),
         ("sent", SENT_IDS as u64),
         ("sent_ms", SENT_MS),

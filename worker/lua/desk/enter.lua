@@ -4,14 +4,14 @@
 -- Returns true, or nil after telling the gateway to close the socket (retryably): a frame before
 -- this one was lost, or the connection is not registered.
 D.is_next = function(e, a, n)
-  if n and tonumber(a.n) == tonumber(n) + 1 then return true end
+  if n and D.number(a.n) == D.number(n) + 1 then return true end
   D.push_client(e, "C", a.client, "4004")
   return nil
 end
 
--- Records that the frame was taken.
-D.take = function(e, a)
-  redis.call("HSET", D.user_key(e, e.uid), "n:" .. a.client, a.n)
+-- Records that the frame was taken. `key` and `field`, where it is counted, may be given by who has them.
+D.take = function(e, a, key, field)
+  redis.call("HSET", key or D.user_key(e, e.uid), field or "n:" .. a.client, a.n)
 end
 
 -- Takes the frame and answers it with an `error`; `ref` is the sender's id of the frame.

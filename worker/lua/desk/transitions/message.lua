@@ -14,32 +14,32 @@
 -- ids it has, when its TTL was set, and whether there may be an old one.
 
 local sent_key = function(e, generation)
-  return e.S .. "sent:" .. e.uid .. ":" .. generation
+  return e.S .. "sent:" .. e.uid .. generation
 end
 
 -- What is kept of the id, or nil; and the note `#`.
 local find_sent = function(e, id)
-  local sent, note = D.get(sent_key(e, 0), id, "#")
+  local sent, note = D.get(sent_key(e, ":0"), id, "#")
   if not sent and (not note or string.sub(note, -1) == "1") then
-    sent = redis.call("HGET", sent_key(e, 1), id)
+    sent = redis.call("HGET", sent_key(e, ":1"), id)
   end
   return sent, note
 end
 
 local remember_sent = function(e, a, ack, note)
-  local key = sent_key(e, 0)
+  local key = sent_key(e, ":0")
   local count, since, old = string.match(note or "", "^(%d+) (%d+) (%d)$")
   if not count then -- new, or an earlier version's
-    count, old = redis.call("HLEN", key), redis.call("EXISTS", sent_key(e, 1))
+    count, old = redis.call("HLEN", key), redis.call("EXISTS", sent_key(e, ":1"))
   end
-  count = tonumber(count)
+  count = D.number(count)
   if count >= L.sent then
-    redis.call("RENAME", key, sent_key(e, 1))
+    redis.call("RENAME", key, sent_key(e, ":1"))
     count, since, old = 0, nil, 1
   end
-  local renew = not since or tonumber(e.time) - tonumber(since) > L.sent_renew_ms
+  local renew = not since or e.time - since > L.sent_renew_ms
   if renew then since = e.time end
-  redis.call("HSET", key, a.id, a.digest .. " " .. ack, "#", count + 1 .. " " .. since .. " " .. old)
+  redis.call("HSET", key, a.id, a.digest .. " " .. ack, "#", D.int(count + 1) .. " " .. since .. " " .. old)
   if renew then redis.call("PEXPIRE", key, L.sent_ms) end
 end
 
@@ -51,16 +51,15 @@ local route = function(e, a, duty, convs, conv)
 end
 
 T.message = function(c, e, a)
-  local key = D.user_key(e, e.uid)
-  local n, conns, lang, duty, convs, conv =
-    D.get(key, "n:" .. a.client, "conns", "lang", "duty", "convs", "conv")
+  local key, field = D.user_key(e, e.uid), "n:" .. a.client
+  local n, conns, lang, duty, convs, conv = D.get(key, field, "conns", "lang", "duty", "convs", "conv")
   if not D.is_next(e, a, n) then return end
   local sent, note
   if a.id then sent, note = find_sent(e, a.id) end
   if sent then
     local digest, ack = string.match(sent, "^(%S+) (.+)$")
     if digest ~= a.digest then return D.refuse(e, a, lang, "id_reused") end
-    D.take(e, a)
+    D.take(e, a, key, field)
     return "ACK " .. a.client .. " " .. a.id .. " " .. ack
   end
   local to, why = route(e, a, duty, convs, conv)
@@ -77,7 +76,7 @@ T.message = function(c, e, a)
     end
   end
 
-  D.take(e, a)
+  D.take(e, a, key, field)
   local from = duty and "staff" or "customer"
   local entry
   if state == "waiting" then
