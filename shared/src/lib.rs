@@ -5,8 +5,8 @@
 //! [`push`]es published on the gateway's channel.
 //!
 //! [`redis`] opens connections and judges the server's settings, [`stream`] reads entries, [`config`] holds the settings
-//! both programs have, [`http`] serves a router with bounded handshakes, [`telemetry`] is logs and
-//! metrics.
+//! both programs have, [`runtime`] is their threads, [`http`] serves a router with bounded handshakes,
+//! [`telemetry`] is logs and metrics.
 
 pub mod config;
 pub mod event;
@@ -16,5 +16,6 @@ pub mod keys;
 pub mod protocol;
 pub mod push;
 pub mod redis;
+pub mod runtime;
 pub mod stream;
 pub mod telemetry;

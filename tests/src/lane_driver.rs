@@ -274,10 +274,7 @@ impl LaneDriver {
         let ids: Vec<StreamId> = reply.0.iter().map(|entry| entry.id).collect();
         let befores = std::iter::once(after).chain(ids);
         let pending = |(StreamEntry { id, fields }, before)| {
-            let get = |name: &str| {
-                let value = fields.get(name);
-                value.and_then(frontdesk_shared::redis::text)
-            };
+            let get = |name: &str| fields.text(name);
             let transition = prepare(desk, event_id(shard, lane, id), get);
             Pending {
                 event: Event::decode(get).ok(),

@@ -126,10 +126,7 @@ async fn check_log_rule(driver: &mut LaneDriver, settled: &[Settled]) {
     let events: BTreeSet<String> = letters
         .iter()
         .map(|letter| {
-            let event = letter
-                .fields
-                .get("event")
-                .and_then(frontdesk_shared::redis::text);
+            let event = letter.fields.text("event");
             event.expect("a dead letter names its event").to_owned()
         })
         .collect();

@@ -7,10 +7,9 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use frontdesk_shared::{
     event::{DecodeError, Event, Kind},
     ids::{EventId, Lane, Shard, StreamId},
-    redis::text,
     stream::StreamEntry,
 };
-use redis::{RedisError, Value, aio::MultiplexedConnection};
+use redis::{RedisError, aio::MultiplexedConnection};
 use tracing::{debug, error, warn};
 
 use super::{Context, ahead::Ahead};
@@ -27,16 +26,6 @@ pub const MAX_ENTRIES_PER_CALL: usize = 32;
 pub const MAX_BYTES_PER_CALL: usize = 128 * 1024;
 /// Most bytes of entries that a worker holds in memory, all shards together.
 pub const MAX_READ_BYTES: usize = 64 * 1024 * 1024;
-
-/// How much of the memory for entries one takes.
-pub fn bytes(entry: &StreamEntry) -> usize {
-    let size = |value: &Value| match value {
-        Value::BulkString(bytes) => bytes.len(),
-        _ => 0,
-    };
-    let fields = entry.fields.iter();
-    fields.map(|(name, value)| name.len() + size(value)).sum()
-}
 
 /// Why a session ended. The next one starts again from `applied`.
 #[derive(Debug, thiserror::Error)]
@@ -138,12 +127,12 @@ impl Applier {
         let mut before = read.after;
         for entry in &read.entries {
             let event = event_id(self.shard, read.lane, entry.id);
-            let get = |name: &str| entry.fields.get(name).and_then(text);
+            let get = |name: &str| entry.fields.text(name);
             let Some(transition) = prepare(&*self.context.app, event, get) else {
                 *newer = true;
                 break;
             };
-            waiting.sizes.push(bytes(entry));
+            waiting.sizes.push(entry.fields.bytes());
             waiting.entries.push(Prepared {
                 id: entry.id,
                 before,

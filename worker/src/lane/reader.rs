@@ -25,7 +25,7 @@ use tracing::{debug, info, warn};
 use super::{
     Context, Lanes,
     ahead::Ahead,
-    apply::{Applier, MAX_READ_BYTES, Read, SessionEnd, bytes},
+    apply::{Applier, MAX_READ_BYTES, Read, SessionEnd},
 };
 use crate::metrics::METRICS;
 
@@ -64,7 +64,11 @@ struct Session {
 
 /// How far a lane is read and applied.
 struct Position {
+    /// The lane's stream.
+    key: String,
     last: StreamId,
+    /// The same as XREAD takes it: most lanes bring nothing at most reads.
+    text: String,
     /// Entries since the last trim.
     untrimmed: usize,
     /// When the last one came.
@@ -182,7 +186,9 @@ impl Reader {
                     .and_then(|id| StreamId::parse(&id).ok())
                     .unwrap_or(StreamId::ZERO);
                 let position = Position {
+                    key: keys::events(self.shard, lane),
                     last,
+                    text: last.to_string(),
                     untrimmed: 0,
                     busy: Instant::now(),
                 };
@@ -204,11 +210,12 @@ impl Reader {
         let (mut read, now): (Vec<Read>, _) = (Vec::new(), Instant::now());
         for (key, Entries(entries)) in reply.unwrap_or_default().0 {
             let mut lanes = session.lanes.iter_mut();
-            let lane = lanes.find(|(lane, _)| keys::events(self.shard, **lane) == key);
+            let lane = lanes.find(|(_, position)| position.key == key);
             let (Some((lane, position)), Some(newest)) = (lane, entries.last()) else {
                 continue;
             };
             let after = std::mem::replace(&mut position.last, newest.id);
+            position.text = newest.id.to_string();
             position.untrimmed += entries.len();
             position.busy = now;
             let lane = *lane;
@@ -218,7 +225,8 @@ impl Reader {
                 entries,
             });
         }
-        let size: usize = read.iter().flat_map(|it| &it.entries).map(bytes).sum();
+        let entries = read.iter().flat_map(|it| &it.entries);
+        let size: usize = entries.map(|entry| entry.fields.bytes()).sum();
         // More than all the room would wait for ever.
         let size = u32::try_from(size.min(MAX_READ_BYTES)).unwrap_or(u32::MAX);
         let _room = self.context.room.acquire_many(size).await.ok();
@@ -249,11 +257,11 @@ impl Reader {
             .arg("BLOCK")
             .arg(BLOCK.as_millis().to_string())
             .arg("STREAMS");
-        for lane in session.lanes.keys() {
-            command.arg(keys::events(self.shard, *lane));
+        for position in session.lanes.values() {
+            command.arg(&position.key);
         }
         for position in session.lanes.values() {
-            command.arg(position.last.to_string());
+            command.arg(&position.text);
         }
         let ahead = session.applier.ahead.take();
         let mut pipeline = redis::pipe();
