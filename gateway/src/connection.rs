@@ -14,11 +14,13 @@ use std::{future::pending, pin::Pin, sync::Arc, time::Duration};
 
 use frontdesk_shared::{
     event::Kind,
+    ids::MessageRef,
     protocol::{
-        close::{PING_TIMEOUT, SLOW_CONSUMER, TRY_AGAIN, UNSUPPORTED},
+        close::{PING_TIMEOUT, SLOW_CONSUMER, TOKEN_EXPIRED, TRY_AGAIN, UNSUPPORTED},
         frame::{self, Refusal, Request, Verb},
-        notice::error_frame,
+        notice::{error_frame, refreshed_frame},
     },
+    token::Secret,
 };
 use futures_util::SinkExt as _;
 use tokio::{
@@ -30,12 +32,13 @@ use tracing::debug;
 
 use crate::{
     Gateway,
-    auth::Identity,
+    auth::{Identity, Proof},
     backoff::Backoff,
     front::Place,
     metrics::METRICS,
     outbox::{Outbox, Outgoing},
     presence::Presence,
+    reads::{self, Asked},
     socket::{End, Socket, goodbye, receive},
     uplink::Outcome,
 };
@@ -55,10 +58,14 @@ struct Connection {
     n: u64,
     /// A message that waits for room in the uplink.
     waiting: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    /// What it wants to see.
+    asked: Asked,
     /// What came before `open` was in the log.
     early: Option<Message>,
     last_seen: Instant,
     next_ping: Instant,
+    /// When its token runs out.
+    expires: Option<Instant>,
 }
 
 /// Serves a socket to its end.
@@ -77,9 +84,11 @@ pub(crate) fn serve(
         outbox,
         n: 0,
         waiting: None,
+        asked: Asked::default(),
         early: None,
         last_seen: Instant::now(),
         next_ping: Instant::now(),
+        expires: expiry(presence.identity.proof.as_ref()),
         presence,
     };
     async move {
@@ -109,6 +118,7 @@ impl Connection {
             client: presence.client.clone(),
             lang: presence.identity.lang,
             role: presence.identity.role,
+            proof: presence.identity.proof.as_ref().map(Proof::to_event),
         });
         let deadline = Instant::now() + OPEN_TIMEOUT;
         let confirmed = async {
@@ -137,7 +147,7 @@ impl Connection {
     async fn talk(&mut self) -> End {
         self.last_seen = Instant::now();
         self.schedule_ping();
-        let timer = sleep_until(self.next_ping);
+        let timer = sleep_until(self.wakes());
         pin!(timer);
         if let Some(message) = self.early.take()
             && let Err(end) = self.take(message).await
@@ -153,19 +163,25 @@ impl Connection {
                     Err(end) => Err(end),
                 },
                 () = self.outbox.filled() => self.write_queued().await,
+                frame = self.asked.answer(&self.presence.gateway, &self.presence.identity) => {
+                    self.write(frame.into()).await
+                }
                 () = room(&self.outbox, &mut self.waiting), if !reading => {
                     self.waiting = None;
                     Ok(())
                 }
                 () = &mut timer => {
                     let done = self.tick().await;
-                    let idle = self.last_seen + self.presence.gateway.config.idle_timeout();
-                    timer.as_mut().reset(self.next_ping.min(idle));
+                    timer.as_mut().reset(self.wakes());
                     done
                 }
             };
             if let Err(end) = step {
                 return end;
+            }
+            // A new token may run out before the one that it replaces.
+            if let Some(end) = self.expires.filter(|end| *end < timer.deadline()) {
+                timer.as_mut().reset(end);
             }
         }
     }
@@ -197,20 +213,48 @@ impl Connection {
             Message::Text(text) if text.as_str() == frame::PING => {
                 Box::pin(self.write(Utf8Bytes::from_static(frame::PONG))).await
             }
-            Message::Text(text) => match frame::decode(&text) {
-                Ok(Request::Verb(verb)) => match self.presence.too_busy() {
-                    None => {
-                        self.append(verb);
-                        Ok(())
-                    }
-                    retry_after => Box::pin(self.refuse(&busy(&verb), retry_after)).await,
-                },
-                Err(refusal) => Box::pin(self.refuse(&refusal, None)).await,
-            },
+            Message::Text(text) => {
+                let done = frame::decode(&text).map_err(|refusal| (refusal, None));
+                match done.and_then(|request| self.serve(request)) {
+                    Ok(()) => Ok(()),
+                    Err((refusal, after)) => Box::pin(self.refuse(&refusal, after)).await,
+                }
+            }
             Message::Binary(_) => Err(End::Close(UNSUPPORTED)),
             // tungstenite answers pings by itself, and `receive` has seen to a close.
             Message::Ping(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_) => Ok(()),
         }
+    }
+
+    /// Does what is asked for, or says why not and when to try again.
+    fn serve(&mut self, request: Request) -> Result<(), (Refusal, Option<Duration>)> {
+        match request {
+            Request::Verb(verb) => match self.presence.too_busy() {
+                None => self.append(verb),
+                retry_after => return Err((busy(verb.reference()), retry_after)),
+            },
+            Request::Resume { token, positions } => {
+                let replaces = token.map(|token| self.presence.resumed(&token));
+                let replaces = replaces.transpose().map_err(|refusal| (refusal, None))?;
+                if let retry_after @ Some(_) = self.presence.too_busy() {
+                    return Err((busy(None), retry_after));
+                }
+                self.outbox.set_resumes();
+                self.append(Verb::Resume {
+                    replaces,
+                    positions,
+                });
+            }
+            Request::Refresh { token, id } => {
+                let refreshed = self.refresh(&token, id);
+                refreshed.map_err(|refusal| (refusal, None))?;
+            }
+            Request::Read(read) => {
+                let asked = self.asked.ask(read);
+                asked.map_err(|read| (busy(read.id), Some(reads::RETRY_AFTER)))?;
+            }
+        }
+        Ok(())
     }
 
     fn append(&mut self, verb: Verb) {
@@ -227,6 +271,25 @@ impl Connection {
                 async move { uplink.message(&event, &outbox).await },
             ));
         }
+    }
+
+    /// A new token for the same user: from here on its end counts.
+    fn refresh(&mut self, token: &Secret, id: Option<MessageRef>) -> Result<(), Refusal> {
+        let presence = &mut self.presence;
+        let reference = id.map(|id| id.to_string());
+        let Some(proof) = presence.gateway.auth.renew(&presence.identity, token) else {
+            return Err(Refusal {
+                code: "bad_token",
+                field: Some("token"),
+                reference,
+            });
+        };
+        let lang = presence.identity.lang;
+        let frame = refreshed_frame(lang, proof.left(), reference.as_deref());
+        self.expires = expiry(Some(&proof));
+        presence.identity.proof = Some(proof);
+        self.outbox.push(Outgoing::Text(frame.into()));
+        Ok(())
     }
 
     async fn refuse(
@@ -252,18 +315,21 @@ impl Connection {
 
     /// Writes what is queued, several frames to one flush.
     async fn write_queued(&mut self) -> Result<(), End> {
-        let (outbox, socket) = (&self.outbox, &mut self.socket);
+        let (outbox, socket, presence) = (&self.outbox, &mut self.socket, &self.presence);
         let mut end = None;
         let write = async {
             for _ in 0..MAX_WRITE_FRAMES {
-                match outbox.pop() {
-                    Some(Outgoing::Text(text)) => socket.feed(Message::Text(text)).await?,
+                let text = match outbox.pop() {
+                    Some(Outgoing::Text(text)) => text,
+                    Some(Outgoing::Welcome(text)) => presence.welcome(text),
+                    Some(Outgoing::Resync) => presence.resync(),
                     Some(Outgoing::Close(code)) => {
                         end = Some(End::Close(code));
                         return Ok(()); // the goodbye writes the rest
                     }
                     None => break,
-                }
+                };
+                socket.feed(Message::Text(text)).await?;
             }
             socket.flush().await
         };
@@ -273,6 +339,9 @@ impl Connection {
 
     async fn tick(&mut self) -> Result<(), End> {
         let now = Instant::now();
+        if self.expires.is_some_and(|end| now >= end) {
+            return Err(End::Close(TOKEN_EXPIRED));
+        }
         if now >= self.last_seen + self.presence.gateway.config.idle_timeout() {
             return Err(End::Close(PING_TIMEOUT));
         }
@@ -283,11 +352,22 @@ impl Connection {
         Ok(())
     }
 
+    /// When there is something to look at.
+    fn wakes(&self) -> Instant {
+        let idle = self.last_seen + self.presence.gateway.config.idle_timeout();
+        let first = self.next_ping.min(idle);
+        self.expires.map_or(first, |end| end.min(first))
+    }
+
     /// Up to a quarter early, so that sockets that came together are not pinged together.
     fn schedule_ping(&mut self) {
         let interval = self.presence.gateway.config.ping_interval();
         self.next_ping = Instant::now() + interval.mul_f64(rand::random_range(0.75..1.0));
     }
+}
+
+fn expiry(proof: Option<&Proof>) -> Option<Instant> {
+    proof.map(|proof| Instant::now() + proof.left())
 }
 
 /// A write that takes too long, or during which the socket is killed, ends the socket.
@@ -326,14 +406,10 @@ async fn left(socket: &mut Socket, early: &mut Option<Message>) -> End {
     pending().await
 }
 
-fn busy(verb: &Verb) -> Refusal {
-    let reference = match verb {
-        Verb::Message { id, .. } => id.as_ref().map(ToString::to_string),
-        _ => None,
-    };
+fn busy(reference: Option<MessageRef>) -> Refusal {
     Refusal {
         code: "busy",
         field: None,
-        reference,
+        reference: reference.map(|id| id.to_string()),
     }
 }

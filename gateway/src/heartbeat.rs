@@ -177,6 +177,7 @@ impl Heart {
             info!(run_id, "another run of Redis; calling the roll");
             // The one before may still be there, demoted, and answer probes.
             self.gateway.uplink.reconnect();
+            self.gateway.reads.renew();
             self.gateway.bell.now();
         }
         self.run_id = run_id;

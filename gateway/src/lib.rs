@@ -6,11 +6,13 @@
 //! The path of a push: the gateway's own channel → `downlink` (the one subscriber) → `registry`
 //! (who is here?) → `outbox` (a socket's bounded queue) → `connection` → the client.
 //!
+//! What a client asks to see goes past the log: `reads`, on a `link` of its own.
+//!
 //! One start under one boot id is a [`Gateway`]; a boot that was declared dead is given up and the
 //! process goes on under another one. `front` is what outlives it. `heartbeat` keeps the
 //! registration alive, `status` knows whether this boot may act, `counters` sees holes in the
 //! pushes, `roll_call` compares the sockets with the state, `pressure` knows whether the cluster
-//! keeps up, `address`, `origin` and `crowd` guard the door, `metrics` counts, `limits` looks at open
+//! keeps up, `resync` tells sockets that pushes are missing, `address`, `origin` and `crowd` guard the door, `metrics` counts, `limits` looks at open
 //! files, `backoff` waits. docs/ARCHITECTURE.md tells the rest of the story.
 
 mod address;
@@ -29,12 +31,15 @@ mod front;
 pub mod handshake;
 mod heartbeat;
 mod limits;
+mod link;
 mod metrics;
 mod origin;
 mod outbox;
 mod presence;
 mod pressure;
+mod reads;
 mod registry;
+mod resync;
 mod roll_call;
 mod server;
 #[doc(hidden)] // for examples/echo.rs
@@ -61,8 +66,9 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
-pub use config::Config;
+pub use config::{Cli, Command, Config};
 
+use auth::{Auth, resume::ResumeKey};
 use backoff::Backoff;
 use front::Front;
 
@@ -112,12 +118,22 @@ pub(crate) struct Gateway {
     pub(crate) uplink: uplink::Uplink,
     pub(crate) pressure: Arc<pressure::Pressure>,
     pub(crate) bell: Arc<roll_call::Bell>,
+    pub(crate) resync: Arc<resync::Resync>,
+    /// Signs and reads resume tokens.
+    pub(crate) resume: ResumeKey,
+    /// Reads the tokens that `refresh` brings.
+    pub(crate) auth: Arc<Auth>,
+    pub(crate) reads: reads::Reads,
     pub(crate) tasks: TaskTracker,
 }
 
 impl Gateway {
     /// A new boot, and what its batcher takes over.
-    fn new(front: &Front, redis: &Redis) -> (Arc<Self>, batcher::Context, uplink::Queue) {
+    fn new(
+        front: &Front,
+        redis: &Redis,
+        resume: ResumeKey,
+    ) -> (Arc<Self>, batcher::Context, uplink::Queue) {
         let boot = BootId::random();
         let (uplink, appends) = uplink::Uplink::new();
         let context = batcher::Context {
@@ -135,10 +151,24 @@ impl Gateway {
             uplink,
             pressure: context.pressure.clone(),
             bell: context.bell.clone(),
+            resync: Arc::default(),
+            resume,
+            auth: front.auth.clone(),
+            reads: reads::Reads::new(redis.clone(), &front.config),
             tasks: front.tasks.clone(),
         };
         (Arc::new(gateway), context, appends)
     }
+}
+
+/// A front without a Redis, in open mode.
+#[cfg(test)]
+pub(crate) fn offline_front(settings: &[&str]) -> Front {
+    use clap::Parser as _;
+    let config = Config::parse_from([settings, &["--open"]].concat());
+    let redis = Redis::new("redis://127.0.0.1:1/").expect("a good address");
+    let auth = Auth::new(&config.identity, config.default_lang, redis);
+    Front::new(config, auth.expect("open mode needs nothing"))
 }
 
 /// A gateway without roles and without a Redis, and what is appended to it.
@@ -150,7 +180,8 @@ pub(crate) fn offline(
     tokio::sync::mpsc::UnboundedReceiver<uplink::Append>,
 ) {
     let redis = Redis::new("redis://127.0.0.1:1/").expect("a good address");
-    let (gateway, _, queue) = Gateway::new(front, &redis);
+    let resume = ResumeKey::from_cluster("a key for tests");
+    let (gateway, _, queue) = Gateway::new(front, &redis, resume);
     (gateway, queue.appends)
 }
 
@@ -211,7 +242,10 @@ pub async fn run(
     let stop = CancellationToken::new();
     let _at_the_end = stop.clone().drop_guard();
     let patience = config.handshake_timeout();
-    let front = Arc::new(Front::new(config));
+    let secret = config.identity.secret()?;
+    let mut resume = ResumeKey::load(secret.as_ref(), &redis).await?;
+    let auth = Auth::new(&config.identity, config.default_lang, redis.clone())?;
+    let front = Arc::new(Front::new(config, auth));
     let mut listeners = JoinSet::new(); // dropping it ends them, whatever happened
     let router = server::router(front.clone());
     listeners.spawn(http::serve_with(listener, router, patience, stop.clone()));
@@ -221,7 +255,7 @@ pub async fn run(
 
     let mut backoff = Backoff::new();
     loop {
-        let mut boot = Boot::start(&front, &redis);
+        let mut boot = Boot::start(&front, &redis, resume.clone());
         // A gateway without one of its roles would look alive and serve nobody.
         let result = tokio::select! {
             biased;
@@ -229,6 +263,7 @@ pub async fn run(
             () = boot.gateway.status.fenced().cancelled() => {
                 boot.give_up().await;
                 backoff.wait().await;
+                resume = resume.renew(&redis).await;
                 continue;
             }
             _ = boot.roles.join_next() => Err(Error::RoleEnded),
@@ -256,8 +291,8 @@ struct Boot {
 
 impl Boot {
     /// Starts under a new boot id and serves new sockets from here on.
-    fn start(front: &Front, redis: &Redis) -> Self {
-        let (gateway, context, appends) = Gateway::new(front, redis);
+    fn start(front: &Front, redis: &Redis, resume: ResumeKey) -> Self {
+        let (gateway, context, appends) = Gateway::new(front, redis, resume);
         let batcher = batcher::Batcher::new(context, appends);
         info!(boot = %gateway.boot, "begins");
         let stop = CancellationToken::new();
@@ -266,6 +301,7 @@ impl Boot {
         roles.spawn(downlink::Downlink::new(redis.clone(), gateway.clone()).run(stop.clone()));
         roles.spawn(heartbeat::run(redis.clone(), gateway.clone(), stop.clone()));
         roles.spawn(roll_call::run(redis.clone(), gateway.clone(), stop.clone()));
+        roles.spawn(resync::run(gateway.resync.clone(), stop.clone()));
         roles.spawn(pressure::run(redis.clone(), gateway.clone(), stop.clone()));
         front.put(gateway.clone());
         Self {

@@ -28,16 +28,21 @@ pub(crate) struct Metrics {
     pub(crate) frames_dropped: IntCounterVec,
     pub(crate) refused: IntCounterVec,
     pub(crate) handshakes_refused: IntCounterVec,
+    pub(crate) identity_requests: IntCounterVec,
     pub(crate) holes: IntCounter,
     pub(crate) malformed_payloads: IntCounter,
     pub(crate) unknown_targets: IntCounter,
     pub(crate) subscriber_losses: IntCounter,
+    /// Sockets told that pushes to them may be missing.
+    pub(crate) resyncs: IntCounter,
     pub(crate) subscriber_confirmed: IntGauge,
     pub(crate) backlog_seconds: Gauge,
     pub(crate) self_fenced: IntCounter,
     pub(crate) fenced: IntCounter,
     pub(crate) data_losses: IntCounter,
     pub(crate) roll_calls: IntCounter,
+    pub(crate) reads: IntCounterVec,
+    pub(crate) read_seconds: Histogram,
     pub(crate) roll_call_findings: IntCounterVec,
 }
 
@@ -91,9 +96,17 @@ impl Metrics {
                 "Handshakes refused",
                 "status",
             )?,
+            identity_requests: register_int_counter_vec!(
+                opts!(
+                    "frontdesk_gateway_identity_requests_total",
+                    "Requests for tickets and visitors' identities"
+                ),
+                &["what", "status"]
+            )?,
             holes: counter("holes_total", "Holes in the workers' numbering of payloads")?,
             malformed_payloads: counter("malformed_payloads_total", "Payloads that do not decode")?,
             unknown_targets: counter("unknown_targets_total", "Pushes to sockets that are gone")?,
+            resyncs: counter("resyncs_total", "Sockets told to resume where they are")?,
             subscriber_losses: counter("subscriber_losses_total", "Losses of the subscription")?,
             subscriber_confirmed: register_int_gauge!(
                 "frontdesk_gateway_subscriber_confirmed",
@@ -113,6 +126,12 @@ impl Metrics {
             )?,
             fenced: counter("fenced_total", "Boots that were declared dead")?,
             roll_calls: counter("roll_calls_total", "Comparisons of sockets with the state")?,
+            reads: counters("reads_total", "Pages asked for", "outcome")?,
+            read_seconds: register_histogram!(histogram_opts!(
+                "frontdesk_gateway_read_seconds",
+                "From a page's being asked for to its answer",
+                exponential_buckets(0.000_5, 2.0, 13)?
+            ))?,
             roll_call_findings: counters(
                 "roll_call_findings_total",
                 "Sockets closed because the state did not know them, and the reverse",

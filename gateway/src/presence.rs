@@ -5,8 +5,10 @@ use std::{sync::Arc, time::Duration};
 use frontdesk_shared::{
     event::{Event, Kind},
     ids::{ClientId, Lane, Shard},
+    protocol::{frame::Refusal, notice::by_key, resume::Token},
 };
 use tokio::runtime::Handle;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
 use tracing::debug;
 
 use crate::{
@@ -55,6 +57,31 @@ impl Presence {
             uid: self.identity.uid.clone(),
             kind,
         }
+    }
+
+    /// The connection that a resume token was made for, if it was this user's.
+    pub(crate) fn resumed(&self, token: &Token) -> Result<ClientId, Refusal> {
+        let verified = self.gateway.resume.verify(token.secret(), &self.identity);
+        verified.map_err(|_| Refusal {
+            code: "bad_resume",
+            field: None,
+            reference: None,
+        })
+    }
+
+    /// The `welcome` frame with this connection's resume token, which no log and no Redis ever sees.
+    pub(crate) fn welcome(&self, frame: Utf8Bytes) -> Utf8Bytes {
+        let Some(open) = frame.strip_suffix("}}") else {
+            return frame;
+        };
+        let token = self.gateway.resume.sign(&self.identity, &self.client);
+        format!(r#"{open},"resume":"{token}"}}}}"#).into()
+    }
+
+    /// The `resync` frame.
+    pub(crate) fn resync(&self) -> Utf8Bytes {
+        let head = by_key("resync").map(|row| row.head(self.identity.lang));
+        (head.unwrap_or_default() + "}}").into()
     }
 
     /// When to try again, if the cluster does not keep up with this user's lane.
@@ -107,8 +134,7 @@ pub(crate) async fn confirm_close(gateway: &Gateway, close: &Event) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Config, front::Front, offline};
-    use clap::Parser as _;
+    use crate::{offline, offline_front};
     use frontdesk_shared::{
         ids::{Site, Uid},
         protocol::{Lang, Role},
@@ -120,13 +146,14 @@ mod tests {
             uid: Uid::parse("alice").expect("valid"),
             role: Role::Any,
             lang: Lang::En,
+            proof: None,
         }
     }
 
     /// Otherwise a bug in one connection would leave its user in the state for ever.
     #[tokio::test]
     async fn a_task_that_panics_still_writes_its_close() {
-        let front = Front::new(Config::parse_from(["frontdesk-gateway"]));
+        let front = offline_front(&["frontdesk-gateway"]);
         let (gateway, mut appends) = offline(&front);
         let (mut presence, _outbox) = Presence::enter(gateway.clone(), somebody());
         presence.perhaps_open = true;
@@ -154,7 +181,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_was_never_opened_needs_no_close() {
-        let front = Front::new(Config::parse_from(["frontdesk-gateway"]));
+        let front = offline_front(&["frontdesk-gateway"]);
         let (gateway, mut appends) = offline(&front);
         drop(Presence::enter(gateway.clone(), somebody()));
         assert!(appends.try_recv().is_err() && front.tasks.is_empty());

@@ -9,6 +9,7 @@ use crate::{
     protocol::{
         Lang, MAX_FRAME_BYTES, Role,
         frame::{self, Verb},
+        resume,
     },
 };
 
@@ -42,6 +43,8 @@ pub enum Kind {
         lang: Lang,
         /// What the handshake allows.
         role: Role,
+        /// What its token says, where there are tokens.
+        proof: Option<Proof>,
     },
     /// A socket is gone. Idempotent.
     Close {
@@ -49,6 +52,11 @@ pub enum Kind {
         client: ClientId,
         /// Closed with 1000 or without a code, so on purpose.
         clean: bool,
+    },
+    /// The user is revoked: tokens made until now are void. Idempotent.
+    Revoke {
+        /// For how long such a token may live, in seconds.
+        keep_s: u64,
     },
     /// A client sent a frame.
     Verb {
@@ -64,6 +72,11 @@ pub enum Kind {
         /// The customer's conversation.
         conversation: ConversationId,
     },
+    /// A lost user's time to come back is over.
+    LostTimer {
+        /// Until when on the shard's clock their place was kept: a later loss has another time.
+        lost: u64,
+    },
     /// A gateway is dead: close what it held. An event of a shard, in the lane 0 of each.
     GatewayDead {
         /// The boot that is dead.
@@ -78,6 +91,15 @@ pub enum Kind {
         /// The last ticket that was in the queue then.
         upto: u64,
     },
+}
+
+/// What a connection's token says beside who it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proof {
+    /// When it was made, in seconds since 1970.
+    pub iat: u64,
+    /// Display name as a JSON string.
+    pub name: Option<String>,
 }
 
 /// Why an entry is no event.
@@ -105,16 +127,31 @@ impl Event {
         put("site", self.site.as_str());
         put("uid", self.uid.as_str());
         match &self.kind {
-            Kind::Open { client, lang, role } => {
+            Kind::Open {
+                client,
+                lang,
+                role,
+                proof,
+            } => {
                 put("kind", "open");
                 put("client", client.as_str());
                 put("lang", &lang.to_string());
                 put("role", role.as_str());
+                if let Some(Proof { iat, name }) = proof {
+                    put("iat", &iat.to_string());
+                    if let Some(name) = name {
+                        put("name", name);
+                    }
+                }
             }
             Kind::Close { client, clean } => {
                 put("kind", "close");
                 put("client", client.as_str());
                 put("clean", if *clean { "1" } else { "0" });
+            }
+            Kind::Revoke { keep_s } => {
+                put("kind", "revoke");
+                put("keep_s", &keep_s.to_string());
             }
             Kind::Verb { client, n, verb } => {
                 put("kind", verb_name(verb));
@@ -125,6 +162,10 @@ impl Event {
             Kind::IdleTimer { conversation } => {
                 put("kind", "idle_timer");
                 put("conversation", conversation.as_str());
+            }
+            Kind::LostTimer { lost } => {
+                put("kind", "lost_timer");
+                put("lost", &lost.to_string());
             }
             Kind::GatewayDead { boot } => {
                 put("kind", "gateway_dead");
@@ -165,6 +206,8 @@ fn verb_name(verb: &Verb) -> &'static str {
         Verb::CustomerLeave => "customer_leave",
         Verb::Message { .. } => "message",
         Verb::Close { .. } => "close_conversation",
+        Verb::Resume { .. } => "resume",
+        Verb::Direct { .. } => "direct",
     }
 }
 
@@ -197,6 +240,24 @@ fn write_verb(verb: &Verb, mut put: impl FnMut(&'static str, &str)) {
                 put("conversation", conversation.as_str());
             }
         }
+        Verb::Resume {
+            replaces,
+            positions,
+        } => {
+            if let Some(replaces) = replaces {
+                put("replaces", replaces.as_str());
+            }
+            if !positions.is_empty() {
+                put("positions", &resume::encode(positions));
+            }
+        }
+        Verb::Direct { to, body, id } => {
+            put("to", to.as_str());
+            put("body", body);
+            if let Some(id) = id {
+                put("id", id.as_str());
+            }
+        }
     }
 }
 
@@ -226,6 +287,14 @@ impl<'a, G: Fn(&str) -> Option<&'a str>> Fields<'_, G> {
         value.map_err(|_| DecodeError::Poison(name))
     }
 
+    fn proof(&self) -> Result<Option<Proof>, DecodeError> {
+        let Some(iat) = self.optional("iat", seconds)? else {
+            return Ok(None);
+        };
+        let name = self.optional("name", |field| json_text(field, frame::is_name))?;
+        Ok(Some(Proof { iat, name }))
+    }
+
     fn kind(&self) -> Result<Kind, DecodeError> {
         let verb = match self.text("kind")? {
             "open" => {
@@ -233,6 +302,7 @@ impl<'a, G: Fn(&str) -> Option<&'a str>> Fields<'_, G> {
                     client: self.parse("client", ClientId::parse)?,
                     lang: self.parse("lang", |tag| Lang::from_tag(tag).ok_or(()))?,
                     role: self.parse("role", |role| Role::parse(role).ok_or(()))?,
+                    proof: self.proof()?,
                 });
             }
             "close" => {
@@ -241,9 +311,19 @@ impl<'a, G: Fn(&str) -> Option<&'a str>> Fields<'_, G> {
                     clean: self.text("clean")? == "1",
                 });
             }
+            "revoke" => {
+                return Ok(Kind::Revoke {
+                    keep_s: self.parse("keep_s", seconds)?,
+                });
+            }
             "idle_timer" => {
                 let conversation = self.parse("conversation", ConversationId::parse)?;
                 return Ok(Kind::IdleTimer { conversation });
+            }
+            "lost_timer" => {
+                return Ok(Kind::LostTimer {
+                    lost: self.parse("lost", str::parse)?,
+                });
             }
             "gateway_dead" => {
                 let boot = self.parse("boot", BootId::parse)?;
@@ -271,6 +351,17 @@ impl<'a, G: Fn(&str) -> Option<&'a str>> Fields<'_, G> {
             "close_conversation" => Verb::Close {
                 conversation: self.optional("conversation", ConversationId::parse)?,
             },
+            "resume" => Verb::Resume {
+                replaces: self.optional("replaces", ClientId::parse)?,
+                positions: self
+                    .optional("positions", resume::decode)?
+                    .unwrap_or_default(),
+            },
+            "direct" => Verb::Direct {
+                to: self.parse("to", Uid::parse)?,
+                body: self.parse("body", |field| json_text(field, frame::is_words))?,
+                id: self.optional("id", MessageRef::parse)?,
+            },
             _ => return Err(DecodeError::Poison("kind")),
         };
         Ok(Kind::Verb {
@@ -279,6 +370,16 @@ impl<'a, G: Fn(&str) -> Option<&'a str>> Fields<'_, G> {
             verb,
         })
     }
+}
+
+/// Seconds that scripts can count with exactly, also as milliseconds.
+fn seconds(field: &str) -> Result<u64, ()> {
+    const MOST: u64 = 1 << 40;
+    field
+        .parse()
+        .ok()
+        .filter(|s| (1..=MOST).contains(s))
+        .ok_or(())
 }
 
 /// A queue is named by its staff member.
@@ -334,7 +435,18 @@ mod tests {
             client: client.clone(),
             lang: Lang::En,
             role: Role::Any,
+            proof: None,
         });
+        round_trip(Kind::Open {
+            client: client.clone(),
+            lang: Lang::En,
+            role: Role::Supervisor,
+            proof: Some(Proof {
+                iat: 1_763_832_985,
+                name: Some("\"客服1\"".into()),
+            }),
+        });
+        round_trip(Kind::Revoke { keep_s: 60 });
         round_trip(Kind::Close {
             client: client.clone(),
             clean: true,
@@ -342,6 +454,7 @@ mod tests {
         round_trip(Kind::IdleTimer {
             conversation: conversation.clone(),
         });
+        round_trip(Kind::LostTimer { lost: 90_000 });
         round_trip(Kind::GatewayDead {
             boot: BootId::random(),
         });
@@ -369,6 +482,20 @@ mod tests {
             },
             Verb::Close {
                 conversation: Some(conversation),
+            },
+            Verb::Resume {
+                replaces: None,
+                positions: Vec::new(),
+            },
+            Verb::Resume {
+                replaces: Some(client.clone()),
+                positions: resume::decode("7.3.1763-0.1 2 7.3.1764-0.1,7.3.1765-0.1 0")
+                    .expect("valid"),
+            },
+            Verb::Direct {
+                to: Uid::parse("sue").expect("valid"),
+                body: "\"hi\"".into(),
+                id: Some(MessageRef::parse("m1").expect("valid")),
             },
         ] {
             round_trip(Kind::Verb {

@@ -98,11 +98,21 @@ text_id!(
     ConversationId,
     ".-"
 );
+text_id!(
+    /// An entry of a conversation's log: the id of the event that made it, with `.n` as above.
+    MessageId,
+    ".-"
+);
 
 impl Uid {
     /// A new unguessable user id, for somebody who came without one.
     pub fn random() -> Self {
         Self(Uuid::new_v4().simple().to_string().into())
+    }
+
+    /// The same for an anonymous customer: staff see that nobody vouches for the name.
+    pub fn visitor() -> Self {
+        Self(format!("visitor-{}", Uuid::new_v4().simple()).into())
     }
 }
 

@@ -1,9 +1,10 @@
 //! Every Redis key and channel name, in one place. Scripts join only a prefix built here and ids
 //! that [`crate::ids`] has validated. docs/ARCHITECTURE.md lists type and lifetime of each.
 
-use crate::ids::{BootId, Lane, Shard, Site};
+use crate::ids::{BootId, ConversationId, Lane, Shard, Site, Uid};
 
-/// Cluster-wide facts written at first boot: `schema`, `shards`, `lanes`, `app`.
+/// Cluster-wide facts written at first boot: `schema`, `shards`, `lanes`, `app`; in open mode `key`, by
+/// which resume tokens are signed.
 pub const META: &str = "frontdesk:meta";
 /// Hash of gateway registrations: boot id → heartbeat counter, or `dead <ms>` once it was declared
 /// dead or has stopped. A boot that is not there, or dead, is fenced: it never comes back.
@@ -14,6 +15,11 @@ pub const WORKERS: &str = "frontdesk:workers";
 pub const WORKERS_CHANNEL: &str = "frontdesk:workers:changed";
 /// What precedes a boot id in the name of a gateway's channel.
 pub const GATEWAY_CHANNEL_PREFIX: &str = "frontdesk:gateway:";
+
+/// A one-time ticket's identity, by the hash of the ticket: what is in Redis lets nobody in.
+pub fn ticket(hash: &str) -> String {
+    format!("frontdesk:ticket:{hash}")
+}
 
 /// The channel one gateway listens on.
 pub fn gateway_channel(boot: &BootId) -> String {
@@ -80,9 +86,39 @@ pub fn pushes(shard: Shard) -> String {
     format!("{}pushes", shard_prefix(shard))
 }
 
+/// When a user was last revoked, in seconds since 1970.
+pub fn revoked(site: &Site, uid: &Uid) -> String {
+    format!("{}revoked:{uid}", site_prefix(site))
+}
+
 /// What every key of a site begins with.
 pub fn site_prefix(site: &Site) -> String {
     format!("{}site:{site}:", shard_prefix(Shard::of(site)))
+}
+
+/// Hash of what is known of a user who is here.
+pub fn user(site: &Site, uid: &Uid) -> String {
+    format!("{}u:{uid}", site_prefix(site))
+}
+
+/// Hash of a conversation's state.
+pub fn conversation(site: &Site, id: &ConversationId) -> String {
+    format!("{}conv:{id}", site_prefix(site))
+}
+
+/// Stream of everything visible in a conversation, with ids `<seq>-0`.
+pub fn log(site: &Site, id: &ConversationId) -> String {
+    format!("{}log:{id}", site_prefix(site))
+}
+
+/// Sorted set of a user's conversations by the ms of their last change.
+pub fn conversations(site: &Site, uid: &Uid) -> String {
+    format!("{}convs:{uid}", site_prefix(site))
+}
+
+/// Hash of the messages of a conversation that were recalled: seq → 1.
+pub fn recalled(site: &Site, id: &ConversationId) -> String {
+    format!("{}gone:{id}", site_prefix(site))
 }
 
 #[cfg(test)]

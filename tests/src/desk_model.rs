@@ -4,15 +4,20 @@
 //! One [`DeskModel`] is one site. It is given the events in the order in which they are applied and
 //! answers what every connection is told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use frontdesk_shared::{
     event::{Event, Kind, SHARED_QUEUE},
+    ids::ClientId,
     protocol::{
         Lang, MAX_CONNECTIONS_PER_USER, MAX_WAITING_BYTES, MAX_WAITING_MESSAGES, Role, frame::Verb,
+        resume::Position,
     },
 };
 use frontdesk_worker::desk::settings::{DeskSettings, OnStaffLeave, Policy};
+
+/// Where those wait who have left messages.
+const LEFT_QUEUE: &str = "+";
 
 /// A conversation's number in the model.
 pub type Conv = usize;
@@ -21,21 +26,27 @@ pub type Conv = usize;
 #[derive(Debug, Clone)]
 pub struct DeskModel {
     rules: DeskSettings,
-    /// Users by id, while they are connected.
+    /// Users by id, while they are connected or awaited.
     pub users: BTreeMap<String, User>,
     /// Every conversation there ever was.
     pub conversations: Vec<Conversation>,
+    /// The last role of everybody who was ever there.
+    pub seen: BTreeMap<String, Role>,
     sent: BTreeMap<String, Vec<Sent>>,
     order: u64,
     /// What names conversations on the wire, as far as the test has seen it.
     pub names: Vec<Option<String>>,
 }
 
-/// A connected user.
+/// A user who is connected, or lost and awaited.
 #[derive(Debug, Clone)]
 pub struct User {
     /// Connections in the order of opening, with the number of the last frame taken.
     pub sockets: Vec<(String, u64)>,
+    /// Which of them resume.
+    pub resume: BTreeSet<String>,
+    /// Set while the user is lost and awaited.
+    pub lost: Option<Lost>,
     /// Language.
     pub lang: Lang,
     /// Role.
@@ -46,6 +57,15 @@ pub struct User {
     pub conversation: Option<Conv>,
     /// The place in the queue that they know.
     pub told: u64,
+}
+
+/// How long a lost user is awaited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lost {
+    /// Until when on the shard's clock.
+    pub until: u64,
+    /// Whether the timer is set; otherwise its event is on its way.
+    pub timer: bool,
 }
 
 /// A staff member's duty.
@@ -68,12 +88,16 @@ pub struct Duty {
 pub struct Conversation {
     /// The event that began it.
     pub born: String,
-    /// The customer.
+    /// The customer; nobody in a direct conversation.
     pub customer: String,
     /// When they asked.
     pub ticket: u64,
     /// How it stands.
     pub state: State,
+    /// Whether the customer has left messages, and not written to staff since.
+    pub left: bool,
+    /// Earlier staff, the latest last.
+    pub past: Vec<String>,
     /// Its log.
     pub log: Vec<Line>,
 }
@@ -89,6 +113,8 @@ pub enum State {
         words: usize,
         /// Their bytes.
         bytes: usize,
+        /// Until when it waits, if messages were left.
+        left: Option<Idle>,
     },
     /// With a staff member.
     Open {
@@ -103,12 +129,28 @@ pub enum State {
     },
     /// Over.
     Ended,
+    /// Between two users, since this one began it.
+    Direct {
+        /// Both, in order.
+        members: [String; 2],
+        /// When its expiry was set.
+        renewed: u64,
+    },
+}
+
+/// Until when a conversation goes on without the customer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Idle {
+    /// When it ends.
+    pub until: u64,
+    /// When its timer is due; `None` while the timer's event is on its way.
+    pub timer: Option<u64>,
 }
 
 /// One line of a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
-    /// customer, staff or system.
+    /// customer, staff, user or system.
     pub from: &'static str,
     /// Who made it.
     pub uid: String,
@@ -124,6 +166,7 @@ pub struct Line {
 struct Sent {
     id: String,
     body: String,
+    to: Option<String>,
     ack: Acked,
 }
 
@@ -163,7 +206,64 @@ pub enum What {
     },
     /// The words of a line of a log.
     Words(Conv, usize),
+    /// How everything stands.
+    Snapshot {
+        /// Who asks.
+        uid: String,
+        /// Name and places of who is on duty.
+        duty: Option<(String, u32)>,
+        /// Their conversations, in any order.
+        conversations: Vec<Standing>,
+    },
+    /// What came after a position, of a conversation by its name.
+    History {
+        /// Which one, as it was asked for.
+        name: String,
+        /// The conversation and the places from which (exclusive) to which to tell; `None` if it is not
+        /// theirs.
+        lines: Option<(Conv, usize, usize)>,
+        /// What the client has is not what happened.
+        reset: bool,
+    },
 }
+
+/// A conversation as one of its members sees it in a snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// Which one.
+    pub conv: Conv,
+    /// waiting, open or ended.
+    pub state: &'static str,
+    /// Who is on the other side.
+    pub with: Option<String>,
+    /// The staff member's name, for the customer.
+    pub name: Option<String>,
+    /// How long its log is.
+    pub seq: usize,
+    /// How many messages of the other side it has.
+    pub of_other: usize,
+    /// The place in the queue.
+    pub queue: Option<u64>,
+}
+
+/// How a direct conversation stands for one of its members.
+fn direct_standing(conv: Conv, members: &[String; 2], log: &[Line], uid: &str) -> Option<Standing> {
+    let own = members.iter().position(|member| member == uid)?;
+    let other = &members[1 - own];
+    let of_other = |line: &&Line| line.kind == "message" && line.uid == *other;
+    Some(Standing {
+        conv,
+        state: "direct",
+        with: Some(other.clone()),
+        name: None,
+        seq: log.len(),
+        of_other: log.iter().filter(of_other).count(),
+        queue: None,
+    })
+}
+
+/// An id that no entry has: a client that names it is wrong about what happened.
+pub const WRONG_ID: &str = "0.0.1-1.9";
 
 /// A field of a notice.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -212,6 +312,7 @@ impl DeskModel {
             rules,
             users: BTreeMap::new(),
             conversations: Vec::new(),
+            seen: BTreeMap::new(),
             sent: BTreeMap::new(),
             order: 0,
             names: Vec::new(),
@@ -228,12 +329,16 @@ impl DeskModel {
             effect: Effect::default(),
         };
         match &event.kind {
-            Kind::Open { client, lang, role } => step.open(client.as_str(), *lang, *role),
-            Kind::Close { client, .. } => step.close(client.as_str()),
+            Kind::Open {
+                client, lang, role, ..
+            } => step.open(client.as_str(), *lang, *role),
+            Kind::Close { client, clean } => step.close(client.as_str(), *clean),
             Kind::Verb { client, n, verb } => step.frame(client.as_str(), *n, verb),
             Kind::IdleTimer { conversation } => step.idle(conversation.as_str()),
+            Kind::LostTimer { lost } => step.lost_timer(*lost),
             Kind::QueueMoved => step.queue_moved(),
             Kind::QueueLost { .. } => panic!("too few users for a continuation"),
+            Kind::Revoke { .. } => step.revoke(),
             Kind::GatewayDead { .. } => panic!("gateways do not die in these lives"),
         }
         step.effect
@@ -243,9 +348,14 @@ impl DeskModel {
     pub fn fire(&mut self, now: u64) -> Vec<Conv> {
         let mut fired = Vec::new();
         for (number, conversation) in self.conversations.iter_mut().enumerate() {
-            if let State::Open { timer, .. } = &mut conversation.state
-                && timer.is_some_and(|due| due <= now)
-            {
+            let timer = match &mut conversation.state {
+                State::Open { timer, .. } => timer,
+                State::Waiting {
+                    left: Some(idle), ..
+                } => &mut idle.timer,
+                _ => continue,
+            };
+            if timer.is_some_and(|due| due <= now) {
                 *timer = None;
                 fired.push(number);
             }
@@ -253,9 +363,25 @@ impl DeskModel {
         fired
     }
 
+    /// The users whose time to come back is over when the shard's clock says `now`, and until when it
+    /// was. Their timers' events are on their way then.
+    pub fn give_up(&mut self, now: u64) -> Vec<(String, u64)> {
+        let mut given_up = Vec::new();
+        for (uid, user) in &mut self.users {
+            if let Some(lost) = &mut user.lost
+                && lost.timer
+                && lost.until <= now
+            {
+                lost.timer = false;
+                given_up.push((uid.clone(), lost.until));
+            }
+        }
+        given_up
+    }
+
     /// Whether somebody's place in a queue is not the one they know.
     pub fn somebody_moved(&self) -> bool {
-        self.waiting().iter().any(|conv| {
+        self.queued(|_| true).iter().any(|conv| {
             let customer = &self.conversations[*conv].customer;
             self.place(*conv) != self.users[customer].told
         })
@@ -271,18 +397,26 @@ impl DeskModel {
     pub fn free(&self) -> Vec<String> {
         let mut free = self.staff_by(|_, duty| (duty.open.len(), duty.latest));
         free.retain(|uid| {
+            if self.users[uid].lost.is_some() {
+                return false;
+            }
             let duty = self.users[uid].duty.as_ref().expect("on duty");
             duty.open.len() < duty.max as usize
         });
         free
     }
 
-    /// Who waits, longest first.
+    /// Who waits and is not lost, longest first.
     pub fn waiting(&self) -> Vec<Conv> {
-        self.queued(|_| true)
+        let mut waiting = self.queued(|_| true);
+        waiting.retain(|conv| {
+            let customer = &self.conversations[*conv].customer;
+            self.users[customer].lost.is_none()
+        });
+        waiting
     }
 
-    /// Who waits in a queue, longest first.
+    /// Who has a place in a queue, longest first.
     pub fn queue(&self, name: &str) -> Vec<Conv> {
         self.queued(|queue| queue == name)
     }
@@ -291,6 +425,62 @@ impl DeskModel {
     pub fn name(&self, conv: Conv) -> &str {
         let name = self.names.get(conv).and_then(Option::as_deref);
         name.unwrap_or("a conversation without a name")
+    }
+
+    /// How a conversation stands for one of those who may read it.
+    fn seen_by(&self, uid: &str, conv: Conv) -> Option<Standing> {
+        let Conversation {
+            customer,
+            state,
+            log,
+            past,
+            ..
+        } = &self.conversations[conv];
+        if let State::Direct { members, .. } = state {
+            return direct_standing(conv, members, log, uid);
+        }
+        let changes = |line: &&Line| ["assigned", "requeued"].contains(&line.kind);
+        let latest = log.iter().rev().find(changes);
+        let staff = match state {
+            State::Waiting { .. } | State::Direct { .. } => None,
+            State::Open { staff, .. } => Some(staff),
+            State::Ended => latest
+                .filter(|line| line.kind == "assigned")
+                .map(|line| &line.uid),
+        };
+        let of_customer = |line: &&Line| line.kind == "message" && line.uid == *customer;
+        let of_customer = log.iter().filter(of_customer).count();
+        let said = log.iter().filter(|line| line.kind == "message").count();
+        let is_customer = customer == uid;
+        let of_other = if is_customer {
+            said - of_customer
+        } else if staff.is_some_and(|staff| staff == uid) {
+            of_customer
+        } else if past.iter().any(|past| past == uid) {
+            0 // they only look
+        } else {
+            return None;
+        };
+        let (state, queue) = match state {
+            State::Waiting { .. } => ("waiting", Some(self.place(conv))),
+            State::Open { .. } => ("open", None),
+            State::Ended => ("ended", None),
+            State::Direct { .. } => ("direct", None),
+        };
+        let duty = staff.and_then(|staff| self.users.get(staff)?.duty.as_ref());
+        Some(Standing {
+            conv,
+            state,
+            with: if is_customer {
+                staff.cloned()
+            } else {
+                Some(customer.clone())
+            },
+            name: duty.filter(|_| is_customer).map(|duty| duty.name.clone()),
+            seq: log.len(),
+            of_other,
+            queue,
+        })
     }
 
     fn queued(&self, wanted: impl Fn(&str) -> bool) -> Vec<Conv> {
@@ -389,6 +579,8 @@ impl Step<'_> {
         }
         let user = self.m.users.entry(self.actor.clone()).or_insert(User {
             sockets: Vec::new(),
+            resume: BTreeSet::new(),
+            lost: None,
             lang,
             role,
             duty: None,
@@ -397,18 +589,66 @@ impl Step<'_> {
         });
         user.sockets.push((client.to_owned(), 0));
         (user.lang, user.role) = (lang, role);
+        let was_lost = user.lost.take().is_some();
+        self.m.seen.insert(self.actor.clone(), role);
         self.tell_one(client, What::Welcome(self.actor.clone()));
+        if was_lost {
+            self.fill();
+        }
     }
 
-    fn close(&mut self, client: &str) {
+    fn revoke(&mut self) {
         let actor = self.actor.clone();
         let Some(user) = self.m.users.get_mut(&actor) else {
             return;
         };
+        let sockets = std::mem::take(&mut user.sockets);
+        (user.lost, user.resume) = (None, BTreeSet::new());
+        for (client, _) in sockets {
+            self.tell_one(&client, What::Close(4501));
+        }
+        self.depart();
+    }
+
+    fn close(&mut self, client: &str, clean: bool) {
+        let (actor, grace_ms) = (self.actor.clone(), self.m.rules.grace_s * 1000);
+        let Some(user) = self.m.users.get_mut(&actor) else {
+            return;
+        };
+        let before = user.sockets.len();
         user.sockets.retain(|(known, _)| known != client);
-        if !user.sockets.is_empty() {
+        let resumes = user.resume.remove(client);
+        if !user.sockets.is_empty() || user.sockets.len() == before {
             return;
         }
+        let conv = user.conversation;
+        if conv.is_some_and(|conv| self.m.conversations[conv].left) {
+            return;
+        }
+        let has_place = user.duty.is_some() || user.conversation.is_some();
+        if !clean && resumes && has_place && grace_ms > 0 {
+            user.lost = Some(Lost {
+                until: self.now.clock + grace_ms,
+                timer: true,
+            });
+            return;
+        }
+        self.depart();
+    }
+
+    fn lost_timer(&mut self, until: u64) {
+        let Some(user) = self.m.users.get_mut(&self.actor) else {
+            return;
+        };
+        if user.lost.is_some_and(|lost| lost.until == until) {
+            user.lost = None;
+            self.depart();
+        }
+    }
+
+    fn depart(&mut self) {
+        let actor = self.actor.clone();
+        let user = self.user(&actor);
         if user.duty.is_some() {
             self.leave_duty();
         } else if let Some(conv) = user.conversation {
@@ -428,7 +668,11 @@ impl Step<'_> {
             return self.tell_one(client, What::Close(4004));
         };
         *last = n;
+        let role = self.m.users[&self.actor].role;
         let refused = match verb {
+            Verb::Message { .. } | Verb::Close { .. } if !may_serve(role) && !may_ask(role) => {
+                Err("wrong_role")
+            }
             Verb::StaffOnline { name, max } => self.staff_online(name.as_deref(), *max),
             Verb::StaffOffline => self.staff_offline(),
             Verb::CustomerConnect => self.connect(client),
@@ -442,16 +686,73 @@ impl Step<'_> {
                 let conversation = conversation.as_ref().map(ToString::to_string);
                 self.message(client, body, id, conversation.as_deref())
             }
+            Verb::Resume {
+                replaces,
+                positions,
+            } => {
+                self.resume(client, replaces.as_ref().map(ClientId::as_str));
+                self.catch_up(client, positions);
+                Ok(())
+            }
+            Verb::Direct { to, body, id } => {
+                let id = id.as_ref().map(ToString::to_string);
+                self.direct(client, to.as_str(), body, id)
+            }
             Verb::Close { conversation } => {
                 self.close_conversation(conversation.as_ref().map(ToString::to_string).as_deref())
             }
         };
         if let Err(key) = refused {
             let mut fields = Vec::new();
-            if let Verb::Message { id: Some(id), .. } = verb {
+            if let Some(id) = verb.reference() {
                 fields.push(("ref", Field::Json(format!("\"{id}\""))));
             }
+            if key == "bad_field" {
+                fields.push(("field", Field::Json("\"to\"".to_owned())));
+            }
             self.tell_one(client, What::Notice { key, fields });
+        }
+    }
+
+    fn resume(&mut self, client: &str, replaces: Option<&str>) {
+        let uid = self.actor.clone();
+        let user = self.user(&uid);
+        user.resume.insert(client.to_owned());
+        if let Some(replaced) = replaces.filter(|replaced| *replaced != client) {
+            let before = user.sockets.len();
+            user.sockets.retain(|(known, _)| known != replaced);
+            user.resume.remove(replaced);
+            if user.sockets.len() < before {
+                self.tell_one(replaced, What::Close(4502));
+            }
+        }
+    }
+
+    fn catch_up(&mut self, client: &str, positions: &[Position]) {
+        let uid = self.actor.clone();
+        let user = &self.m.users[&uid];
+        let duty = user.duty.as_ref().map(|duty| (duty.name.clone(), duty.max));
+        let all = 0..self.m.conversations.len();
+        let conversations = all.filter_map(|conv| self.m.seen_by(&uid, conv)).collect();
+        let snapshot = What::Snapshot {
+            uid: uid.clone(),
+            duty,
+            conversations,
+        };
+        self.tell_one(client, snapshot);
+        for Position { conversation, seen } in positions {
+            let name = conversation.to_string();
+            let found = (0..self.m.conversations.len()).find(|conv| self.m.name(*conv) == name);
+            let theirs = found.filter(|conv| self.m.seen_by(&uid, *conv).is_some());
+            let (from, wrong) = match seen {
+                None => (0, false),
+                Some(seen) => (seen.seq, seen.id.as_str() == WRONG_ID),
+            };
+            let from = usize::try_from(from).expect("a small number");
+            let length = theirs.map_or(0, |conv| self.m.conversations[conv].log.len());
+            let reset = theirs.is_none() || wrong || from > length;
+            let lines = theirs.map(|conv| (conv, if reset { 0 } else { from }, length));
+            self.tell_one(client, What::History { name, lines, reset });
         }
     }
 
@@ -459,7 +760,7 @@ impl Step<'_> {
         let (uid, most) = (self.actor.clone(), self.m.rules.max_per_staff);
         let default = format!("\"{}\"", self.m.rules.default_staff_name);
         let user = self.user(&uid);
-        if user.role == Role::Customer || user.conversation.is_some() {
+        if !may_serve(user.role) || user.conversation.is_some() {
             return Err("wrong_role");
         }
         if max.is_some_and(|max| max == 0 || max > most) {
@@ -494,7 +795,7 @@ impl Step<'_> {
         let uid = self.actor.clone();
         let user = self.user(&uid);
         let on_duty = user.duty.is_some();
-        if !on_duty && (user.role == Role::Customer || user.conversation.is_some()) {
+        if !on_duty && (!may_serve(user.role) || user.conversation.is_some()) {
             return Err("wrong_role");
         }
         self.tell(
@@ -514,7 +815,7 @@ impl Step<'_> {
     fn connect(&mut self, client: &str) -> Result<(), &'static str> {
         let uid = self.actor.clone();
         let user = self.user(&uid);
-        if user.role == Role::Staff || user.duty.is_some() {
+        if !may_ask(user.role) || user.duty.is_some() {
             return Err("wrong_role");
         }
         if let Some(conv) = user.conversation {
@@ -523,7 +824,8 @@ impl Step<'_> {
             return Ok(());
         }
         let free = self.m.free();
-        let answer = if self.m.on_duty().is_empty() {
+        let leaves = self.m.on_duty().is_empty() && self.m.rules.leave_message;
+        let answer = if self.m.on_duty().is_empty() && !leaves {
             Some("no_staff")
         } else if free.is_empty() && self.m.waiting().len() >= self.m.rules.queue_limit as usize {
             Some("queue_full")
@@ -541,6 +843,8 @@ impl Step<'_> {
             customer: uid.clone(),
             ticket,
             state: State::Ended,
+            left: leaves,
+            past: Vec::new(),
             log: Vec::new(),
         });
         self.m.names.push(None);
@@ -559,6 +863,7 @@ impl Step<'_> {
     fn standing(&self, conv: Conv) -> What {
         let mut fields = vec![("conversation", Field::Conversation(conv))];
         let key = match &self.m.conversations[conv].state {
+            State::Waiting { left: Some(_), .. } if self.m.on_duty().is_empty() => "no_staff",
             State::Waiting { .. } => {
                 fields.push(("queue", Field::Json(self.m.place(conv).to_string())));
                 "queued"
@@ -568,7 +873,7 @@ impl Step<'_> {
                 fields.push(("name", Field::Json(duty.name.clone())));
                 "connected"
             }
-            State::Ended => panic!("an ended conversation is nobody's"),
+            State::Ended | State::Direct { .. } => panic!("nobody's as a customer"),
         };
         What::Notice { key, fields }
     }
@@ -576,7 +881,7 @@ impl Step<'_> {
     fn leave(&mut self) -> Result<(), &'static str> {
         let uid = self.actor.clone();
         let user = self.user(&uid);
-        let staff = user.role == Role::Staff || user.duty.is_some();
+        let staff = !may_ask(user.role) || user.duty.is_some();
         let conv = user.conversation;
         if conv.is_none() && staff {
             return Err("wrong_role");
@@ -630,43 +935,48 @@ impl Step<'_> {
         named: Option<&str>,
     ) -> Result<(), &'static str> {
         let uid = self.actor.clone();
-        if let Some(id) = &id
-            && let Some(sent) = self
-                .m
-                .sent
-                .get(&uid)
-                .into_iter()
-                .flatten()
-                .find(|s| s.id == *id)
-        {
-            if sent.body != body {
-                return Err("id_reused");
-            }
-            self.effect.ack = Some(sent.ack.clone());
+        if self.is_known(id.as_deref(), body, None)? {
+            return Ok(());
+        }
+        let direct = named.and_then(|named| self.direct_of(named));
+        if let Some((conv, to)) = direct {
+            self.may_write_to(&to)?;
+            self.say_directly(conv, &to, client, body, id, None);
             return Ok(());
         }
         let conv = self.meant(named)?;
         let on_duty = self.m.users[&uid].duty.is_some();
         let idle_ms = self.m.rules.idle_s * 1000;
+        let retention_ms = self.m.rules.retention_s * 1000;
         let conversation = &mut self.m.conversations[conv];
         let mut other = Some(conversation.customer.clone()).filter(|_| on_duty);
         let mut waits = false;
         match &mut conversation.state {
-            State::Waiting { words, bytes, .. } => {
+            State::Waiting {
+                words, bytes, left, ..
+            } => {
                 if *words + 1 > MAX_WAITING_MESSAGES || *bytes + body.len() > MAX_WAITING_BYTES {
                     return Err("queue_words_full");
                 }
                 *words += 1;
                 *bytes += body.len();
                 waits = true;
+                if let Some(left) = left {
+                    left.until = self.now.clock + retention_ms;
+                }
             }
-            State::Open { staff, idle, .. } => {
+            State::Open {
+                staff, idle, timer, ..
+            } => {
                 if !on_duty {
                     *idle = self.now.clock + idle_ms;
+                    if std::mem::take(&mut conversation.left) {
+                        *timer = Some(*idle);
+                    }
                     other = Some(staff.clone());
                 }
             }
-            State::Ended => panic!("an ended conversation is nobody's"),
+            State::Ended | State::Direct { .. } => panic!("meant by nobody"),
         }
         let from = if on_duty { "staff" } else { "customer" };
         let seq = self.log(conv, from, &uid, "message", body, id.clone());
@@ -679,38 +989,147 @@ impl Step<'_> {
             self.tell(&other, None, &What::Words(conv, seq));
         }
         self.tell(&uid, Some(client), &What::Words(conv, seq));
-        if let Some(id) = id {
-            let ack = Acked {
-                conversation: conv,
-                seq,
-            };
-            self.effect.ack = Some(ack.clone());
-            let body = body.to_owned();
-            self.m
-                .sent
-                .entry(uid)
-                .or_default()
-                .push(Sent { id, body, ack });
-        }
+        self.remember(id, body, None, conv, seq);
         Ok(())
+    }
+
+    /// Whether the actor's id was taken before, by the same words; then they get the same ack.
+    fn is_known(
+        &mut self,
+        id: Option<&str>,
+        body: &str,
+        to: Option<&str>,
+    ) -> Result<bool, &'static str> {
+        let mut sent = self.m.sent.get(&self.actor).into_iter().flatten();
+        let Some(sent) = sent.find(|sent| Some(sent.id.as_str()) == id) else {
+            return Ok(false);
+        };
+        if sent.body != body || sent.to.as_deref() != to {
+            return Err("id_reused");
+        }
+        self.effect.ack = Some(sent.ack.clone());
+        Ok(true)
+    }
+
+    fn remember(
+        &mut self,
+        id: Option<String>,
+        body: &str,
+        to: Option<&str>,
+        conversation: Conv,
+        seq: usize,
+    ) {
+        let Some(id) = id else {
+            return;
+        };
+        let ack = Acked { conversation, seq };
+        self.effect.ack = Some(ack.clone());
+        let (body, to) = (body.to_owned(), to.map(str::to_owned));
+        let sent = self.m.sent.entry(self.actor.clone()).or_default();
+        sent.push(Sent { id, body, to, ack });
+    }
+
+    /// The actor's direct conversation of this name, and the other member.
+    fn direct_of(&self, named: &str) -> Option<(Conv, String)> {
+        let conv = (0..self.m.conversations.len()).find(|conv| self.m.name(*conv) == named)?;
+        let State::Direct { members, .. } = &self.m.conversations[conv].state else {
+            return None;
+        };
+        let other = match members.iter().position(|uid| *uid == self.actor)? {
+            0 => &members[1],
+            _ => &members[0],
+        };
+        Some((conv, other.clone()))
+    }
+
+    fn may_write_to(&self, to: &str) -> Result<(), &'static str> {
+        let customers = self.m.rules.customer_direct;
+        let may = |role: Role| role != Role::Customer || customers;
+        if !may(self.m.seen[&self.actor]) {
+            return Err("forbidden");
+        }
+        match self.m.seen.get(to) {
+            None => Err("no_user"),
+            Some(role) if may(*role) => Ok(()),
+            Some(_) => Err("forbidden"),
+        }
+    }
+
+    fn direct(
+        &mut self,
+        client: &str,
+        to: &str,
+        body: &str,
+        id: Option<String>,
+    ) -> Result<(), &'static str> {
+        if self.is_known(id.as_deref(), body, Some(to))? {
+            return Ok(());
+        }
+        if to == self.actor {
+            return Err("bad_field");
+        }
+        self.may_write_to(to)?;
+        let mut pair = [self.actor.clone(), to.to_owned()];
+        pair.sort();
+        let theirs = |conversation: &Conversation| matches!(&conversation.state, State::Direct { members, .. } if *members == pair);
+        let conv = self.m.conversations.iter().position(theirs);
+        let conv = conv.unwrap_or_else(|| {
+            self.m.conversations.push(Conversation {
+                born: self.now.event.clone(),
+                customer: String::new(),
+                ticket: 0,
+                state: State::Direct {
+                    members: pair.clone(),
+                    renewed: self.now.appended,
+                },
+                left: false,
+                past: Vec::new(),
+                log: Vec::new(),
+            });
+            self.m.names.push(None);
+            self.m.conversations.len() - 1
+        });
+        self.say_directly(conv, to, client, body, id, Some(to));
+        Ok(())
+    }
+
+    fn say_directly(
+        &mut self,
+        conv: Conv,
+        other: &str,
+        client: &str,
+        body: &str,
+        id: Option<String>,
+        to: Option<&str>,
+    ) {
+        let uid = self.actor.clone();
+        let seq = self.log(conv, "user", &uid, "message", body, id.clone());
+        self.tell(other, None, &What::Words(conv, seq));
+        self.tell(&uid, Some(client), &What::Words(conv, seq));
+        self.remember(id, body, to, conv, seq);
     }
 
     fn idle(&mut self, named: &str) {
         let found = (0..self.m.conversations.len()).find(|conv| self.m.name(*conv) == named);
         let conv = found.expect("timers are of known conversations");
         let clock = self.now.clock;
-        if let State::Open { idle, timer, .. } = &mut self.m.conversations[conv].state {
-            if *idle > clock {
-                *timer = Some(*idle);
-            } else {
-                self.end(conv, "timeout");
-                self.fill();
-            }
+        let (until, timer, reason) = match &mut self.m.conversations[conv].state {
+            State::Open { idle, timer, .. } => (*idle, timer, "timeout"),
+            State::Waiting {
+                left: Some(idle), ..
+            } => (idle.until, &mut idle.timer, "unanswered"),
+            _ => return,
+        };
+        if until > clock {
+            *timer = Some(until);
+        } else {
+            self.end(conv, reason);
+            self.fill();
         }
     }
 
     fn queue_moved(&mut self) {
-        for conv in self.m.waiting() {
+        for conv in self.m.queued(|_| true) {
             let (customer, place) = (
                 self.m.conversations[conv].customer.clone(),
                 self.m.place(conv),
@@ -726,7 +1145,18 @@ impl Step<'_> {
     }
 
     fn enqueue(&mut self, conv: Conv) {
+        let conversation = &self.m.conversations[conv];
+        let left = match conversation.state {
+            _ if !conversation.left => None,
+            State::Open { idle, timer, .. } => Some(Idle { until: idle, timer }),
+            _ => {
+                let until = self.now.clock + self.m.rules.retention_s * 1000;
+                let timer = Some(until);
+                Some(Idle { until, timer })
+            }
+        };
         let queue = match self.m.rules.policy {
+            _ if left.is_some() => LEFT_QUEUE.to_owned(),
             Policy::Shared => SHARED_QUEUE.to_owned(),
             Policy::Shortest => self.m.on_duty()[0].clone(),
         };
@@ -734,6 +1164,7 @@ impl Step<'_> {
             queue,
             words: 0,
             bytes: 0,
+            left,
         };
         self.seat(conv);
     }
@@ -750,13 +1181,23 @@ impl Step<'_> {
     fn assign(&mut self, conv: Conv, staff: &str) {
         let turn = self.m.turn();
         let customer = self.m.conversations[conv].customer.clone();
-        let waited = matches!(self.m.conversations[conv].state, State::Waiting { .. });
-        let idle = self.now.clock + self.m.rules.idle_s * 1000;
+        let before = &self.m.conversations[conv].state;
+        let waited = matches!(before, State::Waiting { .. });
+        let until = self.now.clock + self.m.rules.idle_s * 1000;
+        let idle = match before {
+            State::Waiting {
+                left: Some(idle), ..
+            } => *idle,
+            _ => Idle {
+                until,
+                timer: Some(until),
+            },
+        };
         self.m.conversations[conv].state = State::Open {
             staff: staff.to_owned(),
             at: self.now.applied,
-            idle,
-            timer: Some(idle),
+            idle: idle.until,
+            timer: idle.timer,
         };
         let user = self.user(&customer);
         user.conversation = Some(conv);
@@ -814,6 +1255,7 @@ impl Step<'_> {
     fn end(&mut self, conv: Conv, reason: &'static str) {
         self.release(conv);
         let before = std::mem::replace(&mut self.m.conversations[conv].state, State::Ended);
+        self.m.conversations[conv].left = false;
         let customer = self.m.conversations[conv].customer.clone();
         let user = self.user(&customer);
         user.conversation = None;
@@ -823,7 +1265,7 @@ impl Step<'_> {
         let (to_customer, to_staff) = match reason {
             "timeout" => ("timeout", Some("customer_timeout")),
             "staff_offline" => ("staff_offline", None),
-            "queue_staff_offline" => ("queue_close.staff_offline", None),
+            "queue_staff_offline" | "unanswered" => ("queue_close.staff_offline", None),
             both => (both, Some(both)),
         };
         let fields = vec![
@@ -837,6 +1279,11 @@ impl Step<'_> {
         self.tell(&customer, None, &notice(to_customer));
         if let (State::Open { staff, .. }, Some(key)) = (before, to_staff) {
             self.tell(&staff, None, &notice(key));
+        }
+        // Who has left messages need not be there.
+        let user = self.user(&customer);
+        if user.sockets.is_empty() && user.lost.is_none() {
+            self.m.users.remove(&customer);
         }
     }
 
@@ -869,6 +1316,9 @@ impl Step<'_> {
 
     fn requeue(&mut self, conv: Conv, staff: &str) {
         self.enqueue(conv);
+        let past = &mut self.m.conversations[conv].past;
+        past.retain(|uid| uid != staff);
+        past.push(staff.to_owned());
         let seq = self.log(conv, "system", staff, "requeued", "staff_offline", None);
         let What::Notice { key, mut fields } = self.standing(conv) else {
             panic!("a place in a queue is a notice");
@@ -888,4 +1338,13 @@ impl Step<'_> {
         let what = self.standing(conv);
         self.tell(&customer, None, &what);
     }
+}
+
+/// A supervisor may do what staff may; a service takes no part.
+fn may_serve(role: Role) -> bool {
+    matches!(role, Role::Any | Role::Staff | Role::Supervisor)
+}
+
+fn may_ask(role: Role) -> bool {
+    matches!(role, Role::Any | Role::Customer)
 }

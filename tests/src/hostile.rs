@@ -1,9 +1,13 @@
 //! Texts, bytes and events as a broken or malicious program writes them.
 
 use frontdesk_shared::{
-    event::{Event, Kind, SHARED_QUEUE},
-    ids::{BootId, ClientId, ConversationId, MessageRef, Site, Uid},
-    protocol::{Lang, Role, frame::Verb},
+    event::{Event, Kind, Proof, SHARED_QUEUE},
+    ids::{BootId, ClientId, ConversationId, MessageId, MessageRef, Site, Uid},
+    protocol::{
+        Lang, MAX_POSITIONS, Role,
+        frame::Verb,
+        resume::{Position, Seen},
+    },
 };
 use rand::{Rng, seq::IndexedRandom as _};
 use serde_json::Value;
@@ -37,9 +41,15 @@ pub const FIELDS: &[&str] = &[
     "body",
     "id",
     "conversation",
+    "iat",
+    "keep_s",
     "boot",
     "queue",
     "upto",
+    "lost",
+    "replaces",
+    "positions",
+    "to",
 ];
 
 /// A text: nasty, random, too long, or nearly an id or a number.
@@ -106,11 +116,15 @@ pub fn pick<'a, T>(rng: &mut impl Rng, from: &'a [T]) -> &'a T {
 /// An event that everybody would accept, of anybody.
 pub fn event(rng: &mut impl Rng) -> Event {
     let client = ClientId::random(&BootId::random());
-    let kind = match rng.random_range(0..12) {
+    let kind = match rng.random_range(0..13) {
         0 => Kind::Open {
             client,
             lang: *pick(rng, &Lang::ALL),
-            role: *pick(rng, &[Role::Any, Role::Customer, Role::Staff]),
+            role: *pick(rng, &Role::ALL),
+            proof: proof(rng),
+        },
+        11 => Kind::Revoke {
+            keep_s: rng.random_range(1..1 << 40),
         },
         1 => Kind::Close {
             client,
@@ -122,6 +136,7 @@ pub fn event(rng: &mut impl Rng) -> Event {
         3 => Kind::GatewayDead {
             boot: BootId::random(),
         },
+        12 => Kind::LostTimer { lost: number(rng) },
         4 => Kind::QueueMoved,
         5 => Kind::QueueLost {
             queue: if rng.random() {
@@ -144,9 +159,22 @@ pub fn event(rng: &mut impl Rng) -> Event {
     }
 }
 
+/// What a token may say, or nothing.
+pub fn proof(rng: &mut impl Rng) -> Option<Proof> {
+    let iat = *pick(rng, &[1, 1_763_832_985, 1 << 40]);
+    let name = rng.random::<bool>().then(|| json_text(rng, 64));
+    rng.random::<bool>().then_some(Proof { iat, name })
+}
+
 /// A verb that everybody would accept.
 pub fn verb(rng: &mut impl Rng) -> Verb {
-    match rng.random_range(0..8) {
+    match rng.random_range(0..10) {
+        9 => Verb::Resume {
+            replaces: rng
+                .random::<bool>()
+                .then(|| ClientId::random(&BootId::random())),
+            positions: positions(rng),
+        },
         0 => Verb::StaffOnline {
             name: rng.random::<bool>().then(|| json_text(rng, 64)),
             max: rng.random::<bool>().then(|| rng.random_range(1..7)),
@@ -156,6 +184,11 @@ pub fn verb(rng: &mut impl Rng) -> Verb {
         3 => Verb::CustomerLeave,
         4 => Verb::Close {
             conversation: rng.random::<bool>().then(|| conversation(rng)),
+        },
+        5 => Verb::Direct {
+            to: parsed(rng, Uid::parse),
+            body: json_text(rng, 16 * 1024),
+            id: rng.random::<bool>().then(|| parsed(rng, MessageRef::parse)),
         },
         _ => Verb::Message {
             body: json_text(rng, 16 * 1024),
@@ -179,6 +212,22 @@ fn json_text(rng: &mut impl Rng, most: usize) -> String {
 
 fn conversation(rng: &mut impl Rng) -> ConversationId {
     parsed(rng, ConversationId::parse)
+}
+
+fn positions(rng: &mut impl Rng) -> Vec<Position> {
+    let mut positions: Vec<Position> = Vec::new();
+    for _ in 0..*pick(rng, &[0, 1, 2, MAX_POSITIONS]) {
+        let conversation = conversation(rng);
+        if positions.iter().all(|p| p.conversation != conversation) {
+            let id = rng.random::<bool>().then(|| parsed(rng, MessageId::parse));
+            let seq = *pick(rng, &[1, 2, 100, 1 << 53]);
+            positions.push(Position {
+                conversation,
+                seen: id.map(|id| Seen { seq, id }),
+            });
+        }
+    }
+    positions
 }
 
 fn number(rng: &mut impl Rng) -> u64 {

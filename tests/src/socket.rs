@@ -44,6 +44,7 @@ impl Socket {
             client: self.client.clone(),
             lang: Lang::ZhCn,
             role: Role::Any,
+            proof: None,
         }
     }
 
@@ -53,6 +54,22 @@ impl Socket {
             client: self.client.clone(),
             clean: true,
         }
+    }
+
+    /// The event of its loss.
+    pub fn lost(&self) -> Kind {
+        Kind::Close {
+            client: self.client.clone(),
+            clean: false,
+        }
+    }
+}
+
+/// Keeping one's place, and taking over from an earlier connection.
+pub fn resume(replaces: Option<&Socket>) -> Verb {
+    Verb::Resume {
+        replaces: replaces.map(|socket| socket.client.clone()),
+        positions: Vec::new(),
     }
 }
 
@@ -80,6 +97,15 @@ pub fn words_to(text: &str, conversation: &str) -> Verb {
         body: Value::from(text).to_string(),
         id: None,
         conversation: Some(ConversationId::parse(conversation).expect("well-formed")),
+    }
+}
+
+/// Words to a user of the site, with the sender's id.
+pub fn words_to_user(text: &str, uid: &str, id: Option<&str>) -> Verb {
+    Verb::Direct {
+        to: Uid::parse(uid).expect("well-formed"),
+        body: Value::from(text).to_string(),
+        id: id.map(|id| MessageRef::parse(id).expect("well-formed")),
     }
 }
 

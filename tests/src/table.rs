@@ -54,6 +54,7 @@ const fn r(action: &'static str, code: &'static str, zh: &'static str, en: &'sta
 #[rustfmt::skip]
 pub const ROWS: &[Row] = &[
     r("welcome", "welcome", "连接成功", "Connected"),
+    r("refreshed", "refreshed", "身份令牌已更新", "The new token counts from here on"),
     r("message", "on_duty", "您已上线", "You are on duty"),
     r("message", "off_duty", "您已下线", "You are off duty"),
     r("message", "no_staff", "当前暂无客服上班", "Nobody is on duty at the moment"),
@@ -80,6 +81,9 @@ pub const ROWS: &[Row] = &[
     r("error", "which_conversation", "请指明聊天", "Name the conversation"),
     r("error", "queue_words_full", "排队期间的留言已满", "No more messages can be kept while you wait"),
     r("error", "id_reused", "消息编号已被使用", "This id was used for another message"),
+    r("error", "no_user", "没有这个用户", "There is no such user"),
+    r("error", "forbidden", "无权执行此操作", "You may not do this here"),
     r("error", "busy", "系统繁忙,请稍后再试", "The system is busy, please try again later"),
+    r("error", "bad_token", "身份令牌无效", "The token is not valid for this connection"),
     r("error", "internal", "系统内部错误,已记录", "Something failed on our side and was recorded"),
 ];

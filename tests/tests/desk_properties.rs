@@ -1,5 +1,5 @@
 //! Random lives of two small sites, applied by the real scripts on a real Redis and by the model
-//! in `desk_model.rs`: after every call the state, every push, every ack and the rules of
+//! in `desk_model.rs`, with sockets that are lost and come back: after every call the state, every push, every ack and the rules of
 //! `desk_state.rs` must agree. A failure prints the shortest life that shows it and keeps its seed
 //! in `proptest-regressions/`. `PROPTEST_CASES=5000` looks for longer.
 #![allow(
@@ -13,12 +13,18 @@ use std::{cell::RefCell, collections::BTreeMap};
 use anyhow::{Context as _, Result, ensure};
 use frontdesk_shared::{
     event::{Event, Kind},
-    ids::{BootId, ClientId, ConversationId, Lane, MessageRef, Shard, Site, StreamId, Uid},
+    ids::{
+        BootId, ClientId, ConversationId, Lane, MessageId, MessageRef, Shard, Site, StreamId, Uid,
+    },
     keys,
-    protocol::{Lang, Role, frame::Verb},
+    protocol::{
+        Lang, Role,
+        frame::Verb,
+        resume::{Position, Seen},
+    },
 };
 use frontdesk_tests::{
-    desk_model::{DeskModel, Moment, Told},
+    desk_model::{DeskModel, Moment, Told, WRONG_ID},
     desk_state::SiteDump,
     lane_driver::{LaneDriver, Settled},
     redis_dump::Dump,
@@ -37,6 +43,8 @@ use proptest::{
 const CASES: u32 = 100;
 /// Most steps of a life.
 const STEPS: usize = 100;
+/// Longer than anything waits, in seconds.
+const LONG: u64 = 8 * 24 * 60 * 60;
 const STAFF: usize = 3;
 const USERS: usize = 11;
 const REGRESSIONS: &str = concat!(
@@ -52,9 +60,12 @@ const TOLD: &[&str] = &[
     "chat_close/staff_offline",
     "chat_close/timeout",
     "close/4004",
+    "close/4502",
     "error/bad_max",
     "error/id_reused",
+    "error/bad_field",
     "error/no_conversation",
+    "error/no_user",
     "error/which_conversation",
     "error/wrong_role",
     "message/connected",
@@ -68,7 +79,10 @@ const TOLD: &[&str] = &[
     "message/queued",
     "message/staff",
     "message/still_queued",
+    "message/user",
     "message/your_turn",
+    "history/-",
+    "snapshot/-",
     "queue_close/staff_offline",
     "welcome/welcome",
 ];
@@ -103,6 +117,14 @@ enum Act {
     Close {
         socket: usize,
     },
+    Lose {
+        socket: usize,
+    },
+    Resume {
+        socket: usize,
+        replaces: Option<usize>,
+        positions: Vec<Place>,
+    },
     StaffOnline {
         socket: usize,
         max: Option<u32>,
@@ -123,6 +145,12 @@ enum Act {
         id: Option<u8>,
         which: Which,
     },
+    Direct {
+        socket: usize,
+        to: usize,
+        text: u8,
+        id: Option<u8>,
+    },
     End {
         socket: usize,
         which: Which,
@@ -133,6 +161,15 @@ enum Act {
     OpenAgain {
         socket: usize,
     },
+}
+
+/// A place in a log that a client may name: of which of the latest conversations, how far from its end
+/// (beyond it, too), and whether with the id that is there.
+#[derive(Debug, Clone)]
+struct Place {
+    conversation: usize,
+    back: usize,
+    right: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -173,6 +210,14 @@ fn act_of(staff: bool) -> impl Strategy<Value = Act> {
         2 => Just(Some(2)),
         2 => (3..=6_u32).prop_map(Some),
     ];
+    let place = (0..5_usize, 0..8_usize, proptest::bool::weighted(0.8)).prop_map(
+        |(conversation, back, right)| Place {
+            conversation,
+            back,
+            right,
+        },
+    );
+    let positions = proptest::collection::vec(place, 0..4);
     let (duty, queue) = if staff { (25, 1) } else { (1, 30) };
     let say = (
         socket.clone(),
@@ -184,12 +229,17 @@ fn act_of(staff: bool) -> impl Strategy<Value = Act> {
         4 => (0..2_usize, any::<bool>())
             .prop_map(|(gateway, english)| Act::Open { gateway, english }),
         3 => socket.clone().prop_map(|socket| Act::Close { socket }),
+        6 => socket.clone().prop_map(|socket| Act::Lose { socket }),
+        8 => (socket.clone(), proptest::option::weighted(0.3, 0..3_usize), positions)
+            .prop_map(|(socket, replaces, positions)| Act::Resume { socket, replaces, positions }),
         duty => (socket.clone(), max, any::<bool>())
             .prop_map(|(socket, max, name)| Act::StaffOnline { socket, max, name }),
-        duty / 5 => socket.clone().prop_map(|socket| Act::StaffOffline { socket }),
+        duty.div_ceil(5) => socket.clone().prop_map(|socket| Act::StaffOffline { socket }),
         queue => socket.clone().prop_map(|socket| Act::Connect { socket }),
         2 => socket.clone().prop_map(|socket| Act::Leave { socket }),
         25 => say.prop_map(|(socket, text, id, which)| Act::Say { socket, text, id, which }),
+        8 => (socket.clone(), 0..=USERS, 0..2_u8, proptest::option::weighted(0.5, 0..6_u8))
+            .prop_map(|(socket, to, text, id)| Act::Direct { socket, to, text, id }),
         4 => (socket.clone(), which()).prop_map(|(socket, which)| Act::End { socket, which }),
         1 => socket.clone().prop_map(|socket| Act::SkipFrame { socket }),
         1 => socket.prop_map(|socket| Act::OpenAgain { socket }),
@@ -206,6 +256,7 @@ fn step() -> impl Strategy<Value = Step> {
         40 => (second_site, user, proptest::bool::weighted(0.15))
             .prop_map(|(second_site, (user, act), hold)| Step::User { second_site, user, act, hold }),
         5 => (0..30_u64).prop_map(|seconds| Step::Tick { seconds }),
+        1 => Just(Step::Tick { seconds: LONG }),
         3 => (0..8_usize, 1..5_usize).prop_map(|(first, most)| Step::Release { first, most }),
     ]
 }
@@ -234,6 +285,8 @@ fn follows_the_model(policy: Policy, on_staff_leave: OnStaffLeave) {
         policy,
         on_staff_leave,
         queue_limit: 3,
+        leave_message: (policy == Policy::Shared) == (on_staff_leave == OnStaffLeave::Close),
+        customer_direct: on_staff_leave == OnStaffLeave::Requeue,
         ..DeskSettings::default()
     };
     let cases = std::env::var_os("PROPTEST_CASES");
@@ -288,6 +341,9 @@ struct World {
     /// The last event appended, and whether others wait to be applied.
     latest: StreamId,
     holds: bool,
+    prefixes: [String; 2],
+    /// What is in Redis after the last call.
+    dump: Dump,
     /// The last entry applied in each lane.
     done: BTreeMap<Lane, StreamId>,
     /// How often somebody was told what.
@@ -320,9 +376,12 @@ impl World {
         let () = redis::cmd("FLUSHALL")
             .query_async(&mut driver.connection)
             .await?;
+        let sites = sites.map(|site| Site::parse(&site).expect("well-formed"));
         Ok(Self {
+            dump: driver.dump().await,
             driver,
-            sites: sites.map(|site| Site::parse(&site).expect("well-formed")),
+            prefixes: sites.each_ref().map(keys::site_prefix),
+            sites,
             models: [(); 2].map(|()| DeskModel::new(settings.clone())),
             boots: [(); 2].map(|()| BootId::random()),
             sockets: BTreeMap::new(),
@@ -425,13 +484,26 @@ impl World {
                 });
                 return open(place.1, client, *english);
             }
-            Act::Close { socket } => {
+            Act::Close { socket } | Act::Lose { socket } => {
                 let sockets = self.sockets.get_mut(&place).expect("a connection");
                 let socket = sockets.remove(socket % sockets.len());
                 return Kind::Close {
                     client: socket.client,
-                    clean: true,
+                    clean: matches!(act, Act::Close { .. }),
                 };
+            }
+            Act::Resume {
+                socket,
+                replaces,
+                positions,
+            } => {
+                let sockets = &self.sockets[&place];
+                let one = |n: usize| sockets[n % sockets.len()].client.clone();
+                let verb = Verb::Resume {
+                    replaces: replaces.map(one),
+                    positions: self.positions(place.0, positions),
+                };
+                (socket, verb)
             }
             Act::OpenAgain { socket } => {
                 let sockets = &self.sockets[&place];
@@ -460,6 +532,19 @@ impl World {
                 };
                 (socket, verb)
             }
+            Act::Direct {
+                socket,
+                to,
+                text,
+                id,
+            } => {
+                let verb = Verb::Direct {
+                    to: user_name(*to),
+                    body: format!("\"你好 {text}\""),
+                    id: id.map(|id| MessageRef::parse(&format!("m{id}")).expect("well-formed")),
+                };
+                (socket, verb)
+            }
             Act::End { socket, which } => {
                 let conversation = name(which);
                 (socket, Verb::Close { conversation })
@@ -480,11 +565,45 @@ impl World {
         }
     }
 
+    /// Positions in the latest conversations of a site, each named once.
+    fn positions(&self, site: usize, places: &[Place]) -> Vec<Position> {
+        let model = &self.models[site];
+        let dump = SiteDump::new(&self.dump, &self.prefixes[site]);
+        let mut positions: Vec<Position> = Vec::new();
+        for place in places {
+            let latest = (0..model.names.len()).rev().nth(place.conversation);
+            let Some(name) = latest.map(|conv| model.name(conv)) else {
+                continue;
+            };
+            let ids = dump.ids(name);
+            let seq = (ids.len() + 1).saturating_sub(place.back);
+            let id = ids.get(seq.wrapping_sub(1)).filter(|_| place.right);
+            let id = id.map_or(WRONG_ID, String::as_str);
+            let position = Position {
+                conversation: ConversationId::parse(name).expect("well-formed"),
+                seen: (seq > 0).then(|| Seen {
+                    seq: seq as u64,
+                    id: MessageId::parse(id).expect("well-formed"),
+                }),
+            };
+            if positions
+                .iter()
+                .all(|p| p.conversation != position.conversation)
+            {
+                positions.push(position);
+            }
+        }
+        positions
+    }
+
     async fn tick(&mut self, seconds: u64) -> Result<()> {
         let fired = self.driver.tick_after(seconds * 1000).await;
         let clock = self.driver.clock().await;
         let (mut expected, mut events) = (Vec::new(), Vec::new());
         for (site, model) in self.sites.iter().zip(&mut self.models) {
+            for (uid, lost) in model.give_up(clock) {
+                expected.push((site.to_string(), format!("{uid} {lost}")));
+            }
             for conv in model.fire(clock) {
                 expected.push((site.to_string(), model.name(conv).to_owned()));
             }
@@ -496,6 +615,9 @@ impl World {
                 match event.kind {
                     Kind::IdleTimer { conversation } => {
                         events.push((event.site.to_string(), conversation.to_string()));
+                    }
+                    Kind::LostTimer { lost } => {
+                        events.push((event.site.to_string(), format!("{} {lost}", event.uid)));
                     }
                     Kind::QueueMoved => told_to_move = true,
                     _ => {}
@@ -548,8 +670,8 @@ impl World {
             let before = self.done.insert(lane, entry.id);
             ensure!(before < Some(entry.id), "{} is applied twice", entry.id);
         }
-        let dump = self.driver.dump().await;
-        let prefixes = self.sites.each_ref().map(keys::site_prefix);
+        self.dump = self.driver.dump().await;
+        let (dump, prefixes) = (self.dump.clone(), self.prefixes.clone());
         let mut told: [Vec<Told>; 2] = [Vec::new(), Vec::new()];
         let mut acks = Vec::new();
         for entry in &settled {
@@ -633,6 +755,10 @@ impl World {
                 self.act(place, &Act::Close { socket: 0 }, false).await?;
             }
         }
+        // So are messages that were left.
+        self.tick(LONG).await?;
+        // Who was lost is given up first; whoever that moved in a queue has left by then.
+        self.tick(200).await?;
         self.tick(200).await?;
         let dump = self.driver.dump().await;
         for site in &self.sites {
@@ -649,16 +775,14 @@ impl World {
 }
 
 fn check_sender(entry: &Settled, ack: &frontdesk_worker::library::Ack) -> Result<()> {
-    let Some(Kind::Verb {
-        client,
-        verb: Verb::Message { id: Some(id), .. },
-        ..
-    }) = entry.event.as_ref().map(|event| &event.kind)
-    else {
-        anyhow::bail!("an ack for {:?}", entry.event);
-    };
-    ensure!(ack.client == client.as_str() && ack.reference == id.as_str());
-    Ok(())
+    let kind = entry.event.as_ref().map(|event| &event.kind);
+    if let Some(Kind::Verb { client, verb, .. }) = kind
+        && let Some(id) = verb.reference()
+    {
+        ensure!(ack.client == client.as_str() && ack.reference == id.as_str());
+        return Ok(());
+    }
+    anyhow::bail!("an ack for {:?}", entry.event)
 }
 
 /// Two of the staff may be customers too, as in open mode; so may some customers be staff.
@@ -669,7 +793,12 @@ fn open(user: usize, client: ClientId, english: bool) -> Kind {
         _ => Role::Any,
     };
     let lang = if english { Lang::En } else { Lang::ZhCn };
-    Kind::Open { client, lang, role }
+    Kind::Open {
+        client,
+        lang,
+        role,
+        proof: None,
+    }
 }
 
 fn user_name(user: usize) -> Uid {

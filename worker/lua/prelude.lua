@@ -1,7 +1,7 @@
 -- Pure helpers. The library is one Lua chunk: D holds the helpers, T the transitions by name.
 -- The generated part before this file defines
 --   N  lang -> notice key -> pieces of the frame's head, to be joined with the place in the queue
---   L  limits named in Rust: connections, words, words_bytes, touched, dead, dead_fields, timers, sites, kept, small
+--   L  limits named in Rust: connections, words, words_bytes, touched, dead, dead_fields, timers, sites, …
 local D, T = {}, {}
 
 -- Values of some fields of a hash, false where absent.
@@ -9,15 +9,15 @@ D.get = function(key, ...)
   return unpack(redis.call("HMGET", key, ...))
 end
 
--- Whole numbers as text without an exponent (Lua's own conversion keeps 14 digits), and back. Small ones are
--- kept: C's conversions cost as much as joining a frame, and a message needs a dozen.
-local TEXT, NUMBER = {}, {}
-for number = 0, L.small do
-  local text = number .. ""
-  TEXT[number], NUMBER[text] = text, number
+-- An integer as text without an exponent (Lua's own conversion keeps 14 digits).
+D.int = function(number)
+  return string.format("%.0f", number)
 end
-D.int = function(number) return TEXT[number] or string.format("%.0f", number) end
-D.number = function(text) return NUMBER[text] or tonumber(text) end
+
+-- A number from a text that we have written ourselves.
+D.number = function(text)
+  return tonumber(text)
+end
 
 -- "1526919030474-55" -> 1526919030474, 55
 D.halves = function(id)
@@ -64,7 +64,16 @@ end
 D.user_key = function(e, uid) return e.S .. "u:" .. uid end
 D.conv_key = function(e, conv) return e.S .. "conv:" .. conv end
 D.log_key = function(e, conv) return e.S .. "log:" .. conv end
+D.list_key = function(e, uid) return e.S .. "convs:" .. uid end
+D.who_key = function(e, uid) return e.S .. "who:" .. uid end
+D.dm_key = function(e, a, b) return e.S .. "dm:" .. a .. "|" .. b end
 D.queue_key = function(e, queue) return e.S .. "q:" .. queue end
+
+-- A timer as a member of `due`; lua/tick.lua reads it. `idle` is of a customer's conversation, `lost`
+-- of a user's time to come back.
+D.timer = function(e, kind, uid, arg, lane)
+  return table.concat({ kind, e.site, uid, arg, lane }, "|")
+end
 
 -- The next number of the site: tickets, turns. Strictly increasing.
 D.turn = function(e)

@@ -1,9 +1,19 @@
 //! What a client sends: JSON text frames `{"action": "...", "payload": {...}}`, and the bare `PING`.
 
+use std::ops::RangeInclusive;
+
 use serde::Deserialize;
 
-use super::{MAX_FRAME_BYTES, MAX_NAME_CHARS, MAX_TEXT_BYTES, notice::json_string};
-use crate::ids::{ConversationId, MessageRef};
+use super::{
+    MAX_FRAME_BYTES, MAX_NAME_CHARS, MAX_TEXT_BYTES,
+    notice::json_string,
+    read::{self, Read},
+    resume::{self, Position, Token},
+};
+use crate::{
+    ids::{ClientId, ConversationId, MessageRef, Uid},
+    token::Secret,
+};
 
 /// The bare text a client may send to keep its socket alive; no activity of the customer.
 pub const PING: &str = "PING";
@@ -15,6 +25,22 @@ pub const PONG: &str = "PONG";
 pub enum Request {
     /// An event of its user's lane: it changes state, so it goes through the log.
     Verb(Verb),
+    /// `refresh`: a new token for the same user. Answered by the gateway; the log never sees it.
+    Refresh {
+        /// The token.
+        token: Secret,
+        /// The frame's id, named in the answer.
+        id: Option<MessageRef>,
+    },
+    /// `resume`: I keep my place when my socket is lost. The gateway makes a [`Verb::Resume`] of it.
+    Resume {
+        /// Signed proof of which connection this one replaces.
+        token: Option<Token>,
+        /// How far the client has seen its conversations.
+        positions: Vec<Position>,
+    },
+    /// A question: the gateway answers it, and nothing changes.
+    Read(Read),
 }
 
 /// What a user does. Texts are JSON strings (quotes included), ready to be joined into outgoing
@@ -48,6 +74,32 @@ pub enum Verb {
         /// Which one; needed when there is more than one.
         conversation: Option<ConversationId>,
     },
+    /// `resume`: this connection keeps its user's place when it is lost.
+    Resume {
+        /// The connection that it replaces.
+        replaces: Option<ClientId>,
+        /// How far the client has seen its conversations.
+        positions: Vec<Position>,
+    },
+    /// `direct`: words to a user of the site; begins or continues their direct conversation.
+    Direct {
+        /// Who is to have them.
+        to: Uid,
+        /// The words as a JSON string.
+        body: String,
+        /// The sender's id, for deduplication and the `ack`.
+        id: Option<MessageRef>,
+    },
+}
+
+impl Verb {
+    /// The sender's id of the frame.
+    pub fn reference(&self) -> Option<MessageRef> {
+        match self {
+            Self::Message { id, .. } | Self::Direct { id, .. } => id.clone(),
+            _ => None,
+        }
+    }
 }
 
 /// Why a frame was refused: an `error` code, the field at fault, and the frame's `id` if it had a
@@ -93,7 +145,7 @@ pub fn decode(text: &str) -> Result<Request, Refusal> {
 }
 
 /// Whether a text may be somebody's display name.
-pub(crate) fn is_name(name: &str) -> bool {
+pub fn is_name(name: &str) -> bool {
     (1..=MAX_NAME_CHARS).contains(&name.chars().count())
         && !name.chars().any(char::is_control)
         && name.trim().len() == name.len()
@@ -112,11 +164,12 @@ fn refuse(code: &'static str, field: Option<&'static str>) -> Refusal {
     }
 }
 
-fn bad(field: &'static str) -> Refusal {
+pub(super) fn bad(field: &'static str) -> Refusal {
     refuse("bad_field", Some(field))
 }
 
-struct Payload(serde_json::Map<String, serde_json::Value>);
+/// The fields of a frame.
+pub(super) struct Payload(serde_json::Map<String, serde_json::Value>);
 
 impl Payload {
     fn request(&self, action: &str, reference: Option<MessageRef>) -> Result<Request, Refusal> {
@@ -136,16 +189,47 @@ impl Payload {
             "close" => Request::Verb(Verb::Close {
                 conversation: self.conversation()?,
             }),
-            _ => return Err(refuse("unknown_action", None)),
+            "direct" => Request::Verb(Verb::Direct {
+                to: self.to()?,
+                body: self.body()?,
+                id: reference,
+            }),
+            "refresh" => Request::Refresh {
+                token: self.secret()?,
+                id: reference,
+            },
+            "resume" => Request::Resume {
+                token: self.token()?,
+                positions: self.positions()?,
+            },
+            _ => match read::decode(action, self, reference)? {
+                Some(read) => Request::Read(read),
+                None => return Err(refuse("unknown_action", None)),
+            },
         })
     }
 
     /// An optional text field; JSON `null` counts as absent.
-    fn text(&self, field: &'static str) -> Result<Option<&str>, Refusal> {
+    pub(super) fn text(&self, field: &'static str) -> Result<Option<&str>, Refusal> {
         match self.0.get(field) {
             None | Some(serde_json::Value::Null) => Ok(None),
             Some(serde_json::Value::String(text)) => Ok(Some(text)),
             Some(_) => Err(bad(field)),
+        }
+    }
+
+    /// An optional whole number within bounds.
+    pub(super) fn number(
+        &self,
+        field: &'static str,
+        bounds: RangeInclusive<u64>,
+    ) -> Result<Option<u64>, Refusal> {
+        match self.0.get(field) {
+            None | Some(serde_json::Value::Null) => Ok(None),
+            Some(value) => match value.as_u64() {
+                Some(number) if bounds.contains(&number) => Ok(Some(number)),
+                _ => Err(bad(field)),
+            },
         }
     }
 
@@ -162,12 +246,44 @@ impl Payload {
         id.map_err(|_| bad("conversation"))
     }
 
+    fn token(&self) -> Result<Option<Token>, Refusal> {
+        let token = self.text("token")?;
+        token.map_or(Ok(None), |text| match Token::parse(text) {
+            Some(token) => Ok(Some(token)),
+            None => Err(bad("token")),
+        })
+    }
+
+    fn positions(&self) -> Result<Vec<Position>, Refusal> {
+        match self.0.get("positions") {
+            None | Some(serde_json::Value::Null) => Ok(Vec::new()),
+            Some(positions) => resume::from_json(positions).ok_or(bad("positions")),
+        }
+    }
+
+    /// A conversation that must be named.
+    pub(super) fn the_conversation(&self) -> Result<ConversationId, Refusal> {
+        self.conversation()?.ok_or(bad("conversation"))
+    }
+
+    fn to(&self) -> Result<Uid, Refusal> {
+        let uid = self.text("to")?.ok_or(bad("to"))?;
+        Uid::parse(uid).map_err(|_| bad("to"))
+    }
+
     fn body(&self) -> Result<String, Refusal> {
         let text = self.text("message")?.ok_or(bad("message"))?;
         match text {
             text if is_words(text) => Ok(json_string(text)),
             "" => Err(bad("message")),
             _ => Err(refuse("too_large", Some("message"))),
+        }
+    }
+
+    fn secret(&self) -> Result<Secret, Refusal> {
+        match self.text("token")? {
+            None | Some("") => Err(bad("token")),
+            Some(token) => Ok(token.to_owned().into()),
         }
     }
 
@@ -278,6 +394,19 @@ mod tests {
             ),
             (
                 r#"{"action":"staffOnline","payload":{"name":null,"max":2}}"#,
+                "ok",
+            ),
+            (
+                r#"{"action":"direct","payload":{"message":"x"}}"#,
+                "bad_field",
+            ),
+            (
+                r#"{"action":"direct","payload":{"to":"a|b","message":"x"}}"#,
+                "bad_field",
+            ),
+            (r#"{"action":"direct","payload":{"to":"sue"}}"#, "bad_field"),
+            (
+                r#"{"action":"direct","payload":{"to":"sue","message":"x"}}"#,
                 "ok",
             ),
         ] {

@@ -1,9 +1,11 @@
-//! The wire: what a client may send ([`frame`]), what it is told ([`notice`]), with which numbers a
-//! socket closes ([`close`]). docs/PROTOCOL.md is checked against these tables.
+//! The wire: what a client may send ([`frame`]; of it what it may [`read`], and how it [`resume`]s), what it
+//! is told ([`notice`]), with which numbers a socket closes ([`close`]). docs/PROTOCOL.md is checked against these tables.
 
 pub mod close;
 pub mod frame;
 pub mod notice;
+pub mod read;
+pub mod resume;
 
 use std::fmt;
 
@@ -19,6 +21,9 @@ pub const MAX_CONNECTIONS_PER_USER: usize = 16;
 pub const MAX_WAITING_MESSAGES: usize = 20;
 /// Most bytes of such messages, as JSON strings.
 pub const MAX_WAITING_BYTES: usize = 16 * 1024;
+
+/// Most conversations that a client may name when it resumes.
+pub const MAX_POSITIONS: usize = 50;
 
 /// The language of the texts a user sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, clap::ValueEnum)]
@@ -90,23 +95,36 @@ pub enum Role {
     Customer,
     /// Answers customers.
     Staff,
+    /// Answers customers, and may read every conversation of the site.
+    Supervisor,
+    /// A program of the site's owner: may read like a supervisor, and takes no part.
+    Service,
 }
 
 impl Role {
+    /// Every role.
+    pub const ALL: [Self; 5] = [
+        Self::Any,
+        Self::Customer,
+        Self::Staff,
+        Self::Supervisor,
+        Self::Service,
+    ];
+
     /// The role's name in events and state.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Any => "any",
             Self::Customer => "customer",
             Self::Staff => "staff",
+            Self::Supervisor => "supervisor",
+            Self::Service => "service",
         }
     }
 
     /// Reads the name back.
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Any, Self::Customer, Self::Staff]
-            .into_iter()
-            .find(|role| role.as_str() == text)
+        Self::ALL.into_iter().find(|role| role.as_str() == text)
     }
 }
 

@@ -73,6 +73,7 @@ const QUEUE_STAFF_OFFLINE: Notice = notice(
 #[rustfmt::skip]
 pub const NOTICES: &[Notice] = &[
     notice("welcome", "welcome", "连接成功", "Connected"),
+    notice("refreshed", "refreshed", "身份令牌已更新", "The new token counts from here on"),
     notice("message", "on_duty", "您已上线", "You are on duty"),
     notice("message", "off_duty", "您已下线", "You are off duty"),
     notice("message", "no_staff", "当前暂无客服上班", "Nobody is on duty at the moment"),
@@ -89,6 +90,7 @@ pub const NOTICES: &[Notice] = &[
     notice("chat_close", "customer_left", "客户已离开,聊天结束", "The customer has left, the conversation has ended"),
     notice("chat_close", "customer_timeout", "客户超时未回复,聊天结束", "The customer did not reply in time, the conversation has ended"),
     Notice { key: "queue_close.staff_offline", ..QUEUE_STAFF_OFFLINE },
+    notice("resync", "resync", "可能有消息未送达,请恢复会话", "Pushes may be missing, please resume"),
     error("bad_json", "消息不是合法的 JSON", "The frame is not a JSON object with an action"),
     error("bad_field", "字段缺失或不合法", "A field is missing or not valid"),
     error("unknown_action", "未知的操作", "Unknown action"),
@@ -97,9 +99,14 @@ pub const NOTICES: &[Notice] = &[
     error("wrong_role", "您的身份不能执行此操作", "Your role cannot do this"),
     error("no_conversation", "当前没有进行中的聊天", "There is no such conversation"),
     error("which_conversation", "请指明聊天", "Name the conversation"),
+    error("too_many_conversations", "您的会话数已达上限", "You have as many conversations as allowed"),
     error("queue_words_full", "排队期间的留言已满", "No more messages can be kept while you wait"),
     error("id_reused", "消息编号已被使用", "This id was used for another message"),
+    error("bad_resume", "恢复凭据无效", "The resume token is not valid"),
+    error("no_user", "没有这个用户", "There is no such user"),
+    error("forbidden", "无权执行此操作", "You may not do this here"),
     error("busy", "系统繁忙,请稍后再试", "The system is busy, please try again later"),
+    error("bad_token", "身份令牌无效", "The token is not valid for this connection"),
     error("internal", "系统内部错误,已记录", "Something failed on our side and was recorded"),
 ];
 
@@ -130,9 +137,28 @@ pub fn error_frame(
     frame
 }
 
+/// The answer to a `refresh`: for how long the new token counts.
+pub fn refreshed_frame(lang: Lang, expires_in: Duration, reference: Option<&str>) -> String {
+    let mut frame = by_key("refreshed").map_or_else(String::new, |row| row.head(lang));
+    let _ = write!(frame, r#","expires_in_s":{}"#, expires_in.as_secs());
+    if let Some(reference) = reference {
+        let _ = write!(frame, r#","ref":{}"#, json_string(reference));
+    }
+    frame.push_str("}}");
+    frame
+}
+
 /// A text as a JSON string, quotes included.
 pub fn json_string(text: &str) -> String {
     serde_json::Value::from(text).to_string()
+}
+
+/// Whether a text is one JSON string, quotes included, that may be joined into a frame as it is.
+pub fn is_json_string(text: &str) -> bool {
+    // JSON allows blanks around a value.
+    text.starts_with('"')
+        && text.ends_with('"')
+        && serde_json::from_str::<std::borrow::Cow<'_, str>>(text).is_ok()
 }
 
 #[cfg(test)]

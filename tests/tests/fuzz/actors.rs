@@ -8,7 +8,7 @@ use frontdesk_shared::{
     push,
 };
 use frontdesk_tests::{
-    hostile::{FIELDS, bytes, event, pick},
+    hostile::{FIELDS, bytes, event, pick, proof},
     lane_driver::{LaneDriver, Pushed},
 };
 use rand::Rng;
@@ -19,13 +19,17 @@ const UIDS: &[&str] = &[
 const TRANSITIONS: &[&str] = &[
     "open",
     "close",
+    "revoke",
     "staff_online",
     "staff_offline",
     "customer_connect",
     "customer_leave",
     "close_conversation",
     "message",
+    "resume",
+    "direct",
     "idle_timer",
+    "lost_timer",
     "gateway_dead",
     "queue_moved",
     "queue_lost",
@@ -153,12 +157,13 @@ impl Actors {
                 uid = owner;
                 Kind::Close {
                     client,
-                    clean: true,
+                    clean: rng.random(),
                 }
             }
             35 if !self.conversations.is_empty() => Kind::IdleTimer {
                 conversation: pick(rng, &self.conversations).clone(),
             },
+            36 if rng.random_ratio(1, 3) => Kind::Revoke { keep_s: 3600 },
             36 => Kind::QueueMoved,
             37 => Kind::QueueLost {
                 queue: (*pick(rng, &["s1", "s2", "c1", SHARED_QUEUE])).to_owned(),
@@ -189,6 +194,7 @@ impl Actors {
             client,
             lang: *pick(rng, &Lang::ALL),
             role: *pick(rng, &[Role::Any, Role::Any, Role::Customer, Role::Staff]),
+            proof: (rng.random_ratio(1, 8).then(|| proof(rng))).flatten(),
         }
     }
 
@@ -207,6 +213,15 @@ impl Actors {
             (_, 0..4) => Verb::CustomerConnect,
             (_, 5) => Verb::CustomerLeave,
             (_, 6) => Verb::Close { conversation },
+            (_, 7) => Verb::Resume {
+                replaces: None,
+                positions: Vec::new(),
+            },
+            (_, 8) => Verb::Direct {
+                to: Uid::parse(pick::<&str>(rng, UIDS)).expect("well-formed"),
+                body: "\"direct words\"".to_owned(),
+                id: MessageRef::parse(&format!("m{}", rng.random_range(0..9))).ok(),
+            },
             _ => Verb::Message {
                 body: "\"words\"".to_owned(),
                 id: MessageRef::parse(&format!("m{}", rng.random_range(0..9))).ok(),

@@ -2,7 +2,7 @@
 
 use frontdesk_shared::{
     event::{Event, Kind},
-    protocol::{MAX_NAME_CHARS, MAX_TEXT_BYTES, frame::Verb},
+    protocol::{MAX_NAME_CHARS, MAX_POSITIONS, MAX_TEXT_BYTES, frame::Verb, resume::Seen},
 };
 
 /// `[A-Za-z0-9][A-Za-z0-9 and these]{0,63}`
@@ -41,9 +41,34 @@ pub fn check_verb(verb: &Verb) {
             let named = conversation.as_ref();
             assert!(named.is_none_or(|id| is_id(id.as_str(), ".-")));
         }
+        Verb::Direct { to, body, id } => {
+            let text: String = serde_json::from_str(body).expect("words are a JSON string");
+            assert!((1..=MAX_TEXT_BYTES).contains(&text.len()), "{}", text.len());
+            assert!(!body.chars().any(|c| c < ' '), "{body:?}");
+            assert!(id.as_ref().is_none_or(|id| is_id(id.as_str(), "._:-")));
+            assert!(is_id(to.as_str(), "._@-"));
+        }
         Verb::Close {
             conversation: Some(conversation),
         } => assert!(is_id(conversation.as_str(), ".-")),
+        Verb::Resume {
+            replaces,
+            positions,
+        } => {
+            assert!(
+                replaces
+                    .as_ref()
+                    .is_none_or(|id| is_random(id.as_str(), 44))
+            );
+            assert!(positions.len() <= MAX_POSITIONS, "{positions:?}");
+            for position in positions {
+                assert!(is_id(position.conversation.as_str(), ".-"));
+                let good = |seen: &Seen| {
+                    (1..=1 << 53).contains(&seen.seq) && is_id(seen.id.as_str(), ".-")
+                };
+                assert!(position.seen.as_ref().is_none_or(good), "{position:?}");
+            }
+        }
         _ => {}
     }
 }
@@ -62,7 +87,7 @@ pub fn check_event(event: &Event) {
         Kind::IdleTimer { conversation } => assert!(is_id(conversation.as_str(), ".-")),
         Kind::GatewayDead { boot } => assert!(is_random(boot.as_str(), 22)),
         Kind::QueueLost { queue, .. } => assert!(queue == "-" || is_id(queue, "._@-")),
-        Kind::QueueMoved => {}
+        Kind::QueueMoved | Kind::Revoke { .. } | Kind::LostTimer { .. } => {}
     }
 }
 

@@ -4,9 +4,10 @@ use frontdesk_shared::{
     event::{Event, Kind},
     ids::{BootId, ClientId, ConversationId, MessageRef, Site, Uid},
     protocol::{
-        Lang,
+        Lang, MAX_FRAME_BYTES,
         frame::{self, Refusal, Request, Verb},
         notice::error_frame,
+        resume::{Position, Seen},
     },
 };
 use frontdesk_tests::{
@@ -18,6 +19,7 @@ use serde_json::{Value, json};
 
 use super::{
     bounds::{check_verb, survives_the_log},
+    reads::{check_read, question},
     share,
 };
 
@@ -28,6 +30,12 @@ const ACTIONS: &[&str] = &[
     "customerLeave",
     "message",
     "close",
+    "direct",
+    "refresh",
+    "resume",
+    "history",
+    "transcript",
+    "conversations",
 ];
 const PAYLOAD: &[&str] = &[
     "message",
@@ -35,9 +43,18 @@ const PAYLOAD: &[&str] = &[
     "conversation",
     "name",
     "max",
+    "to",
+    "token",
+    "positions",
+    "before",
+    "after",
+    "limit",
     "code",
     "prefix",
+    "token",
 ];
+/// How many frames of all kinds are sent as they are documented.
+const DOCUMENTED: usize = 500;
 /// Written by hand, since no serializer would.
 #[rustfmt::skip]
 const RAW: &[&str] = &[
@@ -53,10 +70,7 @@ fn whatever_comes_the_decoder_answers_and_what_it_accepts_keeps_its_bounds() {
         let mut case = subject.case(number);
         let text = frame_text(&mut case.rng);
         let what = match frame::decode(&text) {
-            Ok(Request::Verb(verb)) => {
-                check_accepted(&text, verb);
-                "accepted"
-            }
+            Ok(request) => check_accepted(&text, request),
             Err(refusal) => check_refusal(&refusal),
         };
         subject.count(what, 1);
@@ -68,13 +82,56 @@ fn whatever_comes_the_decoder_answers_and_what_it_accepts_keeps_its_bounds() {
         "unknown_action",
         "bad_max",
     ];
-    subject.report(&[&["accepted"][..], &codes].concat());
+    subject.report(&[&["accepted", "read"][..], &codes].concat());
 }
 
-fn check_accepted(text: &str, verb: Verb) {
-    check_verb(&verb);
+/// What the documented frames say arrives, whatever the texts in them.
+#[test]
+fn a_frame_as_documented_is_the_verb_it_says() {
+    let mut case = Subject::new("frames", 0, 1).case(0);
+    for _ in 0..DOCUMENTED {
+        let verb = verb(&mut case.rng);
+        let text = valid(&verb).to_string();
+        let is_resume = matches!(verb, Verb::Resume { .. }); // which needs a signed token
+        if !is_resume && text.len() <= MAX_FRAME_BYTES {
+            assert_eq!(frame::decode(&text), Ok(Request::Verb(verb)), "{text}");
+        }
+    }
+}
+
+fn check_accepted(text: &str, request: Request) -> &'static str {
     let value: Value = serde_json::from_str(text).expect("what is accepted is JSON");
     assert!(value.is_object(), "a frame is an object");
+    match request {
+        Request::Verb(verb) => {
+            check_accepted_verb(&value, verb);
+            "accepted"
+        }
+        Request::Resume { positions, .. } => {
+            // What the gateway makes of it.
+            let replaces = None;
+            let verb = Verb::Resume {
+                replaces,
+                positions,
+            };
+            check_accepted_verb(&value, verb);
+            "accepted"
+        }
+        Request::Refresh { token, .. } => {
+            let (token, shown) = (token.expose(), format!("{token:?}"));
+            assert_eq!(value["payload"]["token"].as_str(), Some(token));
+            assert!(!token.is_empty() && !shown.contains(token));
+            "refresh"
+        }
+        Request::Read(read) => {
+            check_read(&value, &read);
+            "read"
+        }
+    }
+}
+
+fn check_accepted_verb(value: &Value, verb: Verb) {
+    check_verb(&verb);
     let (action, payload) = (value["action"].as_str(), &value["payload"]);
     let expected = match &verb {
         Verb::StaffOnline { max, .. } => {
@@ -90,6 +147,16 @@ fn check_accepted(text: &str, verb: Verb) {
             "message"
         }
         Verb::Close { .. } => "close",
+        Verb::Resume { positions, .. } => {
+            let count = payload["positions"].as_array().map_or(0, Vec::len);
+            assert_eq!(positions.len(), count);
+            "resume"
+        }
+        Verb::Direct { to, body, .. } => {
+            assert_eq!(Some(to.as_str()), payload["to"].as_str());
+            assert_eq!(*body, payload["message"].to_string());
+            "direct"
+        }
     };
     assert_eq!(action, Some(expected));
     survives_the_log(&Event {
@@ -114,7 +181,19 @@ fn check_refusal(refusal: &Refusal) -> &'static str {
         "bad_json" | "unknown_action" => &[None],
         "too_large" => &[None, Some("message")],
         "bad_max" => &[Some("max")],
-        "bad_field" => &["message", "id", "conversation", "name", "max"].map(Some),
+        "bad_field" => &[
+            Some("message"),
+            Some("id"),
+            Some("conversation"),
+            Some("name"),
+            Some("max"),
+            Some("to"),
+            Some("token"),
+            Some("positions"),
+            Some("before"),
+            Some("after"),
+            Some("limit"),
+        ],
         other => panic!("the code {other} is not documented"),
     };
     assert!(fields.contains(field), "{refusal:?}");
@@ -140,12 +219,13 @@ pub fn frame_text(rng: &mut impl Rng) -> String {
         12..14 => nested(rng),
         14..50 => composed(rng),
         50..65 => valid(&verb(rng)).to_string(),
-        65..70 => format!(
+        68..70 => format!(
             "{}{}{}",
             pick(rng, NASTY),
             valid(&verb(rng)),
             pick(rng, NASTY)
         ),
+        65..68 => question(rng).to_string(),
         70..73 => json!([valid(&verb(rng))["action"]]).to_string(),
         _ => {
             let mut bytes = valid(&verb(rng)).to_string().into_bytes();
@@ -241,6 +321,22 @@ fn valid(verb: &Verb) -> Value {
             );
             json!({"action": "message", "payload":
                 {"message": parsed(body), "id": id, "conversation": conversation}})
+        }
+        Verb::Resume { positions, .. } => {
+            let position = |position: &Position| match &position.seen {
+                None => json!({"conversation": position.conversation.as_str(), "seq": 0}),
+                Some(Seen { seq, id }) => {
+                    let conversation = position.conversation.as_str();
+                    json!({"conversation": conversation, "seq": seq, "id": id.as_str()})
+                }
+            };
+            let positions: Vec<Value> = positions.iter().map(position).collect();
+            json!({"action": "resume", "payload": {"token": "t", "positions": positions}})
+        }
+        Verb::Direct { to, body, id } => {
+            let id = id.as_ref().map(MessageRef::as_str);
+            json!({"action": "direct", "payload":
+                {"to": to.as_str(), "message": parsed(body), "id": id}})
         }
         Verb::Close { conversation } => {
             json!({"action": "close", "payload":

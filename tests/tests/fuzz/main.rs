@@ -27,4 +27,5 @@ mod frames;
 mod ids;
 mod neighbours;
 mod pushes;
+mod reads;
 mod sockets;

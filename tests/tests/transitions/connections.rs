@@ -5,7 +5,7 @@ use frontdesk_shared::{
     protocol::{Lang, MAX_CONNECTIONS_PER_USER, Role, frame::Verb},
 };
 use frontdesk_tests::{
-    lane_driver::{on_duty, words},
+    lane_driver::{on_duty, resume, words},
     redis_server::Options,
 };
 use frontdesk_worker::desk::settings::DeskSettings;
@@ -29,6 +29,8 @@ async fn open_enters_a_connection_and_welcomes_it(options: Options) {
         + u:alice lang=zh-CN
         + u:alice n:alice.1=0
         + u:alice role=any
+        + who:alice TTL 608400000
+        + who:alice any
         > alice.1 welcome/welcome client_id=alice.1 time=T uid=alice
     ");
     let second = scene.socket("alice");
@@ -36,6 +38,7 @@ async fn open_enters_a_connection_and_welcomes_it(options: Options) {
         client: second.client.clone(),
         lang: Lang::En,
         role: Role::Customer,
+        proof: None,
     };
     scene.change("alice", open.clone()).await.is(r"
         + boot:g2 alice.2=default alice
@@ -43,9 +46,11 @@ async fn open_enters_a_connection_and_welcomes_it(options: Options) {
         + u:alice lang=en
         + u:alice n:alice.2=0
         + u:alice role=customer
+        + who:alice customer
         - u:alice conns=alice.1
         - u:alice lang=zh-CN
         - u:alice role=any
+        - who:alice any
         > alice.2 welcome/welcome client_id=alice.2 time=T uid=alice
     ");
     scene.change("alice", open).await.is("");
@@ -103,6 +108,7 @@ async fn a_frame_that_is_not_the_next_closes_the_connection(options: Options) {
         Verb::StaffOffline,
         words("a"),
         close(None),
+        resume(None),
     ];
     for verb in verbs.clone() {
         alice.sent = 1;

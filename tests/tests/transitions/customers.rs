@@ -43,6 +43,7 @@ async fn customer_connect_goes_to_a_free_place(options: Options) {
     let mut other = scene.open("alice").await;
     scene.send(&mut alice, Verb::CustomerConnect).await.is(r"
         + conv:e7.1 at=T
+        + conv:e7.1 counts=0 0
         + conv:e7.1 customer=alice
         + conv:e7.1 idle=60000
         + conv:e7.1 last=e7.2
@@ -50,9 +51,13 @@ async fn customer_connect_goes_to_a_free_place(options: Options) {
         + conv:e7.1 staff=sam
         + conv:e7.1 state=open
         + conv:e7.1 ticket=3
+        + convs:alice TTL 608400000
+        + convs:alice e7.1 T
+        + convs:sam TTL 608400000
+        + convs:sam e7.1 T
         + due idle|default|alice|e7.1|1 60000
         + free sam 1099511627780
-        + log:e7.1 1-0 from=system uid=sam id=e7.2 time=T assigned=alice
+        + log:e7.1 1-0 from=system uid=sam id=e7.2 time=T counts=0 0 assigned=alice
         + turn 4
         + u:alice conv=e7.1
         + u:alice n:alice.1=1
@@ -108,6 +113,8 @@ async fn customer_connect_queues_when_no_place_is_free(options: Options) {
         + conv:e6.1 state=waiting
         + conv:e6.1 ticket=4
         + conv:e6.1 words=0
+        + convs:bob TTL 608400000
+        + convs:bob e6.1 T
         + duty sam 34359738369
         + q:sam bob 4
         + turn 4
@@ -170,16 +177,19 @@ async fn customer_leave_ends_and_the_next_is_served(options: Options) {
     let mut carl = scene.customer("carl").await;
     scene.send(&mut bob, Verb::CustomerLeave).await.is(r"
         + conv:e6.1 TTL 604800000
+        + conv:e6.1 counts=0 0
         + conv:e6.1 ended=T
         + conv:e6.1 last=e9.1
         + conv:e6.1 seq=1
         + conv:e6.1 state=ended
+        + convs:bob e6.1 T
         + duty sam 34359738369
-        + log:e6.1 1-0 from=system uid=bob id=e9.1 time=T ended=customer_left
+        + log:e6.1 1-0 from=system uid=bob id=e9.1 time=T counts=0 0 ended=customer_left
         + log:e6.1 TTL 604800000
         + moved default|sam 0
         + u:bob n:bob.1=2
         - conv:e6.1 state=waiting
+        - convs:bob e6.1 T
         - duty sam 68719476737
         - q:sam bob 4
         - u:bob conv=e6.1
@@ -201,16 +211,21 @@ async fn customer_leave_ends_and_the_next_is_served(options: Options) {
         + conv:e4.1 seq=2
         + conv:e4.1 state=ended
         + conv:e8.1 at=T
+        + conv:e8.1 counts=0 0
         + conv:e8.1 idle=60000
         + conv:e8.1 last=e11.2
         + conv:e8.1 seq=1
         + conv:e8.1 staff=sam
         + conv:e8.1 state=open
+        + convs:alice e4.1 T
+        + convs:carl e8.1 T
+        + convs:sam e4.1 T
+        + convs:sam e8.1 T
         + due idle|default|carl|e8.1|5 60000
         + duty sam 1
-        + log:e4.1 2-0 from=system uid=alice id=e11.1 time=T ended=customer_left
+        + log:e4.1 2-0 from=system uid=alice id=e11.1 time=T counts=0 0 ended=customer_left
         + log:e4.1 TTL 604800000
-        + log:e8.1 1-0 from=system uid=sam id=e11.2 time=T assigned=carl
+        + log:e8.1 1-0 from=system uid=sam id=e11.2 time=T counts=0 0 assigned=carl
         + turn 6
         + u:alice n:alice.1=2
         + u:sam convs=e8.1
@@ -219,6 +234,9 @@ async fn customer_leave_ends_and_the_next_is_served(options: Options) {
         - conv:e4.1 seq=1
         - conv:e4.1 state=open
         - conv:e8.1 state=waiting
+        - convs:alice e4.1 T
+        - convs:carl e8.1 T
+        - convs:sam e4.1 T
         - due idle|default|alice|e4.1|1 60000
         - duty sam 34359738369
         - q:sam carl 5
@@ -242,8 +260,10 @@ async fn customer_leave_ends_and_the_next_is_served(options: Options) {
         + conv:e8.1 last=e12.1
         + conv:e8.1 seq=2
         + conv:e8.1 state=ended
+        + convs:carl e8.1 T
+        + convs:sam e8.1 T
         + free sam 6
-        + log:e8.1 2-0 from=system uid=carl id=e12.1 time=T ended=customer_left
+        + log:e8.1 2-0 from=system uid=carl id=e12.1 time=T counts=0 0 ended=customer_left
         + log:e8.1 TTL 604800000
         + u:carl n:carl.1=2
         + u:sam convs=
@@ -251,6 +271,8 @@ async fn customer_leave_ends_and_the_next_is_served(options: Options) {
         - conv:e8.1 last=e11.2
         - conv:e8.1 seq=1
         - conv:e8.1 state=open
+        - convs:carl e8.1 T
+        - convs:sam e8.1 T
         - due idle|default|carl|e8.1|5 60000
         - u:carl conv=e8.1
         - u:carl n:carl.1=1
@@ -283,10 +305,12 @@ async fn close_conversation_needs_a_name_when_there_are_two(options: Options) {
     ");
     let of_alice = scene.driver.conversation_of("alice").await.expect("open");
     scene.send(&mut sam, words_to("b", &of_alice)).await.is(r#"
+        + conv:e4.1 counts=0 1
         + conv:e4.1 last=e9.1
         + conv:e4.1 seq=2
-        + log:e4.1 2-0 from=staff uid=sam id=e9.1 time=T message="b"
+        + log:e4.1 2-0 from=staff uid=sam id=e9.1 time=T counts=0 1 message="b"
         + u:sam n:sam.1=4
+        - conv:e4.1 counts=0 0
         - conv:e4.1 last=e4.2
         - conv:e4.1 seq=1
         - u:sam n:sam.1=3
@@ -298,8 +322,10 @@ async fn close_conversation_needs_a_name_when_there_are_two(options: Options) {
         + conv:e4.1 last=e10.1
         + conv:e4.1 seq=3
         + conv:e4.1 state=ended
+        + convs:alice e4.1 T
+        + convs:sam e4.1 T
         + free sam 1099511627781
-        + log:e4.1 3-0 from=system uid=sam id=e10.1 time=T ended=closed
+        + log:e4.1 3-0 from=system uid=sam id=e10.1 time=T counts=0 1 ended=closed
         + log:e4.1 TTL 604800000
         + u:sam convs=e6.1
         + u:sam n:sam.1=5
@@ -307,6 +333,8 @@ async fn close_conversation_needs_a_name_when_there_are_two(options: Options) {
         - conv:e4.1 last=e9.1
         - conv:e4.1 seq=2
         - conv:e4.1 state=open
+        - convs:alice e4.1 T
+        - convs:sam e4.1 T
         - due idle|default|alice|e4.1|1 60000
         - u:alice conv=e4.1
         - u:sam convs=e4.1 e6.1
@@ -326,8 +354,10 @@ async fn close_conversation_needs_a_name_when_there_are_two(options: Options) {
         + conv:e6.1 last=e12.1
         + conv:e6.1 seq=2
         + conv:e6.1 state=ended
+        + convs:bob e6.1 T
+        + convs:sam e6.1 T
         + free sam 5
-        + log:e6.1 2-0 from=system uid=sam id=e12.1 time=T ended=closed
+        + log:e6.1 2-0 from=system uid=sam id=e12.1 time=T counts=0 0 ended=closed
         + log:e6.1 TTL 604800000
         + u:sam convs=
         + u:sam n:sam.1=7
@@ -335,6 +365,8 @@ async fn close_conversation_needs_a_name_when_there_are_two(options: Options) {
         - conv:e6.1 last=e6.2
         - conv:e6.1 seq=1
         - conv:e6.1 state=open
+        - convs:bob e6.1 T
+        - convs:sam e6.1 T
         - due idle|default|bob|e6.1|3 60000
         - free sam 1099511627781
         - u:bob conv=e6.1
@@ -372,16 +404,21 @@ async fn an_idle_timer_ends_only_who_was_silent(options: Options) {
         + conv:e4.1 seq=3
         + conv:e4.1 state=ended
         + conv:e6.1 at=T
+        + conv:e6.1 counts=0 0
         + conv:e6.1 idle=179999
         + conv:e6.1 last=e9.2
         + conv:e6.1 seq=1
         + conv:e6.1 staff=sam
         + conv:e6.1 state=open
+        + convs:alice e4.1 T
+        + convs:bob e6.1 T
+        + convs:sam e4.1 T
+        + convs:sam e6.1 T
         + due idle|default|bob|e6.1|3 179999
         + duty sam 1
-        + log:e4.1 3-0 from=system uid=alice id=e9.1 time=T ended=timeout
+        + log:e4.1 3-0 from=system uid=alice id=e9.1 time=T counts=1 0 ended=timeout
         + log:e4.1 TTL 604800000
-        + log:e6.1 1-0 from=system uid=sam id=e9.2 time=T assigned=bob
+        + log:e6.1 1-0 from=system uid=sam id=e9.2 time=T counts=0 0 assigned=bob
         + moved default|sam 0
         + turn 5
         + u:sam convs=e6.1
@@ -390,6 +427,9 @@ async fn an_idle_timer_ends_only_who_was_silent(options: Options) {
         - conv:e4.1 seq=2
         - conv:e4.1 state=open
         - conv:e6.1 state=waiting
+        - convs:alice e4.1 T
+        - convs:bob e6.1 T
+        - convs:sam e4.1 T
         - duty sam 34359738369
         - q:sam bob 4
         - turn 4

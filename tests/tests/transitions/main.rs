@@ -35,6 +35,12 @@ macro_rules! on_both {
 mod connections;
 mod crowds;
 mod customers;
+mod direct;
+mod identity;
+mod left;
+mod lists;
+mod lost;
+mod resume;
 mod scene;
 mod shard;
 mod staff;

@@ -44,14 +44,17 @@ async fn staff_online_offers_places_and_again_updates_them(options: Options) {
     let update = online(Some("\"客服1\""), Some(2));
     scene.send(&mut sam, update).await.is(r#"
         + conv:e6.1 at=T
+        + conv:e6.1 counts=0 0
         + conv:e6.1 idle=60000
         + conv:e6.1 last=e7.1
         + conv:e6.1 seq=1
         + conv:e6.1 staff=sam
         + conv:e6.1 state=open
+        + convs:bob e6.1 T
+        + convs:sam e6.1 T
         + due idle|default|bob|e6.1|3 60000
         + duty sam 1
-        + log:e6.1 1-0 from=system uid=sam id=e7.1 time=T assigned=bob
+        + log:e6.1 1-0 from=system uid=sam id=e7.1 time=T counts=0 0 assigned=bob
         + moved default|sam 0
         + turn 5
         + u:sam convs=e4.1 e6.1
@@ -61,6 +64,7 @@ async fn staff_online_offers_places_and_again_updates_them(options: Options) {
         + u:sam open=2
         + u:sam turn=5
         - conv:e6.1 state=waiting
+        - convs:bob e6.1 T
         - duty sam 34359738369
         - q:sam bob 4
         - turn 4
@@ -112,6 +116,7 @@ async fn staff_online_is_refused_to_customers_and_beyond_the_limit(options: Opti
         client: carl.client.clone(),
         lang: Lang::ZhCn,
         role: Role::Customer,
+        proof: None,
     };
     scene.change("carl", open).await;
     scene.send(&mut carl, on_duty(1)).await.is(r"
@@ -138,13 +143,17 @@ async fn staff_offline_ends_conversations_and_loses_the_queue(options: Options) 
         + conv:e4.1 seq=2
         + conv:e4.1 state=ended
         + conv:e6.1 TTL 604800000
+        + conv:e6.1 counts=0 0
         + conv:e6.1 ended=T
         + conv:e6.1 last=e8.2
         + conv:e6.1 seq=1
         + conv:e6.1 state=ended
-        + log:e4.1 2-0 from=system uid=sam id=e8.1 time=T ended=staff_offline
+        + convs:alice e4.1 T
+        + convs:bob e6.1 T
+        + convs:sam e4.1 T
+        + log:e4.1 2-0 from=system uid=sam id=e8.1 time=T counts=0 0 ended=staff_offline
         + log:e4.1 TTL 604800000
-        + log:e6.1 1-0 from=system uid=sam id=e8.2 time=T ended=queue_staff_offline
+        + log:e6.1 1-0 from=system uid=sam id=e8.2 time=T counts=0 0 ended=queue_staff_offline
         + log:e6.1 TTL 604800000
         + moved default|sam 0
         + turn 5
@@ -153,6 +162,9 @@ async fn staff_offline_ends_conversations_and_loses_the_queue(options: Options) 
         - conv:e4.1 seq=1
         - conv:e4.1 state=open
         - conv:e6.1 state=waiting
+        - convs:alice e4.1 T
+        - convs:bob e6.1 T
+        - convs:sam e4.1 T
         - due idle|default|alice|e4.1|1 60000
         - duty sam 34359738369
         - q:sam bob 4
@@ -197,11 +209,14 @@ async fn staff_offline_requeues_at_the_front_if_so_set(options: Options) {
     scene.send(&mut sam, Verb::StaffOffline).await.is(r#"
         + conv:e4.1 bytes=0
         + conv:e4.1 last=e13.1
+        + conv:e4.1 past=sam
         + conv:e4.1 seq=2
         + conv:e4.1 state=waiting
         + conv:e4.1 words=0
+        + convs:alice e4.1 T
+        + convs:sam e4.1 T
         + duty sue 103079215108
-        + log:e4.1 2-0 from=system uid=sam id=e13.1 time=T requeued=staff_offline
+        + log:e4.1 2-0 from=system uid=sam id=e13.1 time=T counts=0 0 requeued=staff_offline
         + moved default|sam 0
         + moved default|sue 0
         + q:sue alice 2
@@ -219,6 +234,8 @@ async fn staff_offline_requeues_at_the_front_if_so_set(options: Options) {
         - conv:e4.1 seq=1
         - conv:e4.1 staff=sam
         - conv:e4.1 state=open
+        - convs:alice e4.1 T
+        - convs:sam e4.1 T
         - due idle|default|alice|e4.1|1 60000
         - duty sam 34359738369
         - duty sue 34359738372
@@ -240,11 +257,13 @@ async fn staff_offline_requeues_at_the_front_if_so_set(options: Options) {
     // Nobody else is there, so all ends.
     scene.send(&mut sue, Verb::StaffOffline).await.is(r#"
         + conv:e10.1 TTL 604800000
+        + conv:e10.1 counts=0 0
         + conv:e10.1 ended=T
         + conv:e10.1 last=e14.3
         + conv:e10.1 seq=1
         + conv:e10.1 state=ended
         + conv:e12.1 TTL 604800000
+        + conv:e12.1 counts=0 0
         + conv:e12.1 ended=T
         + conv:e12.1 last=e14.4
         + conv:e12.1 seq=1
@@ -259,13 +278,18 @@ async fn staff_offline_requeues_at_the_front_if_so_set(options: Options) {
         + conv:e8.1 last=e14.1
         + conv:e8.1 seq=2
         + conv:e8.1 state=ended
-        + log:e10.1 1-0 from=system uid=sue id=e14.3 time=T ended=queue_staff_offline
+        + convs:alice e4.1 T
+        + convs:bob e8.1 T
+        + convs:carl e10.1 T
+        + convs:dora e12.1 T
+        + convs:sue e8.1 T
+        + log:e10.1 1-0 from=system uid=sue id=e14.3 time=T counts=0 0 ended=queue_staff_offline
         + log:e10.1 TTL 604800000
-        + log:e12.1 1-0 from=system uid=sue id=e14.4 time=T ended=queue_staff_offline
+        + log:e12.1 1-0 from=system uid=sue id=e14.4 time=T counts=0 0 ended=queue_staff_offline
         + log:e12.1 TTL 604800000
-        + log:e4.1 3-0 from=system uid=sue id=e14.2 time=T ended=queue_staff_offline
+        + log:e4.1 3-0 from=system uid=sue id=e14.2 time=T counts=0 0 ended=queue_staff_offline
         + log:e4.1 TTL 604800000
-        + log:e8.1 2-0 from=system uid=sue id=e14.1 time=T ended=staff_offline
+        + log:e8.1 2-0 from=system uid=sue id=e14.1 time=T counts=0 0 ended=staff_offline
         + log:e8.1 TTL 604800000
         + turn 10
         + u:sue n:sue.1=2
@@ -277,6 +301,11 @@ async fn staff_offline_requeues_at_the_front_if_so_set(options: Options) {
         - conv:e8.1 last=e8.2
         - conv:e8.1 seq=1
         - conv:e8.1 state=open
+        - convs:alice e4.1 T
+        - convs:bob e8.1 T
+        - convs:carl e10.1 T
+        - convs:dora e12.1 T
+        - convs:sue e8.1 T
         - due idle|default|bob|e8.1|3 60000
         - duty sue 103079215108
         - q:sue alice 2
@@ -329,13 +358,17 @@ async fn the_last_connection_of_staff_takes_them_off_duty(options: Options) {
         + conv:e5.1 last=e7.1
         + conv:e5.1 seq=2
         + conv:e5.1 state=ended
-        + log:e5.1 2-0 from=system uid=sam id=e7.1 time=T ended=staff_offline
+        + convs:alice e5.1 T
+        + convs:sam e5.1 T
+        + log:e5.1 2-0 from=system uid=sam id=e7.1 time=T counts=0 0 ended=staff_offline
         + log:e5.1 TTL 604800000
         + turn 4
         - boot:g2 sam.2=default sam
         - conv:e5.1 last=e5.2
         - conv:e5.1 seq=1
         - conv:e5.1 state=open
+        - convs:alice e5.1 T
+        - convs:sam e5.1 T
         - due idle|default|alice|e5.1|1 60000
         - duty sam 1
         - sites default

@@ -35,14 +35,16 @@ async fn words_reach_the_other_side_and_restart_the_idle_time(options: Options) 
         .send(&mut alice, words_with_id("你好", "m1"))
         .await
         .is(r#"
+        + conv:e5.1 counts=1 0
         + conv:e5.1 idle=65000
         + conv:e5.1 last=e7.1
         + conv:e5.1 seq=2
-        + log:e5.1 2-0 from=customer uid=alice id=e7.1 time=T message="你好" ref=m1
+        + log:e5.1 2-0 from=customer uid=alice id=e7.1 time=T counts=1 0 message="你好" ref=m1
         + sent:alice:0 #=1 T 0
         + sent:alice:0 TTL 90000000
         + sent:alice:0 m1=16a60ac2c7057f0c9629b64bd695a78e e5.1 2 e7.1 T
         + u:alice n:alice.1=2
+        - conv:e5.1 counts=0 0
         - conv:e5.1 idle=60000
         - conv:e5.1 last=e5.2
         - conv:e5.1 seq=1
@@ -53,10 +55,12 @@ async fn words_reach_the_other_side_and_restart_the_idle_time(options: Options) 
     "#);
     scene.driver.tick_after(5000).await;
     scene.send(&mut sam, words("\"您好\"")).await.is(r#"
+        + conv:e5.1 counts=1 1
         + conv:e5.1 last=e8.1
         + conv:e5.1 seq=3
-        + log:e5.1 3-0 from=staff uid=sam id=e8.1 time=T message="\"您好\""
+        + log:e5.1 3-0 from=staff uid=sam id=e8.1 time=T counts=1 1 message="\"您好\""
         + u:sam n:sam.1=2
+        - conv:e5.1 counts=1 0
         - conv:e5.1 last=e7.1
         - conv:e5.1 seq=2
         - u:sam n:sam.1=1
@@ -79,10 +83,11 @@ async fn words_of_a_waiting_customer_are_kept_for_the_staff(options: Options) {
     let mut bob = scene.customer("bob").await;
     scene.send(&mut bob, words("a")).await.is(r#"
         + conv:e6.1 bytes=3
+        + conv:e6.1 counts=1 0
         + conv:e6.1 last=e7.1
         + conv:e6.1 seq=1
         + conv:e6.1 words=1
-        + log:e6.1 1-0 from=customer uid=bob id=e7.1 time=T message="a"
+        + log:e6.1 1-0 from=customer uid=bob id=e7.1 time=T counts=1 0 message="a"
         + u:bob n:bob.1=2
         - conv:e6.1 bytes=0
         - conv:e6.1 words=0
@@ -91,12 +96,14 @@ async fn words_of_a_waiting_customer_are_kept_for_the_staff(options: Options) {
     "#);
     scene.send(&mut bob, words("b")).await.is(r#"
         + conv:e6.1 bytes=6
+        + conv:e6.1 counts=2 0
         + conv:e6.1 last=e8.1
         + conv:e6.1 seq=2
         + conv:e6.1 words=2
-        + log:e6.1 2-0 from=customer uid=bob id=e8.1 time=T message="b"
+        + log:e6.1 2-0 from=customer uid=bob id=e8.1 time=T counts=2 0 message="b"
         + u:bob n:bob.1=3
         - conv:e6.1 bytes=3
+        - conv:e6.1 counts=1 0
         - conv:e6.1 last=e7.1
         - conv:e6.1 seq=1
         - conv:e6.1 words=1
@@ -115,11 +122,15 @@ async fn words_of_a_waiting_customer_are_kept_for_the_staff(options: Options) {
         + conv:e6.1 seq=3
         + conv:e6.1 staff=sam
         + conv:e6.1 state=open
+        + convs:alice e4.1 T
+        + convs:bob e6.1 T
+        + convs:sam e4.1 T
+        + convs:sam e6.1 T
         + due idle|default|bob|e6.1|3 60000
         + duty sam 1
-        + log:e4.1 2-0 from=system uid=alice id=e9.1 time=T ended=customer_left
+        + log:e4.1 2-0 from=system uid=alice id=e9.1 time=T counts=0 0 ended=customer_left
         + log:e4.1 TTL 604800000
-        + log:e6.1 3-0 from=system uid=sam id=e9.2 time=T assigned=bob
+        + log:e6.1 3-0 from=system uid=sam id=e9.2 time=T counts=2 0 assigned=bob
         + moved default|sam 0
         + turn 5
         + u:alice n:alice.1=2
@@ -131,6 +142,9 @@ async fn words_of_a_waiting_customer_are_kept_for_the_staff(options: Options) {
         - conv:e6.1 last=e8.1
         - conv:e6.1 seq=2
         - conv:e6.1 state=waiting
+        - convs:alice e4.1 T
+        - convs:bob e6.1 T
+        - convs:sam e4.1 T
         - due idle|default|alice|e4.1|1 60000
         - duty sam 34359738369
         - q:sam bob 4

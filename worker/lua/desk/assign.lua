@@ -1,7 +1,8 @@
 -- Queueing and assignment.
 --
 -- Invariant after every transition: no place is free while somebody waits, and nobody is in two
--- places. A free place is open < max. Scores are integers below 2^53:
+-- places. A free place is open < max. Who is lost neither offers a place nor waits (desk/grace.lua).
+-- Scores are integers below 2^53:
 --   free     open * OPEN + turn of the last assignment   fewest open first, tie: longest without
 --   duty     queue length * WAITS + turn of coming on    shortest queue first, tie: on duty longest
 --   waiting, q:<queue>                                    the customer's ticket, so arrival order
@@ -9,15 +10,11 @@
 local OPEN, WAITS = 2 ^ 40, 2 ^ 35
 local SHARED = "-" -- the one queue of policy `shared`; no uid looks like it
 
--- The idle timer of a conversation, as a member of `due`; lua/tick.lua reads it.
-D.timer = function(e, customer, conv, lane)
-  return table.concat({ "idle", e.site, customer, conv, lane }, "|")
-end
-
 -- Puts a staff member among the free or takes them out, after open, max or turn changed.
 D.place_staff = function(e, uid)
-  local duty, open, max, turn = D.get(D.user_key(e, uid), "duty", "open", "max", "turn")
-  if duty and tonumber(open) < tonumber(max) then
+  local duty, open, max, turn, lost =
+    D.get(D.user_key(e, uid), "duty", "open", "max", "turn", "lost")
+  if duty and not lost and tonumber(open) < tonumber(max) then
     redis.call("ZADD", e.S .. "free", tonumber(open) * OPEN + tonumber(turn), uid)
   else
     redis.call("ZREM", e.S .. "free", uid)
@@ -41,10 +38,13 @@ D.queue_changed = function(c, e, queue)
   end
 end
 
--- Puts a customer into a queue by their ticket. Returns their place, from 1.
-D.enqueue = function(c, e, uid, conv, ticket)
-  local queue = c.settings.policy == "shared" and SHARED or redis.call("ZRANGE", e.S .. "duty", 0, 0)[1]
-  redis.call("ZADD", e.S .. "waiting", ticket, uid)
+-- Puts a customer into a queue by their ticket: this one, or by the policy. Returns their place, from 1.
+D.enqueue = function(c, e, uid, conv, ticket, queue)
+  queue = queue or (c.settings.policy == "shared" and SHARED)
+    or redis.call("ZRANGE", e.S .. "duty", 0, 0)[1]
+  if not redis.call("HGET", D.user_key(e, uid), "lost") then
+    redis.call("ZADD", e.S .. "waiting", ticket, uid)
+  end
   redis.call("ZADD", D.queue_key(e, queue), ticket, uid)
   redis.call("ZADD", e.S .. "duty", "XX", "INCR", WAITS, queue)
   local place = redis.call("ZRANK", D.queue_key(e, queue), uid) + 1
@@ -68,19 +68,28 @@ end
 -- Opens a conversation between a customer and a staff member with a free place, and tells both.
 D.assign = function(c, e, customer, staff, conv)
   local turn = D.turn(e)
-  local conns, lang, lane, queue = D.get(D.user_key(e, customer), "conns", "lang", "lane", "queue")
+  local conns, lang, lane, queue, left =
+    D.get(D.user_key(e, customer), "conns", "lang", "lane", "queue", "left")
   local s_conns, s_lang, name, open, convs =
     D.get(D.user_key(e, staff), "conns", "lang", "name", "open", "convs")
   if queue then D.dequeue(c, e, customer, queue) end
-  local idle = D.clock(c) + tonumber(c.settings.idle_ms)
-  redis.call("HSET", D.conv_key(e, conv), "state", "open", "customer", customer, "staff", staff,
-    "at", D.int(c.now), "idle", D.int(idle))
-  redis.call("ZADD", c.P .. "due", idle, D.timer(e, customer, conv, lane))
+  local key = D.conv_key(e, conv)
+  local seq, prev, counts, past = D.get(key, "seq", "last", "counts", "past")
+  redis.call("HSET", key, "state", "open", "customer", customer, "staff", staff, "at", D.int(c.now))
+  -- Marks are somebody's own: who takes over has read nothing yet.
+  if past and D.latest(past) ~= staff then redis.call("HDEL", key, "db", "rb") end
+  if not left then
+    local idle = D.int(D.clock(c) + tonumber(c.settings.idle_ms))
+    redis.call("HSET", key, "idle", idle)
+    redis.call("ZADD", c.P .. "due", idle, D.timer(e, "idle", customer, conv, lane))
+  end
   redis.call("HSET", D.user_key(e, customer), "conv", conv)
   redis.call("HSET", D.user_key(e, staff), "open", tonumber(open) + 1,
     "convs", D.with(convs or "", conv), "turn", turn)
   D.place_staff(e, staff)
-  local entry = D.log(e, conv, "system", staff, "assigned", customer)
+  local entry = D.append(e, conv, seq, prev, counts or "0 0", "system", staff, "assigned", customer)
+  D.list(c, e, customer, conv)
+  D.list(c, e, staff, conv)
 
   local conversation = ',"conversation":"' .. conv .. '"'
   if queue then

@@ -6,13 +6,14 @@ local TELL = {
   closed = { "closed", "closed" },
   timeout = { "timeout", "customer_timeout" },
   staff_offline = { "staff_offline", nil },
+  unanswered = { "queue_close.staff_offline", nil },
   queue_staff_offline = { "queue_close.staff_offline", nil },
 }
 
--- Forgets a user who has no connection, no conversation and no duty.
+-- Forgets a user who has no connection, no conversation and no duty, and is not awaited.
 D.forget_if_gone = function(e, uid)
-  local conns, conv, duty = D.get(D.user_key(e, uid), "conns", "conv", "duty")
-  if (not conns or conns == "") and not conv and not duty then
+  local conns, conv, duty, lost = D.get(D.user_key(e, uid), "conns", "conv", "duty", "lost")
+  if (not conns or conns == "") and not conv and not duty and not lost then
     redis.call("DEL", D.user_key(e, uid))
   end
 end
@@ -29,18 +30,23 @@ end
 D.finish = function(c, e, conv, reason)
   local key = D.conv_key(e, conv)
   local state, customer, staff = D.get(key, "state", "customer", "staff")
-  local conns, lang, lane, queue = D.get(D.user_key(e, customer), "conns", "lang", "lane", "queue")
+  local conns, lang, lane, queue, left =
+    D.get(D.user_key(e, customer), "conns", "lang", "lane", "queue", "left")
   if state == "waiting" then
     D.dequeue(c, e, customer, queue)
   else
     D.release(e, staff, conv)
-    redis.call("ZREM", c.P .. "due", D.timer(e, customer, conv, lane))
+  end
+  if state == "open" or left then
+    redis.call("ZREM", c.P .. "due", D.timer(e, "idle", customer, conv, lane))
   end
   redis.call("HSET", key, "state", "ended", "ended", e.time)
-  redis.call("HDEL", D.user_key(e, customer), "conv")
+  redis.call("HDEL", D.user_key(e, customer), "conv", "left")
   local entry = D.log(e, conv, "system", e.uid, "ended", reason)
   redis.call("PEXPIRE", key, c.settings.retention_ms)
   redis.call("PEXPIRE", D.log_key(e, conv), c.settings.retention_ms)
+  D.list(c, e, customer, conv)
+  if state == "open" then D.list(c, e, staff, conv) end
 
   local rest = ',"conversation":"' .. conv .. '"' .. D.tail(entry) .. "}}"
   D.push_conns(e, conns, D.head(lang, TELL[reason][1]) .. rest)
@@ -49,5 +55,6 @@ D.finish = function(c, e, conv, reason)
     D.push_conns(e, s_conns, D.head(s_lang, TELL[reason][2]) .. rest)
   end
   c.touched = c.touched + 2
+  if left then D.forget_site(c, e) end
   D.forget_if_gone(e, customer)
 end

@@ -2,34 +2,37 @@
 -- opposite, a seq twice. Everything visible in a conversation has an entry.
 
 -- Appends the entry that follows number `seq` with id `prev` (nil at the beginning) and counts it in
--- the conversation, together with further fields of that hash. `kind` is message, assigned, ended or
--- requeued. Returns {seq, id, prev, time}.
-D.append = function(e, conv, seq, prev, from, uid, kind, value, ref, ...)
+-- the conversation, together with further fields of that hash. `counts` is how many messages each side
+-- has written with this one; `kind` is message, assigned, ended or requeued.
+-- Returns {seq, id, prev, time}.
+D.append = function(e, conv, seq, prev, counts, from, uid, kind, value, ref, ...)
   local entry = {
     seq = D.int(D.number(seq or "0") + 1), id = D.make_id(e), prev = prev or nil, time = e.time,
   }
   local key, place = D.log_key(e, conv), entry.seq .. "-0"
   if ref then
     redis.call("XADD", key, place, "from", from, "uid", uid, "id", entry.id, "time", entry.time,
-      kind, value, "ref", ref)
+      "counts", counts, kind, value, "ref", ref)
   else
     redis.call("XADD", key, place, "from", from, "uid", uid, "id", entry.id, "time", entry.time,
-      kind, value)
+      "counts", counts, kind, value)
   end
-  redis.call("HSET", D.conv_key(e, conv), "seq", entry.seq, "last", entry.id, ...)
+  redis.call("HSET", D.conv_key(e, conv), "seq", entry.seq, "last", entry.id, "counts", counts, ...)
   return entry
 end
 
--- The same for who does not know how long the log is.
+-- The same for what is no message, by who does not know how long the log is.
 D.log = function(e, conv, from, uid, kind, value)
-  local seq, prev = D.get(D.conv_key(e, conv), "seq", "last")
-  return D.append(e, conv, seq, prev, from, uid, kind, value, nil)
+  local seq, prev, counts = D.get(D.conv_key(e, conv), "seq", "last", "counts")
+  return D.append(e, conv, seq, prev, counts or "0 0", from, uid, kind, value, nil)
 end
 
--- The `message` frame of a log entry; `body` is a JSON string.
-D.message_frame = function(conv, from, body, entry)
+-- The `message` frame of a log entry; `body` is a JSON string. Who is no more than a user of the site is
+-- named by `uid`.
+D.message_frame = function(conv, from, body, entry, uid)
+  local who = uid and (from .. '","uid":"' .. uid) or from
   -- As D.tail, but joined at once: each text that is made costs Redis by its bytes.
-  return '{"action":"message","payload":{"from":"' .. from .. '","message":' .. body
+  return '{"action":"message","payload":{"from":"' .. who .. '","message":' .. body
     .. ',"conversation":"' .. conv .. '","seq":' .. entry.seq .. ',"id":"' .. entry.id
     .. (entry.prev and '","prev":"' .. entry.prev .. '","time":' or '","time":') .. entry.time .. "}}"
 end

@@ -5,9 +5,10 @@ pub mod settings;
 mod sources;
 
 use frontdesk_shared::{
-    event::{Event, Kind},
+    event::{Event, Kind, Proof},
+    ids::MessageRef,
     keys,
-    protocol::{frame::Verb, notice::json_string},
+    protocol::{frame::Verb, notice::json_string, resume},
 };
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -44,6 +45,15 @@ impl App for Desk {
             ("queue_limit", settings.queue_limit.to_string()),
             ("policy", settings.policy.to_string()),
             ("on_staff_leave", settings.on_staff_leave.to_string()),
+            ("grace_ms", (settings.grace_s * 1000).to_string()),
+            (
+                "customer_direct",
+                u8::from(settings.customer_direct).to_string(),
+            ),
+            (
+                "leave_message",
+                u8::from(settings.leave_message).to_string(),
+            ),
             ("retention_ms", (settings.retention_s * 1000).to_string()),
             ("default_name", json_string(&settings.default_staff_name)),
         ]
@@ -56,10 +66,19 @@ impl App for Desk {
             ("uid", event.uid.to_string()),
         ];
         let name = match &event.kind {
-            Kind::Open { client, lang, role } => {
+            Kind::Open {
+                client,
+                lang,
+                role,
+                proof,
+            } => {
                 fields.push(("client", client.to_string()));
                 fields.push(("lang", lang.to_string()));
                 fields.push(("role", role.as_str().to_owned()));
+                if let Some(Proof { iat, name }) = proof {
+                    fields.push(("iat", iat.to_string()));
+                    fields.extend(name.clone().map(|name| ("name", name)));
+                }
                 "open"
             }
             Kind::Close { client, clean } => {
@@ -67,14 +86,22 @@ impl App for Desk {
                 fields.push(("clean", u8::from(*clean).to_string()));
                 "close"
             }
+            Kind::Revoke { keep_s } => {
+                fields.push(("keep_s", keep_s.to_string()));
+                "revoke"
+            }
             Kind::Verb { client, n, verb } => {
                 fields.push(("client", client.to_string()));
                 fields.push(("n", n.to_string()));
-                prepare_verb(verb, &mut fields)
+                prepare_verb(event.uid.as_str(), verb, &mut fields)
             }
             Kind::IdleTimer { conversation } => {
                 fields.push(("conversation", conversation.to_string()));
                 "idle_timer"
+            }
+            Kind::LostTimer { lost } => {
+                fields.push(("lost", lost.to_string()));
+                "lost_timer"
             }
             Kind::GatewayDead { boot } => {
                 fields.push(("boot", boot.to_string()));
@@ -91,7 +118,7 @@ impl App for Desk {
     }
 }
 
-fn prepare_verb(verb: &Verb, fields: &mut Fields) -> &'static str {
+fn prepare_verb(uid: &str, verb: &Verb, fields: &mut Fields) -> &'static str {
     match verb {
         Verb::StaffOnline { name, max } => {
             fields.extend(name.clone().map(|name| ("name", name)));
@@ -106,11 +133,7 @@ fn prepare_verb(verb: &Verb, fields: &mut Fields) -> &'static str {
             id,
             conversation,
         } => {
-            if let Some(id) = id {
-                fields.push(("id", id.to_string()));
-                fields.push(("digest", format!("{:032x}", xxh3_128(body.as_bytes()))));
-            }
-            fields.push(("body", body.clone()));
+            push_body(fields, body, id.as_ref(), body);
             fields.extend(
                 conversation
                     .as_ref()
@@ -126,5 +149,32 @@ fn prepare_verb(verb: &Verb, fields: &mut Fields) -> &'static str {
             );
             "close_conversation"
         }
+        Verb::Resume {
+            replaces,
+            positions,
+        } => {
+            fields.extend(replaces.as_ref().map(|c| ("replaces", c.to_string())));
+            fields.push(("positions", resume::encode(positions)));
+            "resume"
+        }
+        Verb::Direct { to, body, id } => {
+            let to = to.as_str();
+            // With the same id to somebody else they are other words.
+            push_body(fields, body, id.as_ref(), &format!("{to} {body}"));
+            fields.push(("to", to.to_owned()));
+            // In the order of their bytes: Lua would compare texts by the locale of the server.
+            fields.push(("first", uid.min(to).to_owned()));
+            fields.push(("second", uid.max(to).to_owned()));
+            "direct"
+        }
     }
+}
+
+/// Words, with the sender's id and the digest that tells whether the same id means the same.
+fn push_body(fields: &mut Fields, body: &str, id: Option<&MessageRef>, same: &str) {
+    if let Some(id) = id {
+        fields.push(("id", id.to_string()));
+        fields.push(("digest", format!("{:032x}", xxh3_128(same.as_bytes()))));
+    }
+    fields.push(("body", body.to_owned()));
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use clap::{Args, ValueEnum};
+use clap::{Args, ValueEnum, builder::BoolishValueParser};
 use frontdesk_shared::{config::ConfigError, protocol::MAX_NAME_CHARS};
 
 /// Longest queue that can be configured: scores of queue lengths stay exact up to it.
@@ -29,7 +29,29 @@ pub struct DeskSettings {
     /// they go back to the front of a queue
     #[arg(long, env = "FRONTDESK_ON_STAFF_LEAVE", value_enum, default_value_t = OnStaffLeave::Close)]
     pub on_staff_leave: OnStaffLeave,
-    /// Seconds for which an ended conversation is kept
+    /// Seconds for which the place of somebody who resumes is kept when their last socket is lost
+    /// (0: not at all; up to 3600)
+    #[arg(long, env = "FRONTDESK_GRACE_S", default_value_t = 30)]
+    pub grace_s: u64,
+    /// Whether customers may write to users by uid, and be written to so
+    #[arg(
+        long,
+        env = "FRONTDESK_CUSTOMER_DIRECT",
+        action = clap::ArgAction::Set,
+        value_parser = BoolishValueParser::new(),
+        default_value_t = false
+    )]
+    pub customer_direct: bool,
+    /// Whether customers may leave messages when nobody is on duty, for staff who come later
+    #[arg(
+        long,
+        env = "FRONTDESK_LEAVE_MESSAGE",
+        action = clap::ArgAction::Set,
+        value_parser = BoolishValueParser::new(),
+        default_value_t = false
+    )]
+    pub leave_message: bool,
+    /// Seconds for which an ended conversation is kept, and a direct one after its last message
     #[arg(long, env = "FRONTDESK_RETENTION_S", default_value_t = 7 * 24 * 60 * 60)]
     pub retention_s: u64,
     /// Name of staff who come on duty without one
@@ -81,6 +103,9 @@ impl Default for DeskSettings {
             queue_limit: 1000,
             policy: Policy::Shortest,
             on_staff_leave: OnStaffLeave::Close,
+            grace_s: 30,
+            customer_direct: false,
+            leave_message: false,
             retention_s: 7 * 24 * 60 * 60,
             default_staff_name: "客服".to_owned(),
         }
@@ -100,6 +125,9 @@ impl DeskSettings {
         }
         if self.queue_limit > MAX_QUEUE_LIMIT {
             return wrong("--queue-limit (FRONTDESK_QUEUE_LIMIT) must be at most 200000");
+        }
+        if self.grace_s > 3600 {
+            return wrong("--grace-s (FRONTDESK_GRACE_S) must be at most 3600 seconds");
         }
         if !(1..=10 * 365 * 24 * 60 * 60).contains(&self.retention_s) {
             return wrong("--retention-s (FRONTDESK_RETENTION_S) must be 1 second to ten years");
@@ -146,6 +174,7 @@ mod tests {
             settings.check()
         };
         assert!(check(|s| s.idle_s = 0).is_err());
+        assert!(check(|s| s.grace_s = 3601).is_err());
         assert!(check(|s| s.max_per_staff = 0).is_err());
         assert!(check(|s| s.queue_limit = 200_001).is_err());
         assert!(check(|s| s.default_staff_name = String::new()).is_err());

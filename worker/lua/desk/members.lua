@@ -1,0 +1,108 @@
+-- What outlives connections: who belongs to a conversation, how far they have read it, and the list
+-- of each user's conversations.
+--
+-- A conversation has two sides: a is the customer, or the first member of a direct conversation; b is
+-- the staff member, or the second. `past` names earlier staff, the latest last: they may read it.
+--   counts   "<messages of a> <messages of b>": in the hash up to now, in each entry of the log up to it
+--   da, db   up to which seq a and b have been delivered
+--   ra, rb   "<seq> <messages of the other side up to it>" that a and b have read
+--   renewed  when the expiry of a direct conversation was set; see desk/direct.lua
+
+local FIELDS = {
+  "state", "customer", "staff", "a", "b", "past", "seq", "last", "counts", "da", "db", "ra", "rb", "recalls", "renewed",
+}
+
+-- A conversation's fields by name, false where absent; nil for one that does not exist.
+D.conv = function(e, id)
+  local values, conv = redis.call("HMGET", D.conv_key(e, id), unpack(FIELDS)), {}
+  if not values[1] then return nil end
+  for i, name in ipairs(FIELDS) do conv[name] = values[i] end
+  return conv
+end
+
+-- The side of a member, "a" or "b", or nil. The one rule of who may write.
+D.member = function(conv, uid)
+  if conv.customer == uid or conv.a == uid then return "a" end
+  if conv.staff == uid or conv.b == uid then return "b" end
+end
+
+-- The same, or "past" for earlier staff. The one rule of who may read.
+D.reader = function(conv, uid)
+  return D.member(conv, uid) or (conv.past and D.has(conv.past, uid) and "past") or nil
+end
+
+-- Who is on the other side: a uid, or nil while nobody is.
+D.other = function(conv, side)
+  if side == "a" then return conv.staff or conv.b or nil end
+  return conv.customer or conv.a or nil
+end
+
+-- How many messages each side has written, from a text "<a> <b>".
+D.counts = function(text)
+  local a, b = string.match(text or "", "^(%d+) (%d+)$")
+  return tonumber(a or 0), tonumber(b or 0)
+end
+
+-- The text with one more message of a side.
+D.counted = function(text, side)
+  local a, b = string.match(text or "", "^(%d+) (%d+)$")
+  a, b = a or "0", b or "0"
+  if side == "a" then return D.int(D.number(a) + 1) .. " " .. b end
+  return a .. " " .. D.int(D.number(b) + 1)
+end
+
+-- A read mark: its seq, and how many messages of the other side it covers.
+D.mark = function(text)
+  local seq, count = string.match(text or "", "^(%d+) (%d+)$")
+  return tonumber(seq or 0), tonumber(count or 0)
+end
+
+-- How many messages of the other side a side has not read.
+D.unread = function(conv, side)
+  local a, b = D.counts(conv.counts)
+  local _, seen = D.mark(conv["r" .. side])
+  return (side == "a" and b or a) - seen
+end
+
+-- Who is the latest of earlier staff.
+D.latest = function(past)
+  return string.match(past, "(%S+) $")
+end
+
+-- `past` with the staff member who leaves as the latest; who left longest ago is forgotten at the bound.
+D.with_past = function(past, staff)
+  past = D.with(D.without(past or "", staff), staff)
+  if D.count(past) > L.past then past = string.match(past, "^%S+ (.*)$") end
+  return past
+end
+
+-- Of a list that is full, the longest untouched conversation that is over, or nil.
+local droppable = function(e, key)
+  for _, conv in ipairs(redis.call("ZRANGE", key, 0, -1)) do
+    local state = redis.call("HGET", D.conv_key(e, conv), "state")
+    if not state or state == "ended" then return conv end
+  end
+end
+
+-- Whether a user may begin one more conversation: their list has room, or can make some.
+D.has_room = function(e, uid)
+  local key = D.list_key(e, uid)
+  return redis.call("ZCARD", key) < L.conversations or droppable(e, key) ~= nil
+end
+
+-- Notes in a user's list that a conversation has begun, was assigned, requeued or has ended, or that the
+-- expiry of a direct one was renewed; not for each message. What is new pushes out what is over: what Redis has forgotten, and beyond the bound
+-- what is oldest. Staff are assigned to even if all of their list lives on (direct conversations
+-- do); it is then longer by what they have open.
+D.list = function(c, e, uid, conv)
+  local key, retention = D.list_key(e, uid), tonumber(c.settings.retention_ms)
+  if redis.call("ZADD", key, e.time, conv) == 1 then
+    local forgotten = D.int(tonumber(e.time) - retention)
+    for _, old in ipairs(redis.call("ZRANGEBYSCORE", key, "-inf", forgotten, "LIMIT", 0, L.pruned)) do
+      if redis.call("EXISTS", D.conv_key(e, old)) == 0 then redis.call("ZREM", key, old) end
+    end
+    local over = redis.call("ZCARD", key) > L.conversations and droppable(e, key)
+    if over then redis.call("ZREM", key, over) end
+  end
+  redis.call("PEXPIRE", key, D.keep_ms(c))
+end
