@@ -16,6 +16,9 @@ use frontdesk_shared::{
 };
 use frontdesk_worker::desk::settings::{DeskSettings, OnStaffLeave, Policy};
 
+/// Where those wait who have left messages.
+const LEFT_QUEUE: &str = "+";
+
 /// A conversation's number in the model.
 pub type Conv = usize;
 
@@ -91,6 +94,8 @@ pub struct Conversation {
     pub ticket: u64,
     /// How it stands.
     pub state: State,
+    /// Whether the customer has left messages, and not written to staff since.
+    pub left: bool,
     /// Earlier staff, the latest last.
     pub past: Vec<String>,
     /// Its log.
@@ -108,6 +113,8 @@ pub enum State {
         words: usize,
         /// Their bytes.
         bytes: usize,
+        /// Until when it waits, if messages were left.
+        left: Option<Idle>,
     },
     /// With a staff member.
     Open {
@@ -129,6 +136,15 @@ pub enum State {
         /// When its expiry was set.
         renewed: u64,
     },
+}
+
+/// Until when a conversation goes on without the customer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Idle {
+    /// When it ends.
+    pub until: u64,
+    /// When its timer is due; `None` while the timer's event is on its way.
+    pub timer: Option<u64>,
 }
 
 /// One line of a log.
@@ -332,9 +348,14 @@ impl DeskModel {
     pub fn fire(&mut self, now: u64) -> Vec<Conv> {
         let mut fired = Vec::new();
         for (number, conversation) in self.conversations.iter_mut().enumerate() {
-            if let State::Open { timer, .. } = &mut conversation.state
-                && timer.is_some_and(|due| due <= now)
-            {
+            let timer = match &mut conversation.state {
+                State::Open { timer, .. } => timer,
+                State::Waiting {
+                    left: Some(idle), ..
+                } => &mut idle.timer,
+                _ => continue,
+            };
+            if timer.is_some_and(|due| due <= now) {
                 *timer = None;
                 fired.push(number);
             }
@@ -600,6 +621,10 @@ impl Step<'_> {
         if !user.sockets.is_empty() || user.sockets.len() == before {
             return;
         }
+        let conv = user.conversation;
+        if conv.is_some_and(|conv| self.m.conversations[conv].left) {
+            return;
+        }
         let has_place = user.duty.is_some() || user.conversation.is_some();
         if !clean && resumes && has_place && grace_ms > 0 {
             user.lost = Some(Lost {
@@ -799,7 +824,8 @@ impl Step<'_> {
             return Ok(());
         }
         let free = self.m.free();
-        let answer = if self.m.on_duty().is_empty() {
+        let leaves = self.m.on_duty().is_empty() && self.m.rules.leave_message;
+        let answer = if self.m.on_duty().is_empty() && !leaves {
             Some("no_staff")
         } else if free.is_empty() && self.m.waiting().len() >= self.m.rules.queue_limit as usize {
             Some("queue_full")
@@ -817,6 +843,7 @@ impl Step<'_> {
             customer: uid.clone(),
             ticket,
             state: State::Ended,
+            left: leaves,
             past: Vec::new(),
             log: Vec::new(),
         });
@@ -836,6 +863,7 @@ impl Step<'_> {
     fn standing(&self, conv: Conv) -> What {
         let mut fields = vec![("conversation", Field::Conversation(conv))];
         let key = match &self.m.conversations[conv].state {
+            State::Waiting { left: Some(_), .. } if self.m.on_duty().is_empty() => "no_staff",
             State::Waiting { .. } => {
                 fields.push(("queue", Field::Json(self.m.place(conv).to_string())));
                 "queued"
@@ -919,21 +947,32 @@ impl Step<'_> {
         let conv = self.meant(named)?;
         let on_duty = self.m.users[&uid].duty.is_some();
         let idle_ms = self.m.rules.idle_s * 1000;
+        let retention_ms = self.m.rules.retention_s * 1000;
         let conversation = &mut self.m.conversations[conv];
         let mut other = Some(conversation.customer.clone()).filter(|_| on_duty);
         let mut waits = false;
         match &mut conversation.state {
-            State::Waiting { words, bytes, .. } => {
+            State::Waiting {
+                words, bytes, left, ..
+            } => {
                 if *words + 1 > MAX_WAITING_MESSAGES || *bytes + body.len() > MAX_WAITING_BYTES {
                     return Err("queue_words_full");
                 }
                 *words += 1;
                 *bytes += body.len();
                 waits = true;
+                if let Some(left) = left {
+                    left.until = self.now.clock + retention_ms;
+                }
             }
-            State::Open { staff, idle, .. } => {
+            State::Open {
+                staff, idle, timer, ..
+            } => {
                 if !on_duty {
                     *idle = self.now.clock + idle_ms;
+                    if std::mem::take(&mut conversation.left) {
+                        *timer = Some(*idle);
+                    }
                     other = Some(staff.clone());
                 }
             }
@@ -1043,6 +1082,7 @@ impl Step<'_> {
                     members: pair.clone(),
                     renewed: self.now.appended,
                 },
+                left: false,
                 past: Vec::new(),
                 log: Vec::new(),
             });
@@ -1073,13 +1113,18 @@ impl Step<'_> {
         let found = (0..self.m.conversations.len()).find(|conv| self.m.name(*conv) == named);
         let conv = found.expect("timers are of known conversations");
         let clock = self.now.clock;
-        if let State::Open { idle, timer, .. } = &mut self.m.conversations[conv].state {
-            if *idle > clock {
-                *timer = Some(*idle);
-            } else {
-                self.end(conv, "timeout");
-                self.fill();
-            }
+        let (until, timer, reason) = match &mut self.m.conversations[conv].state {
+            State::Open { idle, timer, .. } => (*idle, timer, "timeout"),
+            State::Waiting {
+                left: Some(idle), ..
+            } => (idle.until, &mut idle.timer, "unanswered"),
+            _ => return,
+        };
+        if until > clock {
+            *timer = Some(until);
+        } else {
+            self.end(conv, reason);
+            self.fill();
         }
     }
 
@@ -1100,7 +1145,18 @@ impl Step<'_> {
     }
 
     fn enqueue(&mut self, conv: Conv) {
+        let conversation = &self.m.conversations[conv];
+        let left = match conversation.state {
+            _ if !conversation.left => None,
+            State::Open { idle, timer, .. } => Some(Idle { until: idle, timer }),
+            _ => {
+                let until = self.now.clock + self.m.rules.retention_s * 1000;
+                let timer = Some(until);
+                Some(Idle { until, timer })
+            }
+        };
         let queue = match self.m.rules.policy {
+            _ if left.is_some() => LEFT_QUEUE.to_owned(),
             Policy::Shared => SHARED_QUEUE.to_owned(),
             Policy::Shortest => self.m.on_duty()[0].clone(),
         };
@@ -1108,6 +1164,7 @@ impl Step<'_> {
             queue,
             words: 0,
             bytes: 0,
+            left,
         };
         self.seat(conv);
     }
@@ -1124,13 +1181,23 @@ impl Step<'_> {
     fn assign(&mut self, conv: Conv, staff: &str) {
         let turn = self.m.turn();
         let customer = self.m.conversations[conv].customer.clone();
-        let waited = matches!(self.m.conversations[conv].state, State::Waiting { .. });
-        let idle = self.now.clock + self.m.rules.idle_s * 1000;
+        let before = &self.m.conversations[conv].state;
+        let waited = matches!(before, State::Waiting { .. });
+        let until = self.now.clock + self.m.rules.idle_s * 1000;
+        let idle = match before {
+            State::Waiting {
+                left: Some(idle), ..
+            } => *idle,
+            _ => Idle {
+                until,
+                timer: Some(until),
+            },
+        };
         self.m.conversations[conv].state = State::Open {
             staff: staff.to_owned(),
             at: self.now.applied,
-            idle,
-            timer: Some(idle),
+            idle: idle.until,
+            timer: idle.timer,
         };
         let user = self.user(&customer);
         user.conversation = Some(conv);
@@ -1188,6 +1255,7 @@ impl Step<'_> {
     fn end(&mut self, conv: Conv, reason: &'static str) {
         self.release(conv);
         let before = std::mem::replace(&mut self.m.conversations[conv].state, State::Ended);
+        self.m.conversations[conv].left = false;
         let customer = self.m.conversations[conv].customer.clone();
         let user = self.user(&customer);
         user.conversation = None;
@@ -1197,7 +1265,7 @@ impl Step<'_> {
         let (to_customer, to_staff) = match reason {
             "timeout" => ("timeout", Some("customer_timeout")),
             "staff_offline" => ("staff_offline", None),
-            "queue_staff_offline" => ("queue_close.staff_offline", None),
+            "queue_staff_offline" | "unanswered" => ("queue_close.staff_offline", None),
             both => (both, Some(both)),
         };
         let fields = vec![
@@ -1211,6 +1279,11 @@ impl Step<'_> {
         self.tell(&customer, None, &notice(to_customer));
         if let (State::Open { staff, .. }, Some(key)) = (before, to_staff) {
             self.tell(&staff, None, &notice(key));
+        }
+        // Who has left messages need not be there.
+        let user = self.user(&customer);
+        if user.sockets.is_empty() && user.lost.is_none() {
+            self.m.users.remove(&customer);
         }
     }
 

@@ -43,6 +43,8 @@ use proptest::{
 const CASES: u32 = 100;
 /// Most steps of a life.
 const STEPS: usize = 100;
+/// Longer than anything waits, in seconds.
+const LONG: u64 = 8 * 24 * 60 * 60;
 const STAFF: usize = 3;
 const USERS: usize = 11;
 const REGRESSIONS: &str = concat!(
@@ -256,6 +258,7 @@ fn step() -> impl Strategy<Value = Step> {
         40 => (second_site, user, proptest::bool::weighted(0.15))
             .prop_map(|(second_site, (user, act), hold)| Step::User { second_site, user, act, hold }),
         5 => (0..30_u64).prop_map(|seconds| Step::Tick { seconds }),
+        1 => Just(Step::Tick { seconds: LONG }),
         3 => (0..8_usize, 1..5_usize).prop_map(|(first, most)| Step::Release { first, most }),
     ]
 }
@@ -284,6 +287,7 @@ fn follows_the_model(policy: Policy, on_staff_leave: OnStaffLeave) {
         policy,
         on_staff_leave,
         queue_limit: 3,
+        leave_message: (policy == Policy::Shared) == (on_staff_leave == OnStaffLeave::Close),
         customer_direct: on_staff_leave == OnStaffLeave::Requeue,
         ..DeskSettings::default()
     };
@@ -757,6 +761,8 @@ impl World {
                 self.act(place, &Act::Close { socket: 0 }, false).await?;
             }
         }
+        // So are messages that were left.
+        self.tick(LONG).await?;
         // Who was lost is given up first; whoever that moved in a queue has left by then.
         self.tick(200).await?;
         self.tick(200).await?;

@@ -44,7 +44,7 @@ const OF_GATEWAY: [&str; 17] = [
     "drain-timeout-s",
     "supervisor-sees-recalled",
 ];
-const OF_WORKER: [&str; 13] = [
+const OF_WORKER: [&str; 14] = [
     "metrics-listen",
     "worker-id",
     "lease-ms",
@@ -57,6 +57,7 @@ const OF_WORKER: [&str; 13] = [
     "on-staff-leave",
     "grace-s",
     "customer-direct",
+    "leave-message",
     "retention-s",
 ];
 

@@ -37,6 +37,7 @@ mod crowds;
 mod customers;
 mod direct;
 mod identity;
+mod left;
 mod lists;
 mod lost;
 mod resume;

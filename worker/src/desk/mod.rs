@@ -50,6 +50,10 @@ impl App for Desk {
                 "customer_direct",
                 u8::from(settings.customer_direct).to_string(),
             ),
+            (
+                "leave_message",
+                u8::from(settings.leave_message).to_string(),
+            ),
             ("retention_ms", (settings.retention_s * 1000).to_string()),
             ("default_name", json_string(&settings.default_staff_name)),
         ]

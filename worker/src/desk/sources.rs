@@ -16,6 +16,7 @@ pub(super) const SOURCES: &[Source] = sources![
     "sent.lua",
     "direct.lua",
     "assign.lua",
+    "left.lua",
     "finish.lua",
     "leave.lua",
     "grace.lua",
