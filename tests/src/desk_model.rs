@@ -16,6 +16,9 @@ use frontdesk_shared::{
 };
 use frontdesk_worker::desk::settings::{DeskSettings, OnStaffLeave, Policy};
 
+/// Where those wait who have left messages.
+const LEFT_QUEUE: &str = "+";
+
 /// A conversation's number in the model.
 pub type Conv = usize;
 
@@ -27,6 +30,8 @@ pub struct DeskModel {
     pub users: BTreeMap<String, User>,
     /// Every conversation there ever was.
     pub conversations: Vec<Conversation>,
+    /// The last role of everybody who was ever there.
+    pub seen: BTreeMap<String, Role>,
     sent: BTreeMap<String, Vec<Sent>>,
     order: u64,
     /// What names conversations on the wire, as far as the test has seen it.
@@ -83,12 +88,14 @@ pub struct Duty {
 pub struct Conversation {
     /// The event that began it.
     pub born: String,
-    /// The customer.
+    /// The customer; nobody in a direct conversation.
     pub customer: String,
     /// When they asked.
     pub ticket: u64,
     /// How it stands.
     pub state: State,
+    /// Whether the customer has left messages, and not written to staff since.
+    pub left: bool,
     /// Earlier staff, the latest last.
     pub past: Vec<String>,
     /// Its log.
@@ -106,6 +113,8 @@ pub enum State {
         words: usize,
         /// Their bytes.
         bytes: usize,
+        /// Until when it waits, if messages were left.
+        left: Option<Idle>,
     },
     /// With a staff member.
     Open {
@@ -120,12 +129,28 @@ pub enum State {
     },
     /// Over.
     Ended,
+    /// Between two users, since this one began it.
+    Direct {
+        /// Both, in order.
+        members: [String; 2],
+        /// When its expiry was set.
+        renewed: u64,
+    },
+}
+
+/// Until when a conversation goes on without the customer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Idle {
+    /// When it ends.
+    pub until: u64,
+    /// When its timer is due; `None` while the timer's event is on its way.
+    pub timer: Option<u64>,
 }
 
 /// One line of a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
-    /// customer, staff or system.
+    /// customer, staff, user or system.
     pub from: &'static str,
     /// Who made it.
     pub uid: String,
@@ -141,6 +166,7 @@ pub struct Line {
 struct Sent {
     id: String,
     body: String,
+    to: Option<String>,
     ack: Acked,
 }
 
@@ -220,6 +246,22 @@ pub struct Standing {
     pub queue: Option<u64>,
 }
 
+/// How a direct conversation stands for one of its members.
+fn direct_standing(conv: Conv, members: &[String; 2], log: &[Line], uid: &str) -> Option<Standing> {
+    let own = members.iter().position(|member| member == uid)?;
+    let other = &members[1 - own];
+    let of_other = |line: &&Line| line.kind == "message" && line.uid == *other;
+    Some(Standing {
+        conv,
+        state: "direct",
+        with: Some(other.clone()),
+        name: None,
+        seq: log.len(),
+        of_other: log.iter().filter(of_other).count(),
+        queue: None,
+    })
+}
+
 /// An id that no entry has: a client that names it is wrong about what happened.
 pub const WRONG_ID: &str = "0.0.1-1.9";
 
@@ -270,6 +312,7 @@ impl DeskModel {
             rules,
             users: BTreeMap::new(),
             conversations: Vec::new(),
+            seen: BTreeMap::new(),
             sent: BTreeMap::new(),
             order: 0,
             names: Vec::new(),
@@ -302,9 +345,14 @@ impl DeskModel {
     pub fn fire(&mut self, now: u64) -> Vec<Conv> {
         let mut fired = Vec::new();
         for (number, conversation) in self.conversations.iter_mut().enumerate() {
-            if let State::Open { timer, .. } = &mut conversation.state
-                && timer.is_some_and(|due| due <= now)
-            {
+            let timer = match &mut conversation.state {
+                State::Open { timer, .. } => timer,
+                State::Waiting {
+                    left: Some(idle), ..
+                } => &mut idle.timer,
+                _ => continue,
+            };
+            if timer.is_some_and(|due| due <= now) {
                 *timer = None;
                 fired.push(number);
             }
@@ -385,10 +433,13 @@ impl DeskModel {
             past,
             ..
         } = &self.conversations[conv];
+        if let State::Direct { members, .. } = state {
+            return direct_standing(conv, members, log, uid);
+        }
         let changes = |line: &&Line| ["assigned", "requeued"].contains(&line.kind);
         let latest = log.iter().rev().find(changes);
         let staff = match state {
-            State::Waiting { .. } => None,
+            State::Waiting { .. } | State::Direct { .. } => None,
             State::Open { staff, .. } => Some(staff),
             State::Ended => latest
                 .filter(|line| line.kind == "assigned")
@@ -411,6 +462,7 @@ impl DeskModel {
             State::Waiting { .. } => ("waiting", Some(self.place(conv))),
             State::Open { .. } => ("open", None),
             State::Ended => ("ended", None),
+            State::Direct { .. } => ("direct", None),
         };
         let duty = staff.and_then(|staff| self.users.get(staff)?.duty.as_ref());
         Some(Standing {
@@ -535,6 +587,7 @@ impl Step<'_> {
         user.sockets.push((client.to_owned(), 0));
         (user.lang, user.role) = (lang, role);
         let was_lost = user.lost.take().is_some();
+        self.m.seen.insert(self.actor.clone(), role);
         self.tell_one(client, What::Welcome(self.actor.clone()));
         if was_lost {
             self.fill();
@@ -550,6 +603,10 @@ impl Step<'_> {
         user.sockets.retain(|(known, _)| known != client);
         let resumes = user.resume.remove(client);
         if !user.sockets.is_empty() || user.sockets.len() == before {
+            return;
+        }
+        let conv = user.conversation;
+        if conv.is_some_and(|conv| self.m.conversations[conv].left) {
             return;
         }
         let has_place = user.duty.is_some() || user.conversation.is_some();
@@ -617,14 +674,21 @@ impl Step<'_> {
                 self.catch_up(client, positions);
                 Ok(())
             }
+            Verb::Direct { to, body, id } => {
+                let id = id.as_ref().map(ToString::to_string);
+                self.direct(client, to.as_str(), body, id)
+            }
             Verb::Close { conversation } => {
                 self.close_conversation(conversation.as_ref().map(ToString::to_string).as_deref())
             }
         };
         if let Err(key) = refused {
             let mut fields = Vec::new();
-            if let Verb::Message { id: Some(id), .. } = verb {
+            if let Some(id) = verb.reference() {
                 fields.push(("ref", Field::Json(format!("\"{id}\""))));
+            }
+            if key == "bad_field" {
+                fields.push(("field", Field::Json("\"to\"".to_owned())));
             }
             self.tell_one(client, What::Notice { key, fields });
         }
@@ -740,7 +804,8 @@ impl Step<'_> {
             return Ok(());
         }
         let free = self.m.free();
-        let answer = if self.m.on_duty().is_empty() {
+        let leaves = self.m.on_duty().is_empty() && self.m.rules.leave_message;
+        let answer = if self.m.on_duty().is_empty() && !leaves {
             Some("no_staff")
         } else if free.is_empty() && self.m.waiting().len() >= self.m.rules.queue_limit as usize {
             Some("queue_full")
@@ -758,6 +823,7 @@ impl Step<'_> {
             customer: uid.clone(),
             ticket,
             state: State::Ended,
+            left: leaves,
             past: Vec::new(),
             log: Vec::new(),
         });
@@ -777,6 +843,7 @@ impl Step<'_> {
     fn standing(&self, conv: Conv) -> What {
         let mut fields = vec![("conversation", Field::Conversation(conv))];
         let key = match &self.m.conversations[conv].state {
+            State::Waiting { left: Some(_), .. } if self.m.on_duty().is_empty() => "no_staff",
             State::Waiting { .. } => {
                 fields.push(("queue", Field::Json(self.m.place(conv).to_string())));
                 "queued"
@@ -786,7 +853,7 @@ impl Step<'_> {
                 fields.push(("name", Field::Json(duty.name.clone())));
                 "connected"
             }
-            State::Ended => panic!("an ended conversation is nobody's"),
+            State::Ended | State::Direct { .. } => panic!("nobody's as a customer"),
         };
         What::Notice { key, fields }
     }
@@ -848,43 +915,48 @@ impl Step<'_> {
         named: Option<&str>,
     ) -> Result<(), &'static str> {
         let uid = self.actor.clone();
-        if let Some(id) = &id
-            && let Some(sent) = self
-                .m
-                .sent
-                .get(&uid)
-                .into_iter()
-                .flatten()
-                .find(|s| s.id == *id)
-        {
-            if sent.body != body {
-                return Err("id_reused");
-            }
-            self.effect.ack = Some(sent.ack.clone());
+        if self.is_known(id.as_deref(), body, None)? {
+            return Ok(());
+        }
+        let direct = named.and_then(|named| self.direct_of(named));
+        if let Some((conv, to)) = direct {
+            self.may_write_to(&to)?;
+            self.say_directly(conv, &to, client, body, id, None);
             return Ok(());
         }
         let conv = self.meant(named)?;
         let on_duty = self.m.users[&uid].duty.is_some();
         let idle_ms = self.m.rules.idle_s * 1000;
+        let retention_ms = self.m.rules.retention_s * 1000;
         let conversation = &mut self.m.conversations[conv];
         let mut other = Some(conversation.customer.clone()).filter(|_| on_duty);
         let mut waits = false;
         match &mut conversation.state {
-            State::Waiting { words, bytes, .. } => {
+            State::Waiting {
+                words, bytes, left, ..
+            } => {
                 if *words + 1 > MAX_WAITING_MESSAGES || *bytes + body.len() > MAX_WAITING_BYTES {
                     return Err("queue_words_full");
                 }
                 *words += 1;
                 *bytes += body.len();
                 waits = true;
+                if let Some(left) = left {
+                    left.until = self.now.clock + retention_ms;
+                }
             }
-            State::Open { staff, idle, .. } => {
+            State::Open {
+                staff, idle, timer, ..
+            } => {
                 if !on_duty {
                     *idle = self.now.clock + idle_ms;
+                    if std::mem::take(&mut conversation.left) {
+                        *timer = Some(*idle);
+                    }
                     other = Some(staff.clone());
                 }
             }
-            State::Ended => panic!("an ended conversation is nobody's"),
+            State::Ended | State::Direct { .. } => panic!("meant by nobody"),
         }
         let from = if on_duty { "staff" } else { "customer" };
         let seq = self.log(conv, from, &uid, "message", body, id.clone());
@@ -897,33 +969,142 @@ impl Step<'_> {
             self.tell(&other, None, &What::Words(conv, seq));
         }
         self.tell(&uid, Some(client), &What::Words(conv, seq));
-        if let Some(id) = id {
-            let ack = Acked {
-                conversation: conv,
-                seq,
-            };
-            self.effect.ack = Some(ack.clone());
-            let body = body.to_owned();
-            self.m
-                .sent
-                .entry(uid)
-                .or_default()
-                .push(Sent { id, body, ack });
-        }
+        self.remember(id, body, None, conv, seq);
         Ok(())
+    }
+
+    /// Whether the actor's id was taken before, by the same words; then they get the same ack.
+    fn is_known(
+        &mut self,
+        id: Option<&str>,
+        body: &str,
+        to: Option<&str>,
+    ) -> Result<bool, &'static str> {
+        let mut sent = self.m.sent.get(&self.actor).into_iter().flatten();
+        let Some(sent) = sent.find(|sent| Some(sent.id.as_str()) == id) else {
+            return Ok(false);
+        };
+        if sent.body != body || sent.to.as_deref() != to {
+            return Err("id_reused");
+        }
+        self.effect.ack = Some(sent.ack.clone());
+        Ok(true)
+    }
+
+    fn remember(
+        &mut self,
+        id: Option<String>,
+        body: &str,
+        to: Option<&str>,
+        conversation: Conv,
+        seq: usize,
+    ) {
+        let Some(id) = id else {
+            return;
+        };
+        let ack = Acked { conversation, seq };
+        self.effect.ack = Some(ack.clone());
+        let (body, to) = (body.to_owned(), to.map(str::to_owned));
+        let sent = self.m.sent.entry(self.actor.clone()).or_default();
+        sent.push(Sent { id, body, to, ack });
+    }
+
+    /// The actor's direct conversation of this name, and the other member.
+    fn direct_of(&self, named: &str) -> Option<(Conv, String)> {
+        let conv = (0..self.m.conversations.len()).find(|conv| self.m.name(*conv) == named)?;
+        let State::Direct { members, .. } = &self.m.conversations[conv].state else {
+            return None;
+        };
+        let other = match members.iter().position(|uid| *uid == self.actor)? {
+            0 => &members[1],
+            _ => &members[0],
+        };
+        Some((conv, other.clone()))
+    }
+
+    fn may_write_to(&self, to: &str) -> Result<(), &'static str> {
+        let customers = self.m.rules.customer_direct;
+        let may = |role: Role| role != Role::Customer || customers;
+        if !may(self.m.seen[&self.actor]) {
+            return Err("forbidden");
+        }
+        match self.m.seen.get(to) {
+            None => Err("no_user"),
+            Some(role) if may(*role) => Ok(()),
+            Some(_) => Err("forbidden"),
+        }
+    }
+
+    fn direct(
+        &mut self,
+        client: &str,
+        to: &str,
+        body: &str,
+        id: Option<String>,
+    ) -> Result<(), &'static str> {
+        if self.is_known(id.as_deref(), body, Some(to))? {
+            return Ok(());
+        }
+        if to == self.actor {
+            return Err("bad_field");
+        }
+        self.may_write_to(to)?;
+        let mut pair = [self.actor.clone(), to.to_owned()];
+        pair.sort();
+        let theirs = |conversation: &Conversation| matches!(&conversation.state, State::Direct { members, .. } if *members == pair);
+        let conv = self.m.conversations.iter().position(theirs);
+        let conv = conv.unwrap_or_else(|| {
+            self.m.conversations.push(Conversation {
+                born: self.now.event.clone(),
+                customer: String::new(),
+                ticket: 0,
+                state: State::Direct {
+                    members: pair.clone(),
+                    renewed: self.now.appended,
+                },
+                left: false,
+                past: Vec::new(),
+                log: Vec::new(),
+            });
+            self.m.names.push(None);
+            self.m.conversations.len() - 1
+        });
+        self.say_directly(conv, to, client, body, id, Some(to));
+        Ok(())
+    }
+
+    fn say_directly(
+        &mut self,
+        conv: Conv,
+        other: &str,
+        client: &str,
+        body: &str,
+        id: Option<String>,
+        to: Option<&str>,
+    ) {
+        let uid = self.actor.clone();
+        let seq = self.log(conv, "user", &uid, "message", body, id.clone());
+        self.tell(other, None, &What::Words(conv, seq));
+        self.tell(&uid, Some(client), &What::Words(conv, seq));
+        self.remember(id, body, to, conv, seq);
     }
 
     fn idle(&mut self, named: &str) {
         let found = (0..self.m.conversations.len()).find(|conv| self.m.name(*conv) == named);
         let conv = found.expect("timers are of known conversations");
         let clock = self.now.clock;
-        if let State::Open { idle, timer, .. } = &mut self.m.conversations[conv].state {
-            if *idle > clock {
-                *timer = Some(*idle);
-            } else {
-                self.end(conv, "timeout");
-                self.fill();
-            }
+        let (until, timer, reason) = match &mut self.m.conversations[conv].state {
+            State::Open { idle, timer, .. } => (*idle, timer, "timeout"),
+            State::Waiting {
+                left: Some(idle), ..
+            } => (idle.until, &mut idle.timer, "unanswered"),
+            _ => return,
+        };
+        if until > clock {
+            *timer = Some(until);
+        } else {
+            self.end(conv, reason);
+            self.fill();
         }
     }
 
@@ -944,7 +1125,18 @@ impl Step<'_> {
     }
 
     fn enqueue(&mut self, conv: Conv) {
+        let conversation = &self.m.conversations[conv];
+        let left = match conversation.state {
+            _ if !conversation.left => None,
+            State::Open { idle, timer, .. } => Some(Idle { until: idle, timer }),
+            _ => {
+                let until = self.now.clock + self.m.rules.retention_s * 1000;
+                let timer = Some(until);
+                Some(Idle { until, timer })
+            }
+        };
         let queue = match self.m.rules.policy {
+            _ if left.is_some() => LEFT_QUEUE.to_owned(),
             Policy::Shared => SHARED_QUEUE.to_owned(),
             Policy::Shortest => self.m.on_duty()[0].clone(),
         };
@@ -952,6 +1144,7 @@ impl Step<'_> {
             queue,
             words: 0,
             bytes: 0,
+            left,
         };
         self.seat(conv);
     }
@@ -968,13 +1161,23 @@ impl Step<'_> {
     fn assign(&mut self, conv: Conv, staff: &str) {
         let turn = self.m.turn();
         let customer = self.m.conversations[conv].customer.clone();
-        let waited = matches!(self.m.conversations[conv].state, State::Waiting { .. });
-        let idle = self.now.clock + self.m.rules.idle_s * 1000;
+        let before = &self.m.conversations[conv].state;
+        let waited = matches!(before, State::Waiting { .. });
+        let until = self.now.clock + self.m.rules.idle_s * 1000;
+        let idle = match before {
+            State::Waiting {
+                left: Some(idle), ..
+            } => *idle,
+            _ => Idle {
+                until,
+                timer: Some(until),
+            },
+        };
         self.m.conversations[conv].state = State::Open {
             staff: staff.to_owned(),
             at: self.now.applied,
-            idle,
-            timer: Some(idle),
+            idle: idle.until,
+            timer: idle.timer,
         };
         let user = self.user(&customer);
         user.conversation = Some(conv);
@@ -1032,6 +1235,7 @@ impl Step<'_> {
     fn end(&mut self, conv: Conv, reason: &'static str) {
         self.release(conv);
         let before = std::mem::replace(&mut self.m.conversations[conv].state, State::Ended);
+        self.m.conversations[conv].left = false;
         let customer = self.m.conversations[conv].customer.clone();
         let user = self.user(&customer);
         user.conversation = None;
@@ -1041,7 +1245,7 @@ impl Step<'_> {
         let (to_customer, to_staff) = match reason {
             "timeout" => ("timeout", Some("customer_timeout")),
             "staff_offline" => ("staff_offline", None),
-            "queue_staff_offline" => ("queue_close.staff_offline", None),
+            "queue_staff_offline" | "unanswered" => ("queue_close.staff_offline", None),
             both => (both, Some(both)),
         };
         let fields = vec![
@@ -1055,6 +1259,11 @@ impl Step<'_> {
         self.tell(&customer, None, &notice(to_customer));
         if let (State::Open { staff, .. }, Some(key)) = (before, to_staff) {
             self.tell(&staff, None, &notice(key));
+        }
+        // Who has left messages need not be there.
+        let user = self.user(&customer);
+        if user.sockets.is_empty() && user.lost.is_none() {
+            self.m.users.remove(&customer);
         }
     }
 

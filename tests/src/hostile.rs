@@ -47,6 +47,7 @@ pub const FIELDS: &[&str] = &[
     "lost",
     "replaces",
     "positions",
+    "to",
 ];
 
 /// A text: nasty, random, too long, or nearly an id or a number.
@@ -154,8 +155,8 @@ pub fn event(rng: &mut impl Rng) -> Event {
 
 /// A verb that everybody would accept.
 pub fn verb(rng: &mut impl Rng) -> Verb {
-    match rng.random_range(0..9) {
-        8 => Verb::Resume {
+    match rng.random_range(0..10) {
+        9 => Verb::Resume {
             replaces: rng
                 .random::<bool>()
                 .then(|| ClientId::random(&BootId::random())),
@@ -170,6 +171,11 @@ pub fn verb(rng: &mut impl Rng) -> Verb {
         3 => Verb::CustomerLeave,
         4 => Verb::Close {
             conversation: rng.random::<bool>().then(|| conversation(rng)),
+        },
+        5 => Verb::Direct {
+            to: parsed(rng, Uid::parse),
+            body: json_text(rng, 16 * 1024),
+            id: rng.random::<bool>().then(|| parsed(rng, MessageRef::parse)),
         },
         _ => Verb::Message {
             body: json_text(rng, 16 * 1024),

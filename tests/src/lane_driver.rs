@@ -26,7 +26,7 @@ use serde_json::Value;
 
 use crate::{redis_dump::Dump, wait};
 
-pub use crate::socket::{Socket, on_duty, resume, words, words_to, words_with_id};
+pub use crate::socket::{Socket, on_duty, resume, words, words_to, words_to_user, words_with_id};
 pub use frontdesk_shared::event::Kind;
 
 /// Applies the lanes of one site's shard.

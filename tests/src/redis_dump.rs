@@ -12,12 +12,25 @@ use redis::{RedisResult, Value, aio::MultiplexedConnection};
 pub struct Dump(pub BTreeMap<String, Kept>);
 
 /// A key's value and TTL.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Kept {
     /// What it holds.
     pub content: Content,
     /// Milliseconds to live, if it does not live for ever.
     pub ttl_ms: Option<i64>,
+}
+
+/// Two readings of one TTL differ by the time between them, which is less than this.
+const TTL_RUNS_MS: u64 = 120_000;
+
+impl PartialEq for Kept {
+    fn eq(&self, other: &Self) -> bool {
+        let same_ttl = match (self.ttl_ms, other.ttl_ms) {
+            (Some(one), Some(other)) => one.abs_diff(other) < TTL_RUNS_MS,
+            (one, other) => one == other,
+        };
+        same_ttl && self.content == other.content
+    }
 }
 
 /// What a key holds.
@@ -96,6 +109,14 @@ impl Dump {
             Some(Content::Hash(hash)) => hash.clone(),
             None => BTreeMap::new(),
             Some(other) => panic!("{name} is no hash: {other:?}"),
+        }
+    }
+
+    /// A text, if there is such a key.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        match &self.0.get(name)?.content {
+            Content::Text(text) => Some(text),
+            other => panic!("{name} is no text: {other:?}"),
         }
     }
 

@@ -43,6 +43,8 @@ use proptest::{
 const CASES: u32 = 100;
 /// Most steps of a life.
 const STEPS: usize = 100;
+/// Longer than anything waits, in seconds.
+const LONG: u64 = 8 * 24 * 60 * 60;
 const STAFF: usize = 3;
 const USERS: usize = 11;
 const REGRESSIONS: &str = concat!(
@@ -61,7 +63,9 @@ const TOLD: &[&str] = &[
     "close/4502",
     "error/bad_max",
     "error/id_reused",
+    "error/bad_field",
     "error/no_conversation",
+    "error/no_user",
     "error/which_conversation",
     "error/wrong_role",
     "message/connected",
@@ -75,6 +79,7 @@ const TOLD: &[&str] = &[
     "message/queued",
     "message/staff",
     "message/still_queued",
+    "message/user",
     "message/your_turn",
     "history/-",
     "snapshot/-",
@@ -139,6 +144,12 @@ enum Act {
         text: u8,
         id: Option<u8>,
         which: Which,
+    },
+    Direct {
+        socket: usize,
+        to: usize,
+        text: u8,
+        id: Option<u8>,
     },
     End {
         socket: usize,
@@ -227,6 +238,8 @@ fn act_of(staff: bool) -> impl Strategy<Value = Act> {
         queue => socket.clone().prop_map(|socket| Act::Connect { socket }),
         2 => socket.clone().prop_map(|socket| Act::Leave { socket }),
         25 => say.prop_map(|(socket, text, id, which)| Act::Say { socket, text, id, which }),
+        8 => (socket.clone(), 0..=USERS, 0..2_u8, proptest::option::weighted(0.5, 0..6_u8))
+            .prop_map(|(socket, to, text, id)| Act::Direct { socket, to, text, id }),
         4 => (socket.clone(), which()).prop_map(|(socket, which)| Act::End { socket, which }),
         1 => socket.clone().prop_map(|socket| Act::SkipFrame { socket }),
         1 => socket.prop_map(|socket| Act::OpenAgain { socket }),
@@ -243,6 +256,7 @@ fn step() -> impl Strategy<Value = Step> {
         40 => (second_site, user, proptest::bool::weighted(0.15))
             .prop_map(|(second_site, (user, act), hold)| Step::User { second_site, user, act, hold }),
         5 => (0..30_u64).prop_map(|seconds| Step::Tick { seconds }),
+        1 => Just(Step::Tick { seconds: LONG }),
         3 => (0..8_usize, 1..5_usize).prop_map(|(first, most)| Step::Release { first, most }),
     ]
 }
@@ -271,6 +285,8 @@ fn follows_the_model(policy: Policy, on_staff_leave: OnStaffLeave) {
         policy,
         on_staff_leave,
         queue_limit: 3,
+        leave_message: (policy == Policy::Shared) == (on_staff_leave == OnStaffLeave::Close),
+        customer_direct: on_staff_leave == OnStaffLeave::Requeue,
         ..DeskSettings::default()
     };
     let cases = std::env::var_os("PROPTEST_CASES");
@@ -516,6 +532,19 @@ impl World {
                 };
                 (socket, verb)
             }
+            Act::Direct {
+                socket,
+                to,
+                text,
+                id,
+            } => {
+                let verb = Verb::Direct {
+                    to: user_name(*to),
+                    body: format!("\"你好 {text}\""),
+                    id: id.map(|id| MessageRef::parse(&format!("m{id}")).expect("well-formed")),
+                };
+                (socket, verb)
+            }
             Act::End { socket, which } => {
                 let conversation = name(which);
                 (socket, Verb::Close { conversation })
@@ -726,6 +755,8 @@ impl World {
                 self.act(place, &Act::Close { socket: 0 }, false).await?;
             }
         }
+        // So are messages that were left.
+        self.tick(LONG).await?;
         // Who was lost is given up first; whoever that moved in a queue has left by then.
         self.tick(200).await?;
         self.tick(200).await?;
@@ -744,16 +775,14 @@ impl World {
 }
 
 fn check_sender(entry: &Settled, ack: &frontdesk_worker::library::Ack) -> Result<()> {
-    let Some(Kind::Verb {
-        client,
-        verb: Verb::Message { id: Some(id), .. },
-        ..
-    }) = entry.event.as_ref().map(|event| &event.kind)
-    else {
-        anyhow::bail!("an ack for {:?}", entry.event);
-    };
-    ensure!(ack.client == client.as_str() && ack.reference == id.as_str());
-    Ok(())
+    let kind = entry.event.as_ref().map(|event| &event.kind);
+    if let Some(Kind::Verb { client, verb, .. }) = kind
+        && let Some(id) = verb.reference()
+    {
+        ensure!(ack.client == client.as_str() && ack.reference == id.as_str());
+        return Ok(());
+    }
+    anyhow::bail!("an ack for {:?}", entry.event)
 }
 
 /// Two of the staff may be customers too, as in open mode; so may some customers be staff.

@@ -43,7 +43,7 @@ const OF_GATEWAY: [&str; 10] = [
     "supervisor-sees-recalled",
     "open",
 ];
-const OF_WORKER: [&str; 12] = [
+const OF_WORKER: [&str; 14] = [
     "metrics-listen",
     "worker-id",
     "lease-ms",
@@ -55,6 +55,8 @@ const OF_WORKER: [&str; 12] = [
     "policy",
     "on-staff-leave",
     "grace-s",
+    "customer-direct",
+    "leave-message",
     "retention-s",
 ];
 

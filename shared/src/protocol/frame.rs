@@ -10,7 +10,7 @@ use super::{
     read::{self, Read},
     resume::{self, Position, Token},
 };
-use crate::ids::{ClientId, ConversationId, MessageRef};
+use crate::ids::{ClientId, ConversationId, MessageRef, Uid};
 
 /// The bare text a client may send to keep its socket alive; no activity of the customer.
 pub const PING: &str = "PING";
@@ -71,13 +71,22 @@ pub enum Verb {
         /// How far the client has seen its conversations.
         positions: Vec<Position>,
     },
+    /// `direct`: words to a user of the site; begins or continues their direct conversation.
+    Direct {
+        /// Who is to have them.
+        to: Uid,
+        /// The words as a JSON string.
+        body: String,
+        /// The sender's id, for deduplication and the `ack`.
+        id: Option<MessageRef>,
+    },
 }
 
 impl Verb {
     /// The sender's id of the frame.
     pub fn reference(&self) -> Option<MessageRef> {
         match self {
-            Self::Message { id, .. } => id.clone(),
+            Self::Message { id, .. } | Self::Direct { id, .. } => id.clone(),
             _ => None,
         }
     }
@@ -170,6 +179,11 @@ impl Payload {
             "close" => Request::Verb(Verb::Close {
                 conversation: self.conversation()?,
             }),
+            "direct" => Request::Verb(Verb::Direct {
+                to: self.to()?,
+                body: self.body()?,
+                id: reference,
+            }),
             "resume" => Request::Resume {
                 token: self.token()?,
                 positions: self.positions()?,
@@ -236,6 +250,11 @@ impl Payload {
     /// A conversation that must be named.
     pub(super) fn the_conversation(&self) -> Result<ConversationId, Refusal> {
         self.conversation()?.ok_or(bad("conversation"))
+    }
+
+    fn to(&self) -> Result<Uid, Refusal> {
+        let uid = self.text("to")?.ok_or(bad("to"))?;
+        Uid::parse(uid).map_err(|_| bad("to"))
     }
 
     fn body(&self) -> Result<String, Refusal> {
@@ -354,6 +373,19 @@ mod tests {
             ),
             (
                 r#"{"action":"staffOnline","payload":{"name":null,"max":2}}"#,
+                "ok",
+            ),
+            (
+                r#"{"action":"direct","payload":{"message":"x"}}"#,
+                "bad_field",
+            ),
+            (
+                r#"{"action":"direct","payload":{"to":"a|b","message":"x"}}"#,
+                "bad_field",
+            ),
+            (r#"{"action":"direct","payload":{"to":"sue"}}"#, "bad_field"),
+            (
+                r#"{"action":"direct","payload":{"to":"sue","message":"x"}}"#,
                 "ok",
             ),
         ] {

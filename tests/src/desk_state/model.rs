@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context as _, Result, ensure};
 
 use super::{SiteDump, same};
-use crate::desk_model::{Conv, DeskModel, State};
+use crate::desk_model::{Conv, Conversation, DeskModel, State};
 
 impl SiteDump<'_> {
     /// Names the conversations that the model has begun since it was asked last.
@@ -92,7 +92,12 @@ impl SiteDump<'_> {
         let past = list_of(expected.past.iter().map(String::as_str));
         ensure!(field("past") == past, about());
         match &expected.state {
-            State::Waiting { words, bytes, .. } => {
+            State::Waiting {
+                words, bytes, left, ..
+            } => {
+                timer_due = left.and_then(|idle| idle.timer);
+                let until = left.map_or(String::new(), |idle| idle.until.to_string());
+                ensure!(field("idle") == until, about());
                 ensure!(field("state") == "waiting", about());
                 ensure!(field("words") == words.to_string(), about());
                 ensure!(field("bytes") == bytes.to_string(), about());
@@ -111,6 +116,15 @@ impl SiteDump<'_> {
                 ensure!(field("at").parse::<u64>()? >= *at, about());
             }
             State::Ended => ensure!(field("state") == "ended", about()),
+            State::Direct { members, renewed } => {
+                ensure!(field("state") == "direct", about());
+                ensure!([field("a"), field("b")] == *members, about());
+                ensure!(field("renewed") == renewed.to_string(), about());
+                let dm = self
+                    .dump
+                    .text(&self.key(&format!("dm:{}", members.join("|"))));
+                ensure!(dm == Some(name), about());
+            }
         }
         let expected_timers: Vec<f64> = timer_due.into_iter().map(|due| due as f64).collect();
         ensure!(
@@ -126,17 +140,23 @@ impl SiteDump<'_> {
                 fields
             })
             .collect();
-        let (mut by_customer, mut by_staff) = (0, 0);
+        let (mut by_a, mut by_b) = (0, 0);
+        let first = match &expected.state {
+            State::Direct { members, .. } => Some(&members[0]),
+            _ => None,
+        };
         let lines: Vec<BTreeMap<String, String>> = expected
             .log
             .iter()
             .map(|line| {
-                by_customer += u32::from(line.kind == "message" && line.from == "customer");
-                by_staff += u32::from(line.kind == "message" && line.from == "staff");
+                let is_message = line.kind == "message";
+                let of_a = line.from == "customer" || Some(&line.uid) == first;
+                by_a += u32::from(is_message && of_a);
+                by_b += u32::from(is_message && !of_a);
                 let mut fields = BTreeMap::from([
                     ("from".to_owned(), line.from.to_owned()),
                     ("uid".to_owned(), line.uid.clone()),
-                    ("counts".to_owned(), format!("{by_customer} {by_staff}")),
+                    ("counts".to_owned(), format!("{by_a} {by_b}")),
                     (line.kind.to_owned(), line.value.clone()),
                 ]);
                 fields.extend(line.reference.clone().map(|id| ("ref".to_owned(), id)));
@@ -151,8 +171,14 @@ impl SiteDump<'_> {
         let mut expected: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for (conv, conversation) in model.conversations.iter().enumerate() {
             let assigned = conversation.log.iter().filter(|l| l.kind == "assigned");
-            let members = assigned.map(|line| &line.uid);
-            for uid in members.chain([&conversation.customer]) {
+            let members = match &conversation.state {
+                State::Direct { members, .. } => members.each_ref().to_vec(),
+                _ => assigned
+                    .map(|line| &line.uid)
+                    .chain([&conversation.customer])
+                    .collect(),
+            };
+            for uid in members {
                 let list = expected.entry(uid.clone()).or_default();
                 list.insert(model.name(conv).to_owned());
             }
@@ -162,7 +188,18 @@ impl SiteDump<'_> {
             (uid, members.into_iter().collect())
         };
         let actual: BTreeMap<_, _> = self.names("convs:").into_iter().map(list).collect();
-        same("the lists of conversations", &actual, &expected)
+        same("the lists of conversations", &actual, &expected)?;
+        let roles = model.seen.iter();
+        let expected = roles.map(|(uid, role)| (uid.clone(), Some(role.as_str())));
+        let role = |uid: String| {
+            let role = self.dump.text(&self.key(&format!("who:{uid}")));
+            (uid, role)
+        };
+        let actual: BTreeMap<_, _> = self.names("who:").into_iter().map(role).collect();
+        same("who was there", &actual, &expected.collect())?;
+        let is_direct = |c: &&Conversation| matches!(c.state, State::Direct { .. });
+        let count = model.conversations.iter().filter(is_direct).count();
+        same("pairs", &self.names("dm:").len(), &count)
     }
 }
 
@@ -206,6 +243,9 @@ fn expected_user(model: &DeskModel, uid: &str) -> BTreeMap<String, String> {
     }
     if let Some(conv) = user.conversation {
         put("conv", model.name(conv).to_owned());
+        if model.conversations[conv].left {
+            put("left", "1".to_owned());
+        }
         if let State::Waiting { queue, .. } = &model.conversations[conv].state {
             put("queue", queue.clone());
             put("place", user.told.to_string());

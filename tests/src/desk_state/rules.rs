@@ -104,7 +104,7 @@ impl SiteDump<'_> {
                 let list = self.members(&format!("convs:{uid}"));
                 (!list.contains(&conv)).then(|| format!("{conv} is not in the list of {uid}"))
             };
-            if let Some(unlisted) = ["customer", "staff"].into_iter().find_map(listed) {
+            if let Some(unlisted) = ["customer", "staff", "a", "b"].into_iter().find_map(listed) {
                 ensure!(ended, unlisted);
             }
             for key in [format!("conv:{conv}"), format!("log:{conv}")] {
@@ -115,7 +115,7 @@ impl SiteDump<'_> {
                 );
             }
         }
-        for kind in ["sent:", "convs:"] {
+        for kind in ["sent:", "convs:", "who:", "dm:"] {
             for name in self.names(kind) {
                 let ttl = self.ttl(&format!("{kind}{name}"));
                 ensure!(ttl.is_some(), "{kind}{name} lives for ever");
@@ -132,7 +132,7 @@ impl SiteDump<'_> {
             };
             let kind = rest.split(':').next().unwrap_or_default();
             match kind {
-                "conv" | "log" | "sent" | "convs" => {
+                "conv" | "log" | "sent" | "convs" | "who" | "dm" => {
                     ensure!(kept.ttl_ms.is_some(), "{name} has no TTL");
                 }
                 "turn" => {}

@@ -4,7 +4,7 @@ use frontdesk_shared::{
     event::{Event, Kind},
     ids::{BootId, ClientId, ConversationId, MessageRef, Site, Uid},
     protocol::{
-        Lang,
+        Lang, MAX_FRAME_BYTES,
         frame::{self, Refusal, Request, Verb},
         notice::error_frame,
         resume::{Position, Seen},
@@ -30,6 +30,7 @@ const ACTIONS: &[&str] = &[
     "customerLeave",
     "message",
     "close",
+    "direct",
     "resume",
     "history",
     "transcript",
@@ -41,6 +42,7 @@ const PAYLOAD: &[&str] = &[
     "conversation",
     "name",
     "max",
+    "to",
     "token",
     "positions",
     "before",
@@ -49,6 +51,8 @@ const PAYLOAD: &[&str] = &[
     "code",
     "prefix",
 ];
+/// How many frames of all kinds are sent as they are documented.
+const DOCUMENTED: usize = 500;
 /// Written by hand, since no serializer would.
 #[rustfmt::skip]
 const RAW: &[&str] = &[
@@ -77,6 +81,20 @@ fn whatever_comes_the_decoder_answers_and_what_it_accepts_keeps_its_bounds() {
         "bad_max",
     ];
     subject.report(&[&["accepted", "read"][..], &codes].concat());
+}
+
+/// What the documented frames say arrives, whatever the texts in them.
+#[test]
+fn a_frame_as_documented_is_the_verb_it_says() {
+    let mut case = Subject::new("frames", 0, 1).case(0);
+    for _ in 0..DOCUMENTED {
+        let verb = verb(&mut case.rng);
+        let text = valid(&verb).to_string();
+        let is_resume = matches!(verb, Verb::Resume { .. }); // which needs a signed token
+        if !is_resume && text.len() <= MAX_FRAME_BYTES {
+            assert_eq!(frame::decode(&text), Ok(Request::Verb(verb)), "{text}");
+        }
+    }
 }
 
 fn check_accepted(text: &str, request: Request) -> &'static str {
@@ -126,6 +144,11 @@ fn check_accepted_verb(value: &Value, verb: Verb) {
             assert_eq!(positions.len(), count);
             "resume"
         }
+        Verb::Direct { to, body, .. } => {
+            assert_eq!(Some(to.as_str()), payload["to"].as_str());
+            assert_eq!(*body, payload["message"].to_string());
+            "direct"
+        }
     };
     assert_eq!(action, Some(expected));
     survives_the_log(&Event {
@@ -156,6 +179,7 @@ fn check_refusal(refusal: &Refusal) -> &'static str {
             Some("conversation"),
             Some("name"),
             Some("max"),
+            Some("to"),
             Some("token"),
             Some("positions"),
             Some("before"),
@@ -300,6 +324,11 @@ fn valid(verb: &Verb) -> Value {
             };
             let positions: Vec<Value> = positions.iter().map(position).collect();
             json!({"action": "resume", "payload": {"token": "t", "positions": positions}})
+        }
+        Verb::Direct { to, body, id } => {
+            let id = id.as_ref().map(MessageRef::as_str);
+            json!({"action": "direct", "payload":
+                {"to": to.as_str(), "message": parsed(body), "id": id}})
         }
         Verb::Close { conversation } => {
             json!({"action": "close", "payload":

@@ -35,6 +35,8 @@ macro_rules! on_both {
 mod connections;
 mod crowds;
 mod customers;
+mod direct;
+mod left;
 mod lists;
 mod lost;
 mod resume;

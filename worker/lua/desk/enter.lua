@@ -14,11 +14,13 @@ D.take = function(e, a)
   redis.call("HSET", D.user_key(e, e.uid), "n:" .. a.client, a.n)
 end
 
--- Takes the frame and answers it with an `error`; `ref` is the sender's id of the frame.
-D.refuse = function(e, a, lang, code)
+-- Takes the frame and answers it with an `error`; `ref` is the sender's id of the frame, `field` which
+-- of its fields is at fault.
+D.refuse = function(e, a, lang, code, field)
   D.take(e, a)
   local ref = a.id and (',"ref":"' .. a.id .. '"') or ""
-  D.push_client(e, "F", a.client, D.head(lang, code) .. ref .. "}}")
+  local at = field and (',"field":"' .. field .. '"') or ""
+  D.push_client(e, "F", a.client, D.head(lang, code) .. ref .. at .. "}}")
 end
 
 -- Which of their open conversations a staff member means: the named one, or the only one, if it

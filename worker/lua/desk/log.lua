@@ -27,9 +27,11 @@ D.log = function(e, conv, from, uid, kind, value)
   return D.append(e, conv, seq, prev, counts or "0 0", from, uid, kind, value, nil)
 end
 
--- The `message` frame of a log entry; `body` is a JSON string.
-D.message_frame = function(conv, from, body, entry)
-  return '{"action":"message","payload":{"from":"' .. from .. '","message":' .. body
+-- The `message` frame of a log entry; `body` is a JSON string. Who is no more than a user of the site is
+-- named by `uid`.
+D.message_frame = function(conv, from, body, entry, uid)
+  local who = uid and (from .. '","uid":"' .. uid) or from
+  return '{"action":"message","payload":{"from":"' .. who .. '","message":' .. body
     .. ',"conversation":"' .. conv .. '"' .. D.tail(entry) .. "}}"
 end
 

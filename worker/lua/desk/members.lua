@@ -6,9 +6,10 @@
 --   counts   "<messages of a> <messages of b>": in the hash up to now, in each entry of the log up to it
 --   da, db   up to which seq a and b have been delivered
 --   ra, rb   "<seq> <messages of the other side up to it>" that a and b have read
+--   renewed  when the expiry of a direct conversation was set; see desk/direct.lua
 
 local FIELDS = {
-  "state", "customer", "staff", "a", "b", "past", "seq", "last", "counts", "da", "db", "ra", "rb", "recalls",
+  "state", "customer", "staff", "a", "b", "past", "seq", "last", "counts", "da", "db", "ra", "rb", "recalls", "renewed",
 }
 
 -- A conversation's fields by name, false where absent; nil for one that does not exist.
@@ -88,8 +89,8 @@ D.has_room = function(e, uid)
   return redis.call("ZCARD", key) < L.conversations or droppable(e, key) ~= nil
 end
 
--- Notes in a user's list that a conversation has begun, was assigned, requeued or has ended; not for
--- each message. What is new pushes out what is over: what Redis has forgotten, and beyond the bound
+-- Notes in a user's list that a conversation has begun, was assigned, requeued or has ended, or that the
+-- expiry of a direct one was renewed; not for each message. What is new pushes out what is over: what Redis has forgotten, and beyond the bound
 -- what is oldest. Staff are assigned to even if all of their list lives on (direct conversations
 -- do); it is then longer by what they have open.
 D.list = function(c, e, uid, conv)
@@ -102,5 +103,5 @@ D.list = function(c, e, uid, conv)
     local over = redis.call("ZCARD", key) > L.conversations and droppable(e, key)
     if over then redis.call("ZREM", key, over) end
   end
-  redis.call("PEXPIRE", key, retention)
+  redis.call("PEXPIRE", key, D.keep_ms(c))
 end

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use clap::{Args, ValueEnum};
+use clap::{Args, ValueEnum, builder::BoolishValueParser};
 use frontdesk_shared::{config::ConfigError, protocol::MAX_NAME_CHARS};
 
 /// Longest queue that can be configured: scores of queue lengths stay exact up to it.
@@ -33,7 +33,25 @@ pub struct DeskSettings {
     /// (0: not at all; up to 3600)
     #[arg(long, env = "FRONTDESK_GRACE_S", default_value_t = 30)]
     pub grace_s: u64,
-    /// Seconds for which an ended conversation is kept
+    /// Whether customers may write to users by uid, and be written to so
+    #[arg(
+        long,
+        env = "FRONTDESK_CUSTOMER_DIRECT",
+        action = clap::ArgAction::Set,
+        value_parser = BoolishValueParser::new(),
+        default_value_t = false
+    )]
+    pub customer_direct: bool,
+    /// Whether customers may leave messages when nobody is on duty, for staff who come later
+    #[arg(
+        long,
+        env = "FRONTDESK_LEAVE_MESSAGE",
+        action = clap::ArgAction::Set,
+        value_parser = BoolishValueParser::new(),
+        default_value_t = false
+    )]
+    pub leave_message: bool,
+    /// Seconds for which an ended conversation is kept, and a direct one after its last message
     #[arg(long, env = "FRONTDESK_RETENTION_S", default_value_t = 7 * 24 * 60 * 60)]
     pub retention_s: u64,
     /// Name of staff who come on duty without one
@@ -86,6 +104,8 @@ impl Default for DeskSettings {
             policy: Policy::Shortest,
             on_staff_leave: OnStaffLeave::Close,
             grace_s: 30,
+            customer_direct: false,
+            leave_message: false,
             retention_s: 7 * 24 * 60 * 60,
             default_staff_name: "客服".to_owned(),
         }
