@@ -120,6 +120,7 @@ enum Act {
     Lose {
         socket: usize,
     },
+    Revoke,
     Resume {
         socket: usize,
         replaces: Option<usize>,
@@ -241,6 +242,7 @@ fn act_of(staff: bool) -> impl Strategy<Value = Act> {
         8 => (socket.clone(), 0..=USERS, 0..2_u8, proptest::option::weighted(0.5, 0..6_u8))
             .prop_map(|(socket, to, text, id)| Act::Direct { socket, to, text, id }),
         4 => (socket.clone(), which()).prop_map(|(socket, which)| Act::End { socket, which }),
+        1 => Just(Act::Revoke),
         1 => socket.clone().prop_map(|socket| Act::SkipFrame { socket }),
         1 => socket.prop_map(|socket| Act::OpenAgain { socket }),
     ]
@@ -491,6 +493,10 @@ impl World {
                     client: socket.client,
                     clean: matches!(act, Act::Close { .. }),
                 };
+            }
+            Act::Revoke => {
+                self.sockets.remove(&place);
+                return Kind::Revoke { keep_s: 60 };
             }
             Act::Resume {
                 socket,

@@ -150,6 +150,9 @@ impl Servers {
             warmup_s,
             processes: 0,
             bare: self.system == System::Bare,
+            secret_env: None,
+            jwt_issuer: String::new(),
+            jwt_audience: String::new(),
         }
     }
 
