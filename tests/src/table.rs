@@ -70,6 +70,7 @@ pub const ROWS: &[Row] = &[
     r("chat_close", "customer_left", "客户已离开,聊天结束", "The customer has left, the conversation has ended"),
     r("chat_close", "customer_timeout", "客户超时未回复,聊天结束", "The customer did not reply in time, the conversation has ended"),
     r("queue_close", "staff_offline", "当前客服已下线,是否连接新的客服?", "The staff member has left; connect to somebody else?"),
+    r("resync", "resync", "可能有消息未送达,请恢复会话", "Pushes may be missing, please resume"),
     r("error", "bad_json", "消息不是合法的 JSON", "The frame is not a JSON object with an action"),
     r("error", "bad_field", "字段缺失或不合法", "A field is missing or not valid"),
     r("error", "unknown_action", "未知的操作", "Unknown action"),
@@ -82,6 +83,7 @@ pub const ROWS: &[Row] = &[
     r("error", "id_reused", "消息编号已被使用", "This id was used for another message"),
     r("error", "no_user", "没有这个用户", "There is no such user"),
     r("error", "forbidden", "无权执行此操作", "You may not do this here"),
+    r("error", "bad_resume", "恢复凭据无效", "The resume token is not valid"),
     r("error", "busy", "系统繁忙,请稍后再试", "The system is busy, please try again later"),
     r("error", "internal", "系统内部错误,已记录", "Something failed on our side and was recorded"),
 ];
