@@ -18,8 +18,15 @@ use frontdesk_tests::{
 use serde_json::{Value, json};
 use tokio::time::{Duration, Instant, interval};
 
-/// Rows that need a fault, an overload or somebody else's conversation, and have tests of their own elsewhere.
-const NOT_IN_A_DAY: [&str; 4] = ["busy", "internal", "forbidden", "no_user"];
+/// Rows that need a fault, an overload, a forgery or somebody else's conversation, and have tests of their own elsewhere.
+const NOT_IN_A_DAY: [&str; 6] = [
+    "busy",
+    "internal",
+    "forbidden",
+    "no_user",
+    "bad_resume",
+    "resync",
+];
 
 fn text(payload: &Value, field: &str) -> String {
     let text = payload[field].as_str();
