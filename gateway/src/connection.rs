@@ -229,6 +229,7 @@ impl Connection {
                 let asked = self.asked.ask(read);
                 asked.map_err(|read| (busy(read.id), Some(reads::RETRY_AFTER)))?;
             }
+            Request::Typing { conversation, on } => self.presence.types(conversation, on),
         }
         Ok(())
     }

@@ -6,7 +6,8 @@
 //! The path of a push: the gateway's own channel → `downlink` (the one subscriber) → `registry`
 //! (who is here?) → `outbox` (a socket's bounded queue) → `connection` → the client.
 //!
-//! What a client asks to see goes past the log: `reads`, on a `link` of its own.
+//! What changes nothing goes past the log, each on a `link` of its own, at a `pace`: `reads` answers what a
+//! client asks to see, `typing` tells the other side who is typing.
 //!
 //! One start under one boot id is a [`Gateway`]; a boot that was declared dead is given up and the
 //! process goes on under another one. `front` is what outlives it. `heartbeat` keeps the
@@ -35,6 +36,7 @@ mod link;
 mod metrics;
 mod origin;
 mod outbox;
+mod pace;
 mod presence;
 mod pressure;
 mod reads;
@@ -44,6 +46,7 @@ mod server;
 #[doc(hidden)] // for examples/echo.rs
 pub mod socket;
 mod status;
+mod typing;
 mod uplink;
 
 use std::{net::SocketAddr, sync::Arc};
@@ -117,6 +120,7 @@ pub(crate) struct Gateway {
     pub(crate) pressure: Arc<pressure::Pressure>,
     pub(crate) bell: Arc<roll_call::Bell>,
     pub(crate) reads: reads::Reads,
+    pub(crate) typing: typing::Typing,
     pub(crate) tasks: TaskTracker,
 }
 
@@ -141,6 +145,7 @@ impl Gateway {
             pressure: context.pressure.clone(),
             bell: context.bell.clone(),
             reads: reads::Reads::new(redis.clone(), &front.config),
+            typing: typing::Typing::default(),
             tasks: front.tasks.clone(),
         };
         (Arc::new(gateway), context, appends)
@@ -272,6 +277,7 @@ impl Boot {
         roles.spawn(downlink::Downlink::new(redis.clone(), gateway.clone()).run(stop.clone()));
         roles.spawn(heartbeat::run(redis.clone(), gateway.clone(), stop.clone()));
         roles.spawn(roll_call::run(redis.clone(), gateway.clone(), stop.clone()));
+        roles.spawn(typing::run(redis.clone(), gateway.clone(), stop.clone()));
         roles.spawn(pressure::run(redis.clone(), gateway.clone(), stop.clone()));
         front.put(gateway.clone());
         Self {

@@ -4,14 +4,14 @@ use std::{sync::Arc, time::Duration};
 
 use frontdesk_shared::{
     event::{Event, Kind},
-    ids::{ClientId, Lane, Shard},
+    ids::{ClientId, ConversationId, Lane, Shard},
 };
 use tokio::runtime::Handle;
 use tracing::debug;
 
 use crate::{
     Gateway, auth::Identity, backoff::Backoff, outbox::Outbox, registry::Registration,
-    uplink::Outcome,
+    typing::Said, uplink::Outcome,
 };
 
 /// A connection's being here. Dropping it takes the socket out and appends its `close`, whatever
@@ -55,6 +55,18 @@ impl Presence {
             uid: self.identity.uid.clone(),
             kind,
         }
+    }
+
+    /// Its user types, or has stopped.
+    pub(crate) fn types(&self, conversation: Option<ConversationId>, on: bool) {
+        self.gateway.typing.say(Said {
+            site: self.identity.site.clone(),
+            uid: self.identity.uid.clone(),
+            lang: self.identity.lang,
+            client: self.client.clone(),
+            conversation,
+            on,
+        });
     }
 
     /// When to try again, if the cluster does not keep up with this user's lane.

@@ -14,7 +14,6 @@ mod asked;
 mod conversations;
 mod entry;
 mod history;
-mod pace;
 
 use std::time::Duration;
 
@@ -39,9 +38,9 @@ use crate::{
     config::Config,
     link::{Link, ReadScript},
     metrics::METRICS,
+    pace::Pace,
 };
 pub(crate) use asked::Asked;
-use pace::Pace;
 
 /// Most reads of this gateway that Redis works on at once.
 const MAX_AT_ONCE: usize = 8;

@@ -32,6 +32,7 @@ const ACTIONS: &[&str] = &[
     "history",
     "transcript",
     "conversations",
+    "typing",
 ];
 const PAYLOAD: &[&str] = &[
     "message",
@@ -42,6 +43,7 @@ const PAYLOAD: &[&str] = &[
     "before",
     "after",
     "limit",
+    "on",
     "code",
     "prefix",
 ];
@@ -72,7 +74,7 @@ fn whatever_comes_the_decoder_answers_and_what_it_accepts_keeps_its_bounds() {
         "unknown_action",
         "bad_max",
     ];
-    subject.report(&[&["accepted", "read"][..], &codes].concat());
+    subject.report(&[&["accepted", "read", "typing"][..], &codes].concat());
 }
 
 fn check_accepted(text: &str, request: Request) -> &'static str {
@@ -86,6 +88,14 @@ fn check_accepted(text: &str, request: Request) -> &'static str {
         Request::Read(read) => {
             check_read(&value, &read);
             "read"
+        }
+        Request::Typing { conversation, on } => {
+            let payload = &value["payload"];
+            assert_eq!(value["action"], "typing");
+            assert_eq!(on, payload["on"].as_bool().unwrap_or(true));
+            let named = conversation.as_ref().map(ConversationId::as_str);
+            assert_eq!(named, payload["conversation"].as_str());
+            "typing"
         }
     }
 }
@@ -140,6 +150,7 @@ fn check_refusal(refusal: &Refusal) -> &'static str {
             Some("before"),
             Some("after"),
             Some("limit"),
+            Some("on"),
         ],
         other => panic!("the code {other} is not documented"),
     };

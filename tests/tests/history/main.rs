@@ -12,3 +12,4 @@ mod pages;
 mod readers;
 mod scene;
 mod transcript;
+mod typing;

@@ -1,4 +1,4 @@
-//! How many pages a gateway may read per second: reads cost Redis time, and messages need it more.
+//! An even pace for what may cost Redis only so much time, since messages need it more.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 /// Turns at an even pace, with some at once after a quiet time.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(crate) struct Pace {
     every: Duration,
     /// How far turns may be ahead of the pace.
     slack: Duration,
@@ -18,7 +18,7 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    pub(super) fn new(per_second: f64, at_once: f64) -> Self {
+    pub(crate) fn new(per_second: f64, at_once: f64) -> Self {
         let every = Duration::from_secs_f64(1.0 / per_second);
         Self {
             every,
@@ -28,7 +28,7 @@ impl Pace {
     }
 
     /// Takes the next turn, unless that comes later than somebody can wait.
-    pub(super) fn turn(&self, now: Instant, deadline: Instant) -> Option<Instant> {
+    pub(crate) fn turn(&self, now: Instant, deadline: Instant) -> Option<Instant> {
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner); // one instant is whole
         let due = (*next).max(now);
         let turn = due.checked_sub(self.slack).unwrap_or(now).max(now);
