@@ -59,6 +59,8 @@ struct Connection {
     waiting: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     /// What it wants to see.
     asked: Asked,
+    /// How much it has sent lately: see `Gateway::rate`.
+    bucket: Instant,
     /// What came before `open` was in the log.
     early: Option<Message>,
     last_seen: Instant,
@@ -82,6 +84,7 @@ pub(crate) fn serve(
         n: 0,
         waiting: None,
         asked: Asked::default(),
+        bucket: Instant::now(),
         early: None,
         last_seen: Instant::now(),
         next_ping: Instant::now(),
@@ -221,13 +224,20 @@ impl Connection {
     /// Does what is asked for, or says why not and when to try again.
     fn serve(&mut self, request: Request) -> Result<(), (Refusal, Option<Duration>)> {
         match request {
-            Request::Verb(verb) => match self.presence.too_busy() {
-                None => self.append(verb),
-                retry_after => return Err((busy(verb.reference()), retry_after)),
-            },
+            Request::Verb(verb) => {
+                if let Some(after) = self.presence.too_busy() {
+                    return Err((refusal("busy", verb.reference()), Some(after)));
+                }
+                let (rate, now) = (self.presence.gateway.rate, Instant::now());
+                if let Err(turn) = rate.turn(&mut self.bucket, now, now) {
+                    let refusal = refusal("rate_limited", verb.reference());
+                    return Err((refusal, Some(turn - now)));
+                }
+                self.append(verb);
+            }
             Request::Read(read) => {
                 let asked = self.asked.ask(read);
-                asked.map_err(|read| (busy(read.id), Some(reads::RETRY_AFTER)))?;
+                asked.map_err(|read| (refusal("busy", read.id), Some(reads::RETRY_AFTER)))?;
             }
             Request::Typing { conversation, on } => self.presence.types(conversation, on),
         }
@@ -347,9 +357,9 @@ async fn left(socket: &mut Socket, early: &mut Option<Message>) -> End {
     pending().await
 }
 
-fn busy(reference: Option<MessageRef>) -> Refusal {
+fn refusal(code: &'static str, reference: Option<MessageRef>) -> Refusal {
     Refusal {
-        code: "busy",
+        code,
         field: None,
         reference: reference.map(|id| id.to_string()),
     }

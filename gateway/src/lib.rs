@@ -119,6 +119,8 @@ pub(crate) struct Gateway {
     pub(crate) uplink: uplink::Uplink,
     pub(crate) pressure: Arc<pressure::Pressure>,
     pub(crate) bell: Arc<roll_call::Bell>,
+    /// How much one socket may send.
+    pub(crate) rate: pace::Rate,
     pub(crate) reads: reads::Reads,
     pub(crate) typing: typing::Typing,
     pub(crate) tasks: TaskTracker,
@@ -144,6 +146,10 @@ impl Gateway {
             uplink,
             pressure: context.pressure.clone(),
             bell: context.bell.clone(),
+            rate: pace::Rate::new(
+                f64::from(front.config.rate.rate_per_user),
+                f64::from(front.config.rate.rate_burst),
+            ),
             reads: reads::Reads::new(redis.clone(), &front.config),
             typing: typing::Typing::default(),
             tasks: front.tasks.clone(),

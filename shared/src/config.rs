@@ -2,7 +2,10 @@
 
 use std::net::SocketAddr;
 
-use clap::{Args, Parser, ValueEnum, builder::BoolishValueParser};
+use clap::{
+    Args, Parser, ValueEnum,
+    builder::{BoolishValueParser, RangedU64ValueParser},
+};
 
 /// Shortest secret, in bytes.
 pub const MIN_SECRET_BYTES: usize = 32;
@@ -90,6 +93,27 @@ impl IdentityArgs {
                 secret.len()
             ))),
             (Some(_), _) | (None, true) => Ok(()),
+        }
+    }
+}
+
+/// How much one user may send.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct RateArgs {
+    /// Most messages per second of one user on average, over all devices. Gateways hold each socket to it,
+    /// workers each user: give both the same
+    #[arg(long, env = "FRONTDESK_RATE_PER_USER", default_value_t = 50, value_parser = RangedU64ValueParser::<u32>::new().range(1..=1_000_000))]
+    pub rate_per_user: u32,
+    /// Most messages of one user at once, after a quiet time
+    #[arg(long, env = "FRONTDESK_RATE_BURST", default_value_t = 200, value_parser = RangedU64ValueParser::<u32>::new().range(1..=1_000_000))]
+    pub rate_burst: u32,
+}
+
+impl Default for RateArgs {
+    fn default() -> Self {
+        Self {
+            rate_per_user: 50,
+            rate_burst: 200,
         }
     }
 }

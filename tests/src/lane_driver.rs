@@ -6,6 +6,7 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use frontdesk_shared::{
+    config::RateArgs,
     event::Event,
     ids::{BootId, Lane, Shard, Site, StreamId, Uid},
     keys,
@@ -25,6 +26,18 @@ use redis::aio::{MultiplexedConnection, PubSubStream};
 use serde_json::Value;
 
 use crate::{redis_dump::Dump, wait};
+
+/// Settings with which nobody says too much: a test says in a second what people say in an hour.
+pub fn unhurried() -> DeskSettings {
+    let rate = RateArgs {
+        rate_per_user: 100_000,
+        rate_burst: 100_000,
+    };
+    DeskSettings {
+        rate,
+        ..DeskSettings::default()
+    }
+}
 
 pub use crate::socket::{Socket, on_duty, words, words_to, words_with_id};
 pub use frontdesk_shared::event::Kind;

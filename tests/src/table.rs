@@ -81,6 +81,7 @@ pub const ROWS: &[Row] = &[
     r("error", "queue_words_full", "排队期间的留言已满", "No more messages can be kept while you wait"),
     r("error", "id_reused", "消息编号已被使用", "This id was used for another message"),
     r("error", "forbidden", "无权执行此操作", "You may not do this here"),
+    r("error", "rate_limited", "发送过于频繁,请稍后再试", "Too fast, please slow down"),
     r("error", "busy", "系统繁忙,请稍后再试", "The system is busy, please try again later"),
     r("error", "internal", "系统内部错误,已记录", "Something failed on our side and was recorded"),
 ];

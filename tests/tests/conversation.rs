@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use tokio::time::{Duration, Instant, interval};
 
 /// Rows that need a fault, an overload or somebody else's conversation, and have tests of their own elsewhere.
-const NOT_IN_A_DAY: [&str; 3] = ["busy", "internal", "forbidden"];
+const NOT_IN_A_DAY: [&str; 4] = ["busy", "internal", "forbidden", "rate_limited"];
 
 fn text(payload: &Value, field: &str) -> String {
     let text = payload[field].as_str();

@@ -20,7 +20,7 @@ use frontdesk_shared::{
 use frontdesk_tests::{
     desk_model::{DeskModel, Moment, Told},
     desk_state::SiteDump,
-    lane_driver::{LaneDriver, Settled},
+    lane_driver::{LaneDriver, Settled, unhurried},
     redis_dump::Dump,
     redis_server::Options,
 };
@@ -234,7 +234,7 @@ fn follows_the_model(policy: Policy, on_staff_leave: OnStaffLeave) {
         policy,
         on_staff_leave,
         queue_limit: 3,
-        ..DeskSettings::default()
+        ..unhurried()
     };
     let cases = std::env::var_os("PROPTEST_CASES");
     let config = ProptestConfig {

@@ -17,7 +17,7 @@ use frontdesk_shared::{
 };
 use frontdesk_tests::{
     cluster::Cluster,
-    lane_driver::{LaneDriver, Pushed, Socket, on_duty, words, words_with_id},
+    lane_driver::{LaneDriver, Pushed, Socket, on_duty, unhurried, words, words_with_id},
     process::Program,
     redis_dump::{Content, Dump},
     redis_server::{Options, RedisServer},
@@ -36,7 +36,7 @@ const SEEDS: std::ops::Range<u64> = 0..12;
 fn settings() -> DeskSettings {
     DeskSettings {
         idle_s: 24 * 60 * 60,
-        ..DeskSettings::default()
+        ..unhurried()
     }
 }
 

@@ -31,7 +31,7 @@ const COMMON: [&str; 6] = [
     "log",
     "log-format",
 ];
-const OF_GATEWAY: [&str; 10] = [
+const OF_GATEWAY: [&str; 12] = [
     "listen",
     "open-anyway",
     "metrics-listen",
@@ -41,9 +41,11 @@ const OF_GATEWAY: [&str; 10] = [
     "max-connections",
     "drain-timeout-s",
     "supervisor-sees-recalled",
+    "rate-per-user",
+    "rate-burst",
     "open",
 ];
-const OF_WORKER: [&str; 11] = [
+const OF_WORKER: [&str; 13] = [
     "metrics-listen",
     "worker-id",
     "lease-ms",
@@ -55,6 +57,8 @@ const OF_WORKER: [&str; 11] = [
     "policy",
     "on-staff-leave",
     "retention-s",
+    "rate-per-user",
+    "rate-burst",
 ];
 
 fn output(program: &str, args: &[&str]) -> Output {

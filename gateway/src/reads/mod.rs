@@ -38,7 +38,7 @@ use crate::{
     config::Config,
     link::{Link, ReadScript},
     metrics::METRICS,
-    pace::Pace,
+    pace::{Pace, Rate},
 };
 pub(crate) use asked::Asked;
 
@@ -120,7 +120,7 @@ impl Reads {
         Self {
             link: Link::new(redis),
             permits: Semaphore::new(MAX_AT_ONCE),
-            pace: Pace::new(PAGES_PER_SECOND, PAGES_AT_ONCE),
+            pace: Pace::new(Rate::new(PAGES_PER_SECOND, PAGES_AT_ONCE)),
             history: ReadScript::new(&[entries, history]),
             conversations: ReadScript::new(&[entries, conversations]),
             originals: config.supervisor_sees_recalled,

@@ -35,7 +35,7 @@ use crate::{
     link::{Link, ReadScript},
     metrics::METRICS,
     outbox::Outgoing,
-    pace::Pace,
+    pace::{Pace, Rate},
 };
 pub(crate) use slots::Typing;
 
@@ -79,7 +79,7 @@ struct Teller {
 
 impl Teller {
     async fn tell_all(&self) {
-        let pace = Pace::new(PER_SECOND, AT_ONCE);
+        let pace = Pace::new(Rate::new(PER_SECOND, AT_ONCE));
         loop {
             let batch = self.gateway.typing.next(BATCH).await;
             for _ in &batch {

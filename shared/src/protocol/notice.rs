@@ -101,6 +101,7 @@ pub const NOTICES: &[Notice] = &[
     error("queue_words_full", "排队期间的留言已满", "No more messages can be kept while you wait"),
     error("id_reused", "消息编号已被使用", "This id was used for another message"),
     error("forbidden", "无权执行此操作", "You may not do this here"),
+    error("rate_limited", "发送过于频繁,请稍后再试", "Too fast, please slow down"),
     error("busy", "系统繁忙,请稍后再试", "The system is busy, please try again later"),
     error("internal", "系统内部错误,已记录", "Something failed on our side and was recorded"),
 ];
@@ -126,7 +127,9 @@ pub fn error_frame(
         let _ = write!(frame, r#","ref":{}"#, json_string(reference));
     }
     if let Some(after) = retry_after {
-        let _ = write!(frame, r#","retry_after_ms":{}"#, after.as_millis());
+        // Rounded up: a moment before would be too early.
+        let ms = after.as_micros().div_ceil(1000);
+        let _ = write!(frame, r#","retry_after_ms":{ms}"#);
     }
     frame.push_str("}}");
     frame

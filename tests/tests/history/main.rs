@@ -8,6 +8,7 @@
 
 mod conversations;
 mod faults;
+mod limits;
 mod pages;
 mod readers;
 mod scene;

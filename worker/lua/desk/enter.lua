@@ -9,16 +9,36 @@ D.is_next = function(e, a, n)
   return nil
 end
 
--- Records that the frame was taken.
-D.take = function(e, a)
-  redis.call("HSET", D.user_key(e, e.uid), "n:" .. a.client, a.n)
+-- Takes a token out of the user's bucket, which is theirs on all devices. `b` is its field in
+-- u:<uid>: when it will be full again, in us by the time of events. Writes nothing; what is left is
+-- written with the frame. Returns nil, or after how many ms there will be a token.
+D.too_fast = function(c, e, a, b)
+  c.rate_us = c.rate_us or tonumber(c.settings.rate_us)
+  c.rate_ahead_us = c.rate_ahead_us or tonumber(c.settings.rate_ahead_us)
+  local now = tonumber(e.time) * 1000
+  local full = math.max(tonumber(b or 0), now)
+  local wait = full - now - c.rate_ahead_us
+  if wait > 0 then return D.int(math.ceil(wait / 1000)) end
+  a.bucket = D.int(full + c.rate_us)
+  return nil
 end
 
--- Takes the frame and answers it with an `error`; `ref` is the sender's id of the frame.
-D.refuse = function(e, a, lang, code)
+-- Records that the frame was taken, and the token for it.
+D.take = function(e, a)
+  if a.bucket then
+    redis.call("HSET", D.user_key(e, e.uid), "n:" .. a.client, a.n, "b", a.bucket)
+  else
+    redis.call("HSET", D.user_key(e, e.uid), "n:" .. a.client, a.n)
+  end
+end
+
+-- Takes the frame and answers it with an `error`; `ref` is the sender's id of the frame, `after` when
+-- to send it again.
+D.refuse = function(e, a, lang, code, after)
   D.take(e, a)
   local ref = a.id and (',"ref":"' .. a.id .. '"') or ""
-  D.push_client(e, "F", a.client, D.head(lang, code) .. ref .. "}}")
+  local retry = after and (',"retry_after_ms":' .. after) or ""
+  D.push_client(e, "F", a.client, D.head(lang, code) .. ref .. retry .. "}}")
 end
 
 -- Which of their open conversations a staff member means: the named one, or the only one, if it

@@ -3,7 +3,10 @@
 use std::fmt;
 
 use clap::{Args, ValueEnum};
-use frontdesk_shared::{config::ConfigError, protocol::MAX_NAME_CHARS};
+use frontdesk_shared::{
+    config::{ConfigError, RateArgs},
+    protocol::MAX_NAME_CHARS,
+};
 
 /// Longest queue that can be configured: scores of queue lengths stay exact up to it.
 pub const MAX_QUEUE_LIMIT: u32 = 200_000;
@@ -32,6 +35,9 @@ pub struct DeskSettings {
     /// Seconds for which an ended conversation is kept
     #[arg(long, env = "FRONTDESK_RETENTION_S", default_value_t = 7 * 24 * 60 * 60)]
     pub retention_s: u64,
+    /// How much one user may send.
+    #[command(flatten)]
+    pub rate: RateArgs,
     /// Name of staff who come on duty without one
     #[arg(long, env = "FRONTDESK_DEFAULT_STAFF_NAME", default_value = "客服")]
     pub default_staff_name: String,
@@ -82,6 +88,7 @@ impl Default for DeskSettings {
             policy: Policy::Shortest,
             on_staff_leave: OnStaffLeave::Close,
             retention_s: 7 * 24 * 60 * 60,
+            rate: RateArgs::default(),
             default_staff_name: "客服".to_owned(),
         }
     }

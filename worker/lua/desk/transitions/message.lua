@@ -2,11 +2,11 @@
 --
 -- fields  prefix site uid client n body id digest conversation
 --   body is a JSON string; id the sender's, with a digest of the body
--- writes  u:<uid> {n:<client>}, log:<conv>, conv:<conv> {seq, last, counts, idle, words, bytes},
+-- writes  u:<uid> {n:<client>, b}, log:<conv>, conv:<conv> {seq, last, counts, idle, words, bytes},
 --         sent:<uid>:0 and :1 (the ids of the last 256 to 512 messages, 24 to 25 h)
 -- answers ACK for a message with an id, the same again for the same id
 -- pushes  message to the other side and to the sender's other connections; still_queued;
---         error id_reused, no_conversation, which_conversation, queue_words_full
+--         error id_reused, no_conversation, which_conversation, queue_words_full, rate_limited
 --
 -- Deduplication comes before routing. Two generations of ids: when the young one is full it
 -- becomes the old one, so a lookup reads at most two hashes and forgetting costs nothing. The young
@@ -52,9 +52,11 @@ end
 
 T.message = function(c, e, a)
   local key = D.user_key(e, e.uid)
-  local n, conns, lang, duty, convs, conv =
-    D.get(key, "n:" .. a.client, "conns", "lang", "duty", "convs", "conv")
+  local n, conns, lang, duty, convs, conv, bucket =
+    D.get(key, "n:" .. a.client, "conns", "lang", "duty", "convs", "conv", "b")
   if not D.is_next(e, a, n) then return end
+  local after = D.too_fast(c, e, a, bucket)
+  if after then return D.refuse(e, a, lang, "rate_limited", after) end
   local sent, note
   if a.id then sent, note = find_sent(e, a.id) end
   if sent then
