@@ -225,15 +225,18 @@ impl Connection {
     fn serve(&mut self, request: Request) -> Result<(), (Refusal, Option<Duration>)> {
         match request {
             Request::Verb(verb) => {
-                if let Some(after) = self.presence.too_busy() {
-                    return Err((refusal("busy", verb.reference()), Some(after)));
-                }
-                let (rate, now) = (self.presence.gateway.rate, Instant::now());
-                if let Err(turn) = rate.turn(&mut self.bucket, now, now) {
-                    let refusal = refusal("rate_limited", verb.reference());
-                    return Err((refusal, Some(turn - now)));
-                }
+                self.admit(verb.reference().cloned())?;
                 self.append(verb);
+            }
+            Request::Resume { token, positions } => {
+                let replaces = token.map(|token| self.presence.resumed(&token));
+                let replaces = replaces.transpose().map_err(|refusal| (refusal, None))?;
+                self.admit(None)?;
+                self.outbox.set_resumes();
+                self.append(Verb::Resume {
+                    replaces,
+                    positions,
+                });
             }
             Request::Read(read) => {
                 let asked = self.asked.ask(read);
@@ -241,6 +244,17 @@ impl Connection {
             }
             Request::Typing { conversation, on } => self.presence.types(conversation, on),
         }
+        Ok(())
+    }
+
+    /// Whether one more event of this socket may go to the log now.
+    fn admit(&mut self, id: Option<MessageRef>) -> Result<(), (Refusal, Option<Duration>)> {
+        if let Some(after) = self.presence.too_busy() {
+            return Err((refusal("busy", id), Some(after)));
+        }
+        let (rate, now) = (self.presence.gateway.rate, Instant::now());
+        let turn = rate.turn(&mut self.bucket, now, now);
+        turn.map_err(|turn| (refusal("rate_limited", id), Some(turn - now)))?;
         Ok(())
     }
 
@@ -283,18 +297,21 @@ impl Connection {
 
     /// Writes what is queued, several frames to one flush.
     async fn write_queued(&mut self) -> Result<(), End> {
-        let (outbox, socket) = (&self.outbox, &mut self.socket);
+        let (outbox, socket, presence) = (&self.outbox, &mut self.socket, &self.presence);
         let mut end = None;
         let write = async {
             for _ in 0..MAX_WRITE_FRAMES {
-                match outbox.pop() {
-                    Some(Outgoing::Text(text)) => socket.feed(Message::Text(text)).await?,
+                let text = match outbox.pop() {
+                    Some(Outgoing::Text(text)) => text,
+                    Some(Outgoing::Welcome(text)) => presence.welcome(text),
+                    Some(Outgoing::Resync) => presence.resync(),
                     Some(Outgoing::Close(code)) => {
                         end = Some(End::Close(code));
                         return Ok(()); // the goodbye writes the rest
                     }
                     None => break,
-                }
+                };
+                socket.feed(Message::Text(text)).await?;
             }
             socket.flush().await
         };

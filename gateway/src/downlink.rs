@@ -2,7 +2,8 @@
 //!
 //! Pushes are hints and the log is the truth, so a push that may be missing only has to be
 //! *noticed*: a hole in the numbering (see `counters`), a lost subscription or a payload that does
-//! not decode closes the sockets concerned retryably; their clients come back and see the truth.
+//! not decode. The sockets concerned are told to resume (see `resync`), or closed retryably if their
+//! clients do not know how: they come back and see the truth.
 //! Delivery never waits, since the redis crate buffers without bound: what a slow socket cannot
 //! take closes that socket.
 //!
@@ -163,7 +164,7 @@ impl Downlink {
         }
     }
 
-    /// What was published from now on is gone: say so first, then close all that are registered.
+    /// What was published from now on is gone: say so first, then to all that are registered.
     /// Returns whether the subscription had been confirmed.
     fn lost(&mut self, loss: Loss) -> bool {
         let confirmed = self.gateway.status.set_subscriber(false);
@@ -172,12 +173,22 @@ impl Downlink {
             self.gateway.uplink.reconnect();
         }
         METRICS.subscriber_losses.inc();
-        let sockets = self.gateway.registry.close_all(RESYNC);
+        let (told, closed) = self.resync_all();
         warn!(
             ?loss,
-            sockets, "subscription lost; closed all sockets to resync"
+            told, closed, "subscription lost; all sockets are to resync"
         );
         confirmed
+    }
+
+    fn resync_all(&self) -> (usize, usize) {
+        self.gateway.registry.resync_all(&self.gateway.resync)
+    }
+
+    fn resync_shard(&self, shard: Shard) -> (usize, usize) {
+        METRICS.holes.inc();
+        let registry = &self.gateway.registry;
+        registry.resync_shard(shard, &self.gateway.resync)
     }
 
     fn take(&mut self, message: Msg) {
@@ -193,11 +204,10 @@ impl Downlink {
 
     fn compare(&mut self, stored: Numbers) {
         for shard in self.counters.compare(stored) {
-            METRICS.holes.inc();
-            let sockets = self.gateway.registry.close_shard(shard, RESYNC);
+            let (told, closed) = self.resync_shard(shard);
             warn!(
                 shard = shard.number(),
-                sockets, "published pushes did not arrive; closed the shard's sockets to resync"
+                told, closed, "published pushes did not arrive; the shard's sockets are to resync"
             );
         }
     }
@@ -212,22 +222,23 @@ impl Downlink {
         let Some((shard, payload)) = decoded else {
             // It does not even say whom it was for.
             METRICS.malformed_payloads.inc();
-            let sockets = self.gateway.registry.close_all(RESYNC);
+            let (told, closed) = self.resync_all();
             error!(
-                sockets,
+                told,
+                closed,
                 bytes = payload.len(),
-                "payload does not decode; closed all sockets to resync"
+                "payload does not decode; all sockets are to resync"
             );
             return;
         };
         if !self.counters.is_next(&payload) {
-            METRICS.holes.inc();
-            let sockets = self.gateway.registry.close_shard(shard, RESYNC);
+            let (told, closed) = self.resync_shard(shard);
             warn!(
                 shard = payload.shard,
                 counter = payload.counter,
-                sockets,
-                "hole in the pushes; closed the shard's sockets to resync"
+                told,
+                closed,
+                "hole in the pushes; the shard's sockets are to resync"
             );
         }
         for record in payload.records {
@@ -240,12 +251,14 @@ impl Downlink {
         let outgoing = match record.kind {
             Kind::Frame | Kind::Welcome => {
                 let bytes = own_memory(&record.bytes, payload_bytes);
-                if let Ok(text) = Utf8Bytes::try_from(bytes) {
-                    Outgoing::Text(text)
-                } else {
-                    error!(%event, "push is not UTF-8; closing its sockets to resync");
-                    METRICS.malformed_payloads.inc();
-                    Outgoing::Close(RESYNC)
+                match (Utf8Bytes::try_from(bytes), record.kind) {
+                    (Ok(text), Kind::Welcome) => Outgoing::Welcome(text),
+                    (Ok(text), _) => Outgoing::Text(text),
+                    (Err(_), _) => {
+                        error!(%event, "push is not UTF-8; closing its sockets to resync");
+                        METRICS.malformed_payloads.inc();
+                        Outgoing::Close(RESYNC)
+                    }
                 }
             }
             Kind::Close => Outgoing::Close(close_code(&record.bytes)),

@@ -13,7 +13,7 @@
 //! process goes on under another one. `front` is what outlives it. `heartbeat` keeps the
 //! registration alive, `status` knows whether this boot may act, `counters` sees holes in the
 //! pushes, `roll_call` compares the sockets with the state, `pressure` knows whether the cluster
-//! keeps up, `address`, `origin` and `crowd` guard the door, `metrics` counts, `limits` looks at open
+//! keeps up, `resync` tells sockets that pushes are missing, `address`, `origin` and `crowd` guard the door, `metrics` counts, `limits` looks at open
 //! files, `backoff` waits. docs/ARCHITECTURE.md tells the rest of the story.
 
 mod address;
@@ -41,6 +41,7 @@ mod presence;
 mod pressure;
 mod reads;
 mod registry;
+mod resync;
 mod roll_call;
 mod server;
 #[doc(hidden)] // for examples/echo.rs
@@ -70,6 +71,7 @@ use tracing::{info, warn};
 
 pub use config::Config;
 
+use auth::resume::ResumeKey;
 use backoff::Backoff;
 use front::Front;
 
@@ -121,6 +123,9 @@ pub(crate) struct Gateway {
     pub(crate) bell: Arc<roll_call::Bell>,
     /// How much one socket may send.
     pub(crate) rate: pace::Rate,
+    pub(crate) resync: Arc<resync::Resync>,
+    /// Signs and reads resume tokens.
+    pub(crate) resume: ResumeKey,
     pub(crate) reads: reads::Reads,
     pub(crate) typing: typing::Typing,
     pub(crate) tasks: TaskTracker,
@@ -128,7 +133,11 @@ pub(crate) struct Gateway {
 
 impl Gateway {
     /// A new boot, and what its batcher takes over.
-    fn new(front: &Front, redis: &Redis) -> (Arc<Self>, batcher::Context, uplink::Queue) {
+    fn new(
+        front: &Front,
+        redis: &Redis,
+        resume: ResumeKey,
+    ) -> (Arc<Self>, batcher::Context, uplink::Queue) {
         let boot = BootId::random();
         let (uplink, appends) = uplink::Uplink::new();
         let context = batcher::Context {
@@ -150,6 +159,8 @@ impl Gateway {
                 f64::from(front.config.rate.rate_per_user),
                 f64::from(front.config.rate.rate_burst),
             ),
+            resync: Arc::default(),
+            resume,
             reads: reads::Reads::new(redis.clone(), &front.config),
             typing: typing::Typing::default(),
             tasks: front.tasks.clone(),
@@ -167,7 +178,8 @@ pub(crate) fn offline(
     tokio::sync::mpsc::UnboundedReceiver<uplink::Append>,
 ) {
     let redis = Redis::new("redis://127.0.0.1:1/").expect("a good address");
-    let (gateway, _, queue) = Gateway::new(front, &redis);
+    let resume = ResumeKey::from_cluster("a key for tests");
+    let (gateway, _, queue) = Gateway::new(front, &redis, resume);
     (gateway, queue.appends)
 }
 
@@ -228,6 +240,7 @@ pub async fn run(
     let stop = CancellationToken::new();
     let _at_the_end = stop.clone().drop_guard();
     let patience = config.handshake_timeout();
+    let mut resume = ResumeKey::load(config.identity.secret.as_deref(), &redis).await?;
     let front = Arc::new(Front::new(config));
     let mut listeners = JoinSet::new(); // dropping it ends them, whatever happened
     let router = server::router(front.clone());
@@ -238,7 +251,7 @@ pub async fn run(
 
     let mut backoff = Backoff::new();
     loop {
-        let mut boot = Boot::start(&front, &redis);
+        let mut boot = Boot::start(&front, &redis, resume.clone());
         // A gateway without one of its roles would look alive and serve nobody.
         let result = tokio::select! {
             biased;
@@ -246,6 +259,7 @@ pub async fn run(
             () = boot.gateway.status.fenced().cancelled() => {
                 boot.give_up().await;
                 backoff.wait().await;
+                resume = resume.renew(&redis).await;
                 continue;
             }
             _ = boot.roles.join_next() => Err(Error::RoleEnded),
@@ -273,8 +287,8 @@ struct Boot {
 
 impl Boot {
     /// Starts under a new boot id and serves new sockets from here on.
-    fn start(front: &Front, redis: &Redis) -> Self {
-        let (gateway, context, appends) = Gateway::new(front, redis);
+    fn start(front: &Front, redis: &Redis, resume: ResumeKey) -> Self {
+        let (gateway, context, appends) = Gateway::new(front, redis, resume);
         let batcher = batcher::Batcher::new(context, appends);
         info!(boot = %gateway.boot, "begins");
         let stop = CancellationToken::new();
@@ -284,6 +298,7 @@ impl Boot {
         roles.spawn(heartbeat::run(redis.clone(), gateway.clone(), stop.clone()));
         roles.spawn(roll_call::run(redis.clone(), gateway.clone(), stop.clone()));
         roles.spawn(typing::run(redis.clone(), gateway.clone(), stop.clone()));
+        roles.spawn(resync::run(gateway.resync.clone(), stop.clone()));
         roles.spawn(pressure::run(redis.clone(), gateway.clone(), stop.clone()));
         front.put(gateway.clone());
         Self {

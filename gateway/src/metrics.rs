@@ -32,6 +32,8 @@ pub(crate) struct Metrics {
     pub(crate) malformed_payloads: IntCounter,
     pub(crate) unknown_targets: IntCounter,
     pub(crate) subscriber_losses: IntCounter,
+    /// Sockets told that pushes to them may be missing.
+    pub(crate) resyncs: IntCounter,
     pub(crate) subscriber_confirmed: IntGauge,
     pub(crate) backlog_seconds: Gauge,
     pub(crate) self_fenced: IntCounter,
@@ -114,6 +116,7 @@ impl Metrics {
             holes: counter("holes_total", "Holes in the workers' numbering of payloads")?,
             malformed_payloads: counter("malformed_payloads_total", "Payloads that do not decode")?,
             unknown_targets: counter("unknown_targets_total", "Pushes to sockets that are gone")?,
+            resyncs: counter("resyncs_total", "Sockets told to resume where they are")?,
             subscriber_losses: counter("subscriber_losses_total", "Losses of the subscription")?,
             subscriber_confirmed: register_int_gauge!(
                 "frontdesk_gateway_subscriber_confirmed",

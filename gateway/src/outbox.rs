@@ -10,7 +10,7 @@ use std::{
     future::poll_fn,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicUsize, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
     },
     task::Poll,
     time::Instant,
@@ -38,6 +38,10 @@ const MAX_IN_FLIGHT: usize = 64;
 pub(crate) enum Outgoing {
     /// Send a text frame.
     Text(Utf8Bytes),
+    /// Send this text frame with the connection's resume token in it.
+    Welcome(Utf8Bytes),
+    /// Say that pushes may be missing.
+    Resync,
     /// Close, after everything queued before.
     Close(CloseCode),
 }
@@ -48,6 +52,10 @@ pub(crate) struct Outbox {
     kill: OnceLock<CloseCode>,
     in_flight: AtomicUsize,
     welcomed: OnceLock<Instant>,
+    /// Its client has resumed once, so it knows what to do when pushes are missing.
+    resumes: AtomicBool,
+    /// It is to be told that pushes are missing.
+    resync: AtomicBool,
     /// The socket's task, which alone waits here.
     task: AtomicWaker,
 }
@@ -101,6 +109,26 @@ impl Outbox {
     /// When the state first knew it.
     pub(crate) fn welcomed(&self) -> Option<Instant> {
         self.welcomed.get().copied()
+    }
+
+    /// Its client resumes.
+    pub(crate) fn set_resumes(&self) {
+        self.resumes.store(true, SeqCst);
+    }
+
+    /// Whether its client has resumed once.
+    pub(crate) fn resumes(&self) -> bool {
+        self.resumes.load(SeqCst)
+    }
+
+    /// It is to be told that pushes are missing. False if that was known.
+    pub(crate) fn begin_resync(&self) -> bool {
+        !self.resync.swap(true, SeqCst)
+    }
+
+    /// It is told now.
+    pub(crate) fn end_resync(&self) {
+        self.resync.store(false, SeqCst);
     }
 
     /// The next item, if there is one.
@@ -191,8 +219,8 @@ impl Drop for InFlight {
 impl Outgoing {
     fn size(&self) -> usize {
         match self {
-            Self::Text(text) => text.len(),
-            Self::Close(_) => 0,
+            Self::Text(text) | Self::Welcome(text) => text.len(),
+            Self::Resync | Self::Close(_) => 0,
         }
     }
 }

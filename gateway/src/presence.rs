@@ -5,8 +5,10 @@ use std::{sync::Arc, time::Duration};
 use frontdesk_shared::{
     event::{Event, Kind},
     ids::{ClientId, ConversationId, Lane, Shard},
+    protocol::{frame::Refusal, notice::by_key, resume::Token},
 };
 use tokio::runtime::Handle;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
 use tracing::debug;
 
 use crate::{
@@ -67,6 +69,31 @@ impl Presence {
             conversation,
             on,
         });
+    }
+
+    /// The connection that a resume token was made for, if it was this user's.
+    pub(crate) fn resumed(&self, token: &Token) -> Result<ClientId, Refusal> {
+        let verified = self.gateway.resume.verify(token.secret(), &self.identity);
+        verified.map_err(|_| Refusal {
+            code: "bad_resume",
+            field: None,
+            reference: None,
+        })
+    }
+
+    /// The `welcome` frame with this connection's resume token, which no log and no Redis ever sees.
+    pub(crate) fn welcome(&self, frame: Utf8Bytes) -> Utf8Bytes {
+        let Some(open) = frame.strip_suffix("}}") else {
+            return frame;
+        };
+        let token = self.gateway.resume.sign(&self.identity, &self.client);
+        format!(r#"{open},"resume":"{token}"}}}}"#).into()
+    }
+
+    /// The `resync` frame.
+    pub(crate) fn resync(&self) -> Utf8Bytes {
+        let head = by_key("resync").map(|row| row.head(self.identity.lang));
+        (head.unwrap_or_default() + "}}").into()
     }
 
     /// When to try again, if the cluster does not keep up with this user's lane.

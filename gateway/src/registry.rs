@@ -11,10 +11,10 @@ use std::{
 
 use frontdesk_shared::{
     ids::{ClientId, SHARDS, Shard},
-    protocol::close::CloseCode,
+    protocol::close::{CloseCode, RESYNC},
 };
 
-use crate::{metrics::METRICS, outbox::Outbox};
+use crate::{metrics::METRICS, outbox::Outbox, resync::Resync};
 
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
@@ -87,6 +87,31 @@ impl Registry {
         let sockets = self.read(shard);
         sockets.here.values().for_each(|outbox| outbox.kill(code));
         sockets.here.len()
+    }
+
+    /// Pushes to the sockets of a shard may be missing: tells those whose clients resume, and closes
+    /// the others. Returns how many were told and closed.
+    pub(crate) fn resync_shard(&self, shard: Shard, resync: &Resync) -> (usize, usize) {
+        let sockets = self.read(shard);
+        let (mut told, mut closed) = (0, 0);
+        for outbox in sockets.here.values() {
+            if outbox.resumes() {
+                resync.tell(outbox);
+                told += 1;
+            } else {
+                outbox.kill(RESYNC);
+                closed += 1;
+            }
+        }
+        (told, closed)
+    }
+
+    /// The same for the sockets of all shards.
+    pub(crate) fn resync_all(&self, resync: &Resync) -> (usize, usize) {
+        let shards = Shard::all().map(|shard| self.resync_shard(shard, resync));
+        shards.fold((0, 0), |(told, closed), shard| {
+            (told + shard.0, closed + shard.1)
+        })
     }
 
     /// Closes one socket; false if it is not here.
@@ -180,7 +205,7 @@ impl Drop for Closing {
 mod tests {
     use super::*;
     use crate::outbox::Outgoing;
-    use frontdesk_shared::{ids::BootId, protocol::close::RESYNC};
+    use frontdesk_shared::ids::BootId;
 
     #[tokio::test]
     async fn a_shard_is_closed_alone_and_the_gone_are_unknown() {
@@ -203,6 +228,22 @@ mod tests {
 
         drop(entry_a);
         assert_eq!(registry.for_each(here, [a.as_str()].into_iter(), |_| ()), 1);
+    }
+
+    #[tokio::test]
+    async fn who_resumes_is_told_that_pushes_are_missing_and_others_are_closed() {
+        let registry = Arc::new(Registry::default());
+        let boot = BootId::random();
+        let (here, there) = (Shard::new(0).expect("valid"), Shard::new(1).expect("valid"));
+        let enter = |shard| registry.register(shard, &ClientId::random(&boot));
+        let ((_a, by_hand), (_b, resumes), (_c, elsewhere)) =
+            (enter(here), enter(here), enter(there));
+        resumes.set_resumes();
+        let resync = Resync::default();
+        assert_eq!(registry.resync_shard(here, &resync), (1, 1));
+        assert_eq!(by_hand.killed().await, RESYNC);
+        assert!(resumes.push(Outgoing::Resync) && elsewhere.push(Outgoing::Resync));
+        assert_eq!(registry.resync_all(&resync), (1, 2));
     }
 
     #[test]

@@ -5,10 +5,11 @@
 //! bounds are checked again, because a log outlives the program that wrote it.
 
 use crate::{
-    ids::{BootId, ClientId, ConversationId, IdError, MessageRef, Site, Uid},
+    ids::{BootId, ClientId, ConversationId, IdError, MessageId, MessageRef, Site, Uid},
     protocol::{
-        Lang, MAX_FRAME_BYTES, Role,
-        frame::{self, Verb},
+        Lang, MAX_FRAME_BYTES, MAX_SEQ, Role,
+        frame::{self, Mark, Verb},
+        resume,
     },
 };
 
@@ -63,6 +64,11 @@ pub enum Kind {
     IdleTimer {
         /// The customer's conversation.
         conversation: ConversationId,
+    },
+    /// A lost user's time to come back is over.
+    LostTimer {
+        /// Until when on the shard's clock their place was kept: a later loss has another time.
+        lost: u64,
     },
     /// A gateway is dead: close what it held. An event of a shard, in the lane 0 of each.
     GatewayDead {
@@ -126,6 +132,10 @@ impl Event {
                 put("kind", "idle_timer");
                 put("conversation", conversation.as_str());
             }
+            Kind::LostTimer { lost } => {
+                put("kind", "lost_timer");
+                put("lost", &lost.to_string());
+            }
             Kind::GatewayDead { boot } => {
                 put("kind", "gateway_dead");
                 put("boot", boot.as_str());
@@ -165,6 +175,9 @@ fn verb_name(verb: &Verb) -> &'static str {
         Verb::CustomerLeave => "customer_leave",
         Verb::Message { .. } => "message",
         Verb::Close { .. } => "close_conversation",
+        Verb::Mark { mark, .. } => mark.as_str(),
+        Verb::Recall { .. } => "recall",
+        Verb::Resume { .. } => "resume",
     }
 }
 
@@ -195,6 +208,40 @@ fn write_verb(verb: &Verb, mut put: impl FnMut(&'static str, &str)) {
         Verb::Close { conversation } => {
             if let Some(conversation) = conversation {
                 put("conversation", conversation.as_str());
+            }
+        }
+        Verb::Mark {
+            conversation,
+            up_to,
+            ..
+        } => {
+            put("conversation", conversation.as_str());
+            put("up_to", &up_to.to_string());
+        }
+        Verb::Recall {
+            conversation,
+            seq,
+            message,
+            id,
+        } => {
+            put("conversation", conversation.as_str());
+            put("seq", &seq.to_string());
+            if let Some(message) = message {
+                put("message", message.as_str());
+            }
+            if let Some(id) = id {
+                put("id", id.as_str());
+            }
+        }
+        Verb::Resume {
+            replaces,
+            positions,
+        } => {
+            if let Some(replaces) = replaces {
+                put("replaces", replaces.as_str());
+            }
+            if !positions.is_empty() {
+                put("positions", &resume::encode(positions));
             }
         }
     }
@@ -245,6 +292,11 @@ impl<'a, G: Fn(&str) -> Option<&'a str>> Fields<'_, G> {
                 let conversation = self.parse("conversation", ConversationId::parse)?;
                 return Ok(Kind::IdleTimer { conversation });
             }
+            "lost_timer" => {
+                return Ok(Kind::LostTimer {
+                    lost: self.parse("lost", str::parse)?,
+                });
+            }
             "gateway_dead" => {
                 let boot = self.parse("boot", BootId::parse)?;
                 return Ok(Kind::GatewayDead { boot });
@@ -271,6 +323,20 @@ impl<'a, G: Fn(&str) -> Option<&'a str>> Fields<'_, G> {
             "close_conversation" => Verb::Close {
                 conversation: self.optional("conversation", ConversationId::parse)?,
             },
+            "delivered" => self.mark(Mark::Delivered)?,
+            "read" => self.mark(Mark::Read)?,
+            "recall" => Verb::Recall {
+                conversation: self.parse("conversation", ConversationId::parse)?,
+                seq: self.parse("seq", seq)?,
+                message: self.optional("message", MessageId::parse)?,
+                id: self.optional("id", MessageRef::parse)?,
+            },
+            "resume" => Verb::Resume {
+                replaces: self.optional("replaces", ClientId::parse)?,
+                positions: self
+                    .optional("positions", resume::decode)?
+                    .unwrap_or_default(),
+            },
             _ => return Err(DecodeError::Poison("kind")),
         };
         Ok(Kind::Verb {
@@ -278,6 +344,24 @@ impl<'a, G: Fn(&str) -> Option<&'a str>> Fields<'_, G> {
             n: self.parse("n", str::parse)?,
             verb,
         })
+    }
+
+    fn mark(&self, mark: Mark) -> Result<Verb, DecodeError> {
+        Ok(Verb::Mark {
+            conversation: self.parse("conversation", ConversationId::parse)?,
+            up_to: self.parse("up_to", seq)?,
+            mark,
+        })
+    }
+}
+
+/// A place in a conversation's log.
+fn seq(field: &str) -> Result<u64, ()> {
+    let seq = field.parse().map_err(|_| ())?;
+    if (1..=MAX_SEQ).contains(&seq) {
+        Ok(seq)
+    } else {
+        Err(())
     }
 }
 
@@ -342,6 +426,7 @@ mod tests {
         round_trip(Kind::IdleTimer {
             conversation: conversation.clone(),
         });
+        round_trip(Kind::LostTimer { lost: 90_000 });
         round_trip(Kind::GatewayDead {
             boot: BootId::random(),
         });
@@ -368,7 +453,27 @@ mod tests {
                 conversation: Some(conversation.clone()),
             },
             Verb::Close {
-                conversation: Some(conversation),
+                conversation: Some(conversation.clone()),
+            },
+            Verb::Mark {
+                conversation: conversation.clone(),
+                up_to: 7,
+                mark: Mark::Read,
+            },
+            Verb::Recall {
+                conversation,
+                seq: 2,
+                message: Some(MessageId::parse("7.3.1763-0.2").expect("valid")),
+                id: Some(MessageRef::parse("r1").expect("valid")),
+            },
+            Verb::Resume {
+                replaces: None,
+                positions: Vec::new(),
+            },
+            Verb::Resume {
+                replaces: Some(client.clone()),
+                positions: resume::decode("7.3.1763-0.1 2 7.3.1764-0.1,7.3.1765-0.1 0")
+                    .expect("valid"),
             },
         ] {
             round_trip(Kind::Verb {

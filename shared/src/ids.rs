@@ -98,6 +98,11 @@ text_id!(
     ConversationId,
     ".-"
 );
+text_id!(
+    /// An entry of a conversation's log: the id of the event that made it, with `.n` as above.
+    MessageId,
+    ".-"
+);
 
 impl Uid {
     /// A new unguessable user id, for somebody who came without one.

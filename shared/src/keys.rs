@@ -3,7 +3,8 @@
 
 use crate::ids::{BootId, ConversationId, Lane, Shard, Site, Uid};
 
-/// Cluster-wide facts written at first boot: `schema`, `shards`, `lanes`, `app`.
+/// Cluster-wide facts written at first boot: `schema`, `shards`, `lanes`, `app`; in open mode `key`, by
+/// which resume tokens are signed.
 pub const META: &str = "frontdesk:meta";
 /// Hash of gateway registrations: boot id → heartbeat counter, or `dead <ms>` once it was declared
 /// dead or has stopped. A boot that is not there, or dead, is fenced: it never comes back.

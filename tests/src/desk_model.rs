@@ -4,10 +4,13 @@
 //! One [`DeskModel`] is one site. It is given the events in the order in which they are applied and
 //! answers what every connection is told.
 
-use std::collections::BTreeMap;
+mod marks;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use frontdesk_shared::{
     event::{Event, Kind, SHARED_QUEUE},
+    ids::ClientId,
     protocol::{
         Lang, MAX_CONNECTIONS_PER_USER, MAX_WAITING_BYTES, MAX_WAITING_MESSAGES, Role, frame::Verb,
     },
@@ -21,7 +24,7 @@ pub type Conv = usize;
 #[derive(Debug, Clone)]
 pub struct DeskModel {
     rules: DeskSettings,
-    /// Users by id, while they are connected.
+    /// Users by id, while they are connected or awaited.
     pub users: BTreeMap<String, User>,
     /// Every conversation there ever was.
     pub conversations: Vec<Conversation>,
@@ -31,11 +34,15 @@ pub struct DeskModel {
     pub names: Vec<Option<String>>,
 }
 
-/// A connected user.
+/// A user who is connected, or lost and awaited.
 #[derive(Debug, Clone)]
 pub struct User {
     /// Connections in the order of opening, with the number of the last frame taken.
     pub sockets: Vec<(String, u64)>,
+    /// Which of them resume.
+    pub resume: BTreeSet<String>,
+    /// Set while the user is lost and awaited.
+    pub lost: Option<Lost>,
     /// Language.
     pub lang: Lang,
     /// Role.
@@ -46,6 +53,15 @@ pub struct User {
     pub conversation: Option<Conv>,
     /// The place in the queue that they know.
     pub told: u64,
+}
+
+/// How long a lost user is awaited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lost {
+    /// Until when on the shard's clock.
+    pub until: u64,
+    /// Whether the timer is set; otherwise its event is on its way.
+    pub timer: bool,
 }
 
 /// A staff member's duty.
@@ -74,10 +90,25 @@ pub struct Conversation {
     pub ticket: u64,
     /// How it stands.
     pub state: State,
+    /// Whose it is or was last.
+    pub staff: Option<String>,
     /// Earlier staff, the latest last.
     pub past: Vec<String>,
+    /// Up to which place somebody's devices and they themselves have got.
+    pub marks: BTreeMap<String, Marks>,
+    /// Places of recalled messages, and of the lines that say so.
+    pub recalled: BTreeMap<usize, usize>,
     /// Its log.
     pub log: Vec<Line>,
+}
+
+/// How far somebody has got in a conversation.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Marks {
+    /// Delivered up to this place.
+    pub delivered: usize,
+    /// Read up to this place.
+    pub read: usize,
 }
 
 /// How a conversation stands.
@@ -114,7 +145,7 @@ pub struct Line {
     pub from: &'static str,
     /// Who made it.
     pub uid: String,
-    /// message, assigned, ended or requeued.
+    /// message, assigned, ended, requeued or recalled.
     pub kind: &'static str,
     /// The words, or what is to be known.
     pub value: String,
@@ -165,6 +196,12 @@ pub enum What {
     },
     /// The words of a line of a log.
     Words(Conv, usize),
+    /// That there were words.
+    Withheld(Conv, usize),
+    /// Somebody's marks in a conversation; to themselves with what is unread.
+    Receipt(Conv, String, Marks, Option<usize>),
+    /// That a line of a log is recalled, with the id of who asked for it.
+    Recalled(Conv, usize, Option<String>),
 }
 
 /// A field of a notice.
@@ -231,9 +268,10 @@ impl DeskModel {
         };
         match &event.kind {
             Kind::Open { client, lang, role } => step.open(client.as_str(), *lang, *role),
-            Kind::Close { client, .. } => step.close(client.as_str()),
+            Kind::Close { client, clean } => step.close(client.as_str(), *clean),
             Kind::Verb { client, n, verb } => step.frame(client.as_str(), *n, verb),
             Kind::IdleTimer { conversation } => step.idle(conversation.as_str()),
+            Kind::LostTimer { lost } => step.lost_timer(*lost),
             Kind::QueueMoved => step.queue_moved(),
             Kind::QueueLost { .. } => panic!("too few users for a continuation"),
             Kind::GatewayDead { .. } => panic!("gateways do not die in these lives"),
@@ -255,9 +293,25 @@ impl DeskModel {
         fired
     }
 
+    /// The users whose time to come back is over when the shard's clock says `now`, and until when it
+    /// was. Their timers' events are on their way then.
+    pub fn give_up(&mut self, now: u64) -> Vec<(String, u64)> {
+        let mut given_up = Vec::new();
+        for (uid, user) in &mut self.users {
+            if let Some(lost) = &mut user.lost
+                && lost.timer
+                && lost.until <= now
+            {
+                lost.timer = false;
+                given_up.push((uid.clone(), lost.until));
+            }
+        }
+        given_up
+    }
+
     /// Whether somebody's place in a queue is not the one they know.
     pub fn somebody_moved(&self) -> bool {
-        self.waiting().iter().any(|conv| {
+        self.queued(|_| true).iter().any(|conv| {
             let customer = &self.conversations[*conv].customer;
             self.place(*conv) != self.users[customer].told
         })
@@ -273,18 +327,26 @@ impl DeskModel {
     pub fn free(&self) -> Vec<String> {
         let mut free = self.staff_by(|_, duty| (duty.open.len(), duty.latest));
         free.retain(|uid| {
+            if self.users[uid].lost.is_some() {
+                return false;
+            }
             let duty = self.users[uid].duty.as_ref().expect("on duty");
             duty.open.len() < duty.max as usize
         });
         free
     }
 
-    /// Who waits, longest first.
+    /// Who waits and is not lost, longest first.
     pub fn waiting(&self) -> Vec<Conv> {
-        self.queued(|_| true)
+        let mut waiting = self.queued(|_| true);
+        waiting.retain(|conv| {
+            let customer = &self.conversations[*conv].customer;
+            self.users[customer].lost.is_none()
+        });
+        waiting
     }
 
-    /// Who waits in a queue, longest first.
+    /// Who has a place in a queue, longest first.
     pub fn queue(&self, name: &str) -> Vec<Conv> {
         self.queued(|queue| queue == name)
     }
@@ -391,6 +453,8 @@ impl Step<'_> {
         }
         let user = self.m.users.entry(self.actor.clone()).or_insert(User {
             sockets: Vec::new(),
+            resume: BTreeSet::new(),
+            lost: None,
             lang,
             role,
             duty: None,
@@ -399,18 +463,48 @@ impl Step<'_> {
         });
         user.sockets.push((client.to_owned(), 0));
         (user.lang, user.role) = (lang, role);
+        let was_lost = user.lost.take().is_some();
         self.tell_one(client, What::Welcome(self.actor.clone()));
+        if was_lost {
+            self.fill();
+        }
     }
 
-    fn close(&mut self, client: &str) {
-        let actor = self.actor.clone();
+    fn close(&mut self, client: &str, clean: bool) {
+        let (actor, grace_ms) = (self.actor.clone(), self.m.rules.grace_s * 1000);
         let Some(user) = self.m.users.get_mut(&actor) else {
             return;
         };
+        let before = user.sockets.len();
         user.sockets.retain(|(known, _)| known != client);
-        if !user.sockets.is_empty() {
+        let resumes = user.resume.remove(client);
+        if !user.sockets.is_empty() || user.sockets.len() == before {
             return;
         }
+        let has_place = user.duty.is_some() || user.conversation.is_some();
+        if !clean && resumes && has_place && grace_ms > 0 {
+            user.lost = Some(Lost {
+                until: self.now.clock + grace_ms,
+                timer: true,
+            });
+            return;
+        }
+        self.depart();
+    }
+
+    fn lost_timer(&mut self, until: u64) {
+        let Some(user) = self.m.users.get_mut(&self.actor) else {
+            return;
+        };
+        if user.lost.is_some_and(|lost| lost.until == until) {
+            user.lost = None;
+            self.depart();
+        }
+    }
+
+    fn depart(&mut self) {
+        let actor = self.actor.clone();
+        let user = self.user(&actor);
         if user.duty.is_some() {
             self.leave_duty();
         } else if let Some(conv) = user.conversation {
@@ -444,16 +538,48 @@ impl Step<'_> {
                 let conversation = conversation.as_ref().map(ToString::to_string);
                 self.message(client, body, id, conversation.as_deref())
             }
+            Verb::Resume { replaces, .. } => {
+                self.resume(client, replaces.as_ref().map(ClientId::as_str));
+                Ok(())
+            }
             Verb::Close { conversation } => {
                 self.close_conversation(conversation.as_ref().map(ToString::to_string).as_deref())
+            }
+            Verb::Mark {
+                conversation,
+                up_to,
+                mark,
+            } => self.mark(client, conversation.as_str(), *up_to, *mark),
+            Verb::Recall {
+                conversation,
+                seq,
+                id,
+                ..
+            } => {
+                let id = id.as_ref().map(ToString::to_string);
+                self.recall(client, conversation.as_str(), *seq, id)
             }
         };
         if let Err(key) = refused {
             let mut fields = Vec::new();
-            if let Verb::Message { id: Some(id), .. } = verb {
+            if let Some(id) = verb.reference() {
                 fields.push(("ref", Field::Json(format!("\"{id}\""))));
             }
             self.tell_one(client, What::Notice { key, fields });
+        }
+    }
+
+    fn resume(&mut self, client: &str, replaces: Option<&str>) {
+        let uid = self.actor.clone();
+        let user = self.user(&uid);
+        user.resume.insert(client.to_owned());
+        if let Some(replaced) = replaces.filter(|replaced| *replaced != client) {
+            let before = user.sockets.len();
+            user.sockets.retain(|(known, _)| known != replaced);
+            user.resume.remove(replaced);
+            if user.sockets.len() < before {
+                self.tell_one(replaced, What::Close(4502));
+            }
         }
     }
 
@@ -543,7 +669,10 @@ impl Step<'_> {
             customer: uid.clone(),
             ticket,
             state: State::Ended,
+            staff: None,
             past: Vec::new(),
+            marks: BTreeMap::new(),
+            recalled: BTreeMap::new(),
             log: Vec::new(),
         });
         self.m.names.push(None);
@@ -713,7 +842,7 @@ impl Step<'_> {
     }
 
     fn queue_moved(&mut self) {
-        for conv in self.m.waiting() {
+        for conv in self.m.queued(|_| true) {
             let (customer, place) = (
                 self.m.conversations[conv].customer.clone(),
                 self.m.place(conv),
@@ -761,6 +890,7 @@ impl Step<'_> {
             idle,
             timer: Some(idle),
         };
+        self.m.conversations[conv].staff = Some(staff.to_owned());
         let user = self.user(&customer);
         user.conversation = Some(conv);
         user.told = 0;
@@ -791,7 +921,13 @@ impl Step<'_> {
             .map(|(seq, _)| seq)
             .collect();
         for seq in &said[said.len().saturating_sub(MAX_WAITING_MESSAGES)..] {
-            self.tell(staff, None, &What::Words(conv, *seq));
+            let recalled = self.m.conversations[conv].recalled.contains_key(seq);
+            let what = if recalled {
+                What::Withheld(conv, *seq)
+            } else {
+                What::Words(conv, *seq)
+            };
+            self.tell(staff, None, &what);
         }
     }
 
@@ -872,9 +1008,10 @@ impl Step<'_> {
 
     fn requeue(&mut self, conv: Conv, staff: &str) {
         self.enqueue(conv);
-        let past = &mut self.m.conversations[conv].past;
-        past.retain(|uid| uid != staff);
-        past.push(staff.to_owned());
+        let conversation = &mut self.m.conversations[conv];
+        conversation.staff = None;
+        conversation.past.retain(|uid| uid != staff);
+        conversation.past.push(staff.to_owned());
         let seq = self.log(conv, "system", staff, "requeued", "staff_offline", None);
         let What::Notice { key, mut fields } = self.standing(conv) else {
             panic!("a place in a queue is a notice");

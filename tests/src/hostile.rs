@@ -2,8 +2,12 @@
 
 use frontdesk_shared::{
     event::{Event, Kind, SHARED_QUEUE},
-    ids::{BootId, ClientId, ConversationId, MessageRef, Site, Uid},
-    protocol::{Lang, Role, frame::Verb},
+    ids::{BootId, ClientId, ConversationId, MessageId, MessageRef, Site, Uid},
+    protocol::{
+        Lang, MAX_POSITIONS, MAX_SEQ, Role,
+        frame::{Mark, Verb},
+        resume::{Position, Seen},
+    },
 };
 use rand::{Rng, seq::IndexedRandom as _};
 use serde_json::Value;
@@ -40,6 +44,12 @@ pub const FIELDS: &[&str] = &[
     "boot",
     "queue",
     "upto",
+    "up_to",
+    "seq",
+    "message",
+    "lost",
+    "replaces",
+    "positions",
 ];
 
 /// A text: nasty, random, too long, or nearly an id or a number.
@@ -106,7 +116,7 @@ pub fn pick<'a, T>(rng: &mut impl Rng, from: &'a [T]) -> &'a T {
 /// An event that everybody would accept, of anybody.
 pub fn event(rng: &mut impl Rng) -> Event {
     let client = ClientId::random(&BootId::random());
-    let kind = match rng.random_range(0..12) {
+    let kind = match rng.random_range(0..13) {
         0 => Kind::Open {
             client,
             lang: *pick(rng, &Lang::ALL),
@@ -122,6 +132,7 @@ pub fn event(rng: &mut impl Rng) -> Event {
         3 => Kind::GatewayDead {
             boot: BootId::random(),
         },
+        12 => Kind::LostTimer { lost: number(rng) },
         4 => Kind::QueueMoved,
         5 => Kind::QueueLost {
             queue: if rng.random() {
@@ -146,7 +157,13 @@ pub fn event(rng: &mut impl Rng) -> Event {
 
 /// A verb that everybody would accept.
 pub fn verb(rng: &mut impl Rng) -> Verb {
-    match rng.random_range(0..8) {
+    match rng.random_range(0..11) {
+        8 => Verb::Resume {
+            replaces: rng
+                .random::<bool>()
+                .then(|| ClientId::random(&BootId::random())),
+            positions: positions(rng),
+        },
         0 => Verb::StaffOnline {
             name: rng.random::<bool>().then(|| json_text(rng, 64)),
             max: rng.random::<bool>().then(|| rng.random_range(1..7)),
@@ -157,12 +174,28 @@ pub fn verb(rng: &mut impl Rng) -> Verb {
         4 => Verb::Close {
             conversation: rng.random::<bool>().then(|| conversation(rng)),
         },
+        5 => Verb::Mark {
+            conversation: conversation(rng),
+            up_to: seq(rng),
+            mark: *pick(rng, &[Mark::Delivered, Mark::Read]),
+        },
+        6 => Verb::Recall {
+            conversation: conversation(rng),
+            seq: seq(rng),
+            message: rng.random::<bool>().then(|| parsed(rng, MessageId::parse)),
+            id: rng.random::<bool>().then(|| parsed(rng, MessageRef::parse)),
+        },
         _ => Verb::Message {
             body: json_text(rng, 16 * 1024),
             id: rng.random::<bool>().then(|| parsed(rng, MessageRef::parse)),
             conversation: rng.random_ratio(1, 4).then(|| conversation(rng)),
         },
     }
+}
+
+/// A place in a log, mostly a small one.
+fn seq(rng: &mut impl Rng) -> u64 {
+    *pick(rng, &[1, 2, 3, 9, MAX_SEQ])
 }
 
 /// A text of at most so many bytes, without control characters, as a JSON string.
@@ -179,6 +212,22 @@ fn json_text(rng: &mut impl Rng, most: usize) -> String {
 
 fn conversation(rng: &mut impl Rng) -> ConversationId {
     parsed(rng, ConversationId::parse)
+}
+
+fn positions(rng: &mut impl Rng) -> Vec<Position> {
+    let mut positions: Vec<Position> = Vec::new();
+    for _ in 0..*pick(rng, &[0, 1, 2, MAX_POSITIONS]) {
+        let conversation = conversation(rng);
+        if positions.iter().all(|p| p.conversation != conversation) {
+            let id = rng.random::<bool>().then(|| parsed(rng, MessageId::parse));
+            let seq = *pick(rng, &[1, 2, 100, 1 << 53]);
+            positions.push(Position {
+                conversation,
+                seen: id.map(|id| Seen { seq, id }),
+            });
+        }
+    }
+    positions
 }
 
 fn number(rng: &mut impl Rng) -> u64 {

@@ -1,5 +1,5 @@
 //! Random lives of two small sites, applied by the real scripts on a real Redis and by the model
-//! in `desk_model.rs`: after every call the state, every push, every ack and the rules of
+//! in `desk_model.rs`, with sockets that are lost and come back: after every call the state, every push, every ack and the rules of
 //! `desk_state.rs` must agree. A failure prints the shortest life that shows it and keeps its seed
 //! in `proptest-regressions/`. `PROPTEST_CASES=5000` looks for longer.
 #![allow(
@@ -15,7 +15,10 @@ use frontdesk_shared::{
     event::{Event, Kind},
     ids::{BootId, ClientId, ConversationId, Lane, MessageRef, Shard, Site, StreamId, Uid},
     keys,
-    protocol::{Lang, Role, frame::Verb},
+    protocol::{
+        Lang, Role,
+        frame::{Mark, Verb},
+    },
 };
 use frontdesk_tests::{
     desk_model::{DeskModel, Moment, Told},
@@ -52,9 +55,12 @@ const TOLD: &[&str] = &[
     "chat_close/staff_offline",
     "chat_close/timeout",
     "close/4004",
+    "close/4502",
     "error/bad_max",
+    "error/forbidden",
     "error/id_reused",
     "error/no_conversation",
+    "error/no_message",
     "error/which_conversation",
     "error/wrong_role",
     "message/connected",
@@ -70,6 +76,8 @@ const TOLD: &[&str] = &[
     "message/still_queued",
     "message/your_turn",
     "queue_close/staff_offline",
+    "recalled/-",
+    "receipt/-",
     "welcome/welcome",
 ];
 
@@ -103,6 +111,13 @@ enum Act {
     Close {
         socket: usize,
     },
+    Lose {
+        socket: usize,
+    },
+    Resume {
+        socket: usize,
+        replaces: Option<usize>,
+    },
     StaffOnline {
         socket: usize,
         max: Option<u32>,
@@ -126,6 +141,18 @@ enum Act {
     End {
         socket: usize,
         which: Which,
+    },
+    Mark {
+        socket: usize,
+        which: Which,
+        up_to: u64,
+        mark: Mark,
+    },
+    Recall {
+        socket: usize,
+        which: Which,
+        nth: usize,
+        own: bool,
     },
     SkipFrame {
         socket: usize,
@@ -157,10 +184,11 @@ enum Step {
     Release { first: usize, most: usize },
 }
 
-fn which() -> impl Strategy<Value = Which> {
+/// Unsaid so often of eleven times.
+fn which(unsaid: u32) -> impl Strategy<Value = Which> {
     prop_oneof![
-        6 => Just(Which::Unsaid),
-        4 => (0..12_usize).prop_map(Which::Nth),
+        unsaid => Just(Which::Unsaid),
+        10 - unsaid => (0..12_usize).prop_map(Which::Nth),
         1 => Just(Which::Unknown),
     ]
 }
@@ -178,19 +206,32 @@ fn act_of(staff: bool) -> impl Strategy<Value = Act> {
         socket.clone(),
         0..3_u8,
         proptest::option::weighted(0.5, 0..4_u8),
-        which(),
+        which(6),
+    );
+    let mark = prop_oneof![Just(Mark::Delivered), Just(Mark::Read)];
+    let mark = (socket.clone(), which(8), 1..20_u64, mark);
+    let recall = (
+        socket.clone(),
+        which(8),
+        0..20_usize,
+        proptest::bool::weighted(0.8),
     );
     prop_oneof![
         4 => (0..2_usize, any::<bool>())
             .prop_map(|(gateway, english)| Act::Open { gateway, english }),
         3 => socket.clone().prop_map(|socket| Act::Close { socket }),
+        6 => socket.clone().prop_map(|socket| Act::Lose { socket }),
+        8 => (socket.clone(), proptest::option::weighted(0.3, 0..3_usize))
+            .prop_map(|(socket, replaces)| Act::Resume { socket, replaces }),
         duty => (socket.clone(), max, any::<bool>())
             .prop_map(|(socket, max, name)| Act::StaffOnline { socket, max, name }),
-        duty / 5 => socket.clone().prop_map(|socket| Act::StaffOffline { socket }),
+        duty.div_ceil(5) => socket.clone().prop_map(|socket| Act::StaffOffline { socket }),
         queue => socket.clone().prop_map(|socket| Act::Connect { socket }),
         2 => socket.clone().prop_map(|socket| Act::Leave { socket }),
         25 => say.prop_map(|(socket, text, id, which)| Act::Say { socket, text, id, which }),
-        4 => (socket.clone(), which()).prop_map(|(socket, which)| Act::End { socket, which }),
+        4 => (socket.clone(), which(6)).prop_map(|(socket, which)| Act::End { socket, which }),
+        10 => mark.prop_map(|(socket, which, up_to, mark)| Act::Mark { socket, which, up_to, mark }),
+        6 => recall.prop_map(|(socket, which, nth, own)| Act::Recall { socket, which, nth, own }),
         1 => socket.clone().prop_map(|socket| Act::SkipFrame { socket }),
         1 => socket.prop_map(|socket| Act::OpenAgain { socket }),
     ]
@@ -290,6 +331,8 @@ struct World {
     holds: bool,
     /// The last entry applied in each lane.
     done: BTreeMap<Lane, StreamId>,
+    /// How far everybody had got in each conversation.
+    marks: [BTreeMap<(String, String), (u64, u64)>; 2],
     /// How often somebody was told what.
     seen: BTreeMap<String, usize>,
 }
@@ -329,6 +372,7 @@ impl World {
             latest: StreamId::ZERO,
             holds: false,
             done: BTreeMap::new(),
+            marks: Default::default(),
             seen: BTreeMap::new(),
         })
     }
@@ -345,8 +389,13 @@ impl World {
                 let Some(place) = self.somebody_who_can(place, act) else {
                     return Ok(());
                 };
-                let known = self.sockets.get(&place).is_some_and(|s| !s.is_empty());
-                if !known && !matches!(act, Act::Open { .. }) {
+                let sockets = self.sockets.get(&place).map_or(0, Vec::len);
+                let wanted = match act {
+                    Act::Open { .. } => 0,
+                    Act::Resume { replaces, .. } => 1 + usize::from(replaces.is_some()),
+                    _ => 1,
+                };
+                for _ in sockets..wanted {
                     let english = false;
                     let gateway = *user % 2;
                     self.act(place, &Act::Open { gateway, english }, *hold)
@@ -384,7 +433,11 @@ impl World {
 
     /// Words and ends are mostly from somebody who has a conversation, or little would happen.
     fn somebody_who_can(&self, place: (usize, usize), act: &Act) -> Option<(usize, usize)> {
-        let (Act::Say { socket, .. } | Act::End { socket, .. }) = act else {
+        let (Act::Say { socket, .. }
+        | Act::End { socket, .. }
+        | Act::Mark { socket, .. }
+        | Act::Recall { socket, .. }) = act
+        else {
             return Some(place);
         };
         let users = &self.models[place.0].users;
@@ -406,16 +459,7 @@ impl World {
 
     /// The event of an act, and what it changes in the gateway.
     fn event(&mut self, place: (usize, usize), act: &Act) -> Kind {
-        let conversations = &self.models[place.0].names;
-        let name = |which: &Which| match which {
-            Which::Nth(n) if !conversations.is_empty() => {
-                let latest = conversations.iter().rev().take(5);
-                let name = latest.cycle().nth(*n).and_then(Option::as_deref);
-                Some(ConversationId::parse(name.expect("named")).expect("well-formed"))
-            }
-            Which::Unknown => Some(ConversationId::parse("0.0.1-1.1").expect("well-formed")),
-            Which::Nth(_) | Which::Unsaid => None,
-        };
+        let name = |which: &Which| self.named(place, which);
         let (socket, verb) = match act {
             Act::Open { gateway, english } => {
                 let client = ClientId::random(&self.boots[*gateway]);
@@ -425,13 +469,22 @@ impl World {
                 });
                 return open(place.1, client, *english);
             }
-            Act::Close { socket } => {
+            Act::Close { socket } | Act::Lose { socket } => {
                 let sockets = self.sockets.get_mut(&place).expect("a connection");
                 let socket = sockets.remove(socket % sockets.len());
                 return Kind::Close {
                     client: socket.client,
-                    clean: true,
+                    clean: matches!(act, Act::Close { .. }),
                 };
+            }
+            Act::Resume { socket, replaces } => {
+                let sockets = &self.sockets[&place];
+                let one = |n: usize| sockets[n % sockets.len()].client.clone();
+                let verb = Verb::Resume {
+                    replaces: replaces.map(one),
+                    positions: Vec::new(),
+                };
+                (socket, verb)
             }
             Act::OpenAgain { socket } => {
                 let sockets = &self.sockets[&place];
@@ -464,6 +517,28 @@ impl World {
                 let conversation = name(which);
                 (socket, Verb::Close { conversation })
             }
+            Act::Mark {
+                socket,
+                which,
+                up_to,
+                mark,
+            } => {
+                let verb = Verb::Mark {
+                    conversation: name(which).unwrap_or_else(|| self.own_conversation(place)),
+                    up_to: *up_to,
+                    mark: *mark,
+                };
+                (socket, verb)
+            }
+            Act::Recall {
+                socket,
+                which,
+                nth,
+                own,
+            } => {
+                let conversation = name(which).unwrap_or_else(|| self.own_conversation(place));
+                (socket, self.recall(place, conversation, *nth, *own))
+            }
             Act::Connect { socket } | Act::SkipFrame { socket } => (socket, Verb::CustomerConnect),
         };
         let sockets = self.sockets.get_mut(&place).expect("a connection");
@@ -480,11 +555,84 @@ impl World {
         }
     }
 
+    fn recall(
+        &self,
+        place: (usize, usize),
+        conversation: ConversationId,
+        nth: usize,
+        own: bool,
+    ) -> Verb {
+        Verb::Recall {
+            seq: self.message_of(place, &conversation, nth, own),
+            conversation,
+            message: None,
+            id: own.then(|| MessageRef::parse("r1").expect("well-formed")),
+        }
+    }
+
+    fn named(&self, place: (usize, usize), which: &Which) -> Option<ConversationId> {
+        let conversations = &self.models[place.0].names;
+        match which {
+            Which::Nth(n) if !conversations.is_empty() => {
+                let latest = conversations.iter().rev().take(5);
+                let name = latest.cycle().nth(*n).and_then(Option::as_deref);
+                Some(ConversationId::parse(name.expect("named")).expect("well-formed"))
+            }
+            Which::Unknown => Some(ConversationId::parse("0.0.1-1.1").expect("well-formed")),
+            Which::Nth(_) | Which::Unsaid => None,
+        }
+    }
+
+    /// A conversation that somebody is in, or none that there is.
+    fn own_conversation(&self, place: (usize, usize)) -> ConversationId {
+        let model = &self.models[place.0];
+        let own = model
+            .users
+            .get(user_name(place.1).as_str())
+            .and_then(|user| {
+                let duty = user
+                    .duty
+                    .as_ref()
+                    .and_then(|duty| duty.open.first().copied());
+                duty.or(user.conversation)
+            });
+        let name = own.map_or("0.0.1-1.1", |conv| model.name(conv));
+        ConversationId::parse(name).expect("well-formed")
+    }
+
+    /// The place of the nth message of somebody in a conversation, or else of others, or of any line.
+    fn message_of(
+        &self,
+        place: (usize, usize),
+        conversation: &ConversationId,
+        nth: usize,
+        own: bool,
+    ) -> u64 {
+        let (model, uid) = (&self.models[place.0], user_name(place.1));
+        let known = model
+            .names
+            .iter()
+            .position(|name| name.as_deref() == Some(conversation.as_str()));
+        let log = known.map_or(&[][..], |conv| &model.conversations[conv].log);
+        let said = (1..)
+            .zip(log)
+            .filter(|(_, line)| line.kind == "message" && (line.uid == uid.as_str()) == own);
+        let said: Vec<u64> = said.map(|(seq, _)| seq).collect();
+        let any = nth as u64 + 1;
+        let among = nth.checked_rem(said.len());
+        among
+            .filter(|_| own || !nth.is_multiple_of(3))
+            .map_or(any, |nth| said[nth])
+    }
+
     async fn tick(&mut self, seconds: u64) -> Result<()> {
         let fired = self.driver.tick_after(seconds * 1000).await;
         let clock = self.driver.clock().await;
         let (mut expected, mut events) = (Vec::new(), Vec::new());
         for (site, model) in self.sites.iter().zip(&mut self.models) {
+            for (uid, lost) in model.give_up(clock) {
+                expected.push((site.to_string(), format!("{uid} {lost}")));
+            }
             for conv in model.fire(clock) {
                 expected.push((site.to_string(), model.name(conv).to_owned()));
             }
@@ -496,6 +644,9 @@ impl World {
                 match event.kind {
                     Kind::IdleTimer { conversation } => {
                         events.push((event.site.to_string(), conversation.to_string()));
+                    }
+                    Kind::LostTimer { lost } => {
+                        events.push((event.site.to_string(), format!("{} {lost}", event.uid)));
                     }
                     Kind::QueueMoved => told_to_move = true,
                     _ => {}
@@ -583,6 +734,15 @@ impl World {
             let of_site = |member: &str| member.split('|').nth(1) == Some(self.sites[n].as_str());
             let due: Vec<_> = due.iter().filter(|(m, _)| of_site(m)).cloned().collect();
             site.check_model(&self.models[n], &due)?;
+            let marks = site.marks()?;
+            for (whose, before) in &self.marks[n] {
+                let now = marks.get(whose).copied().unwrap_or_default();
+                ensure!(
+                    now.0 >= before.0 && now.1 >= before.1,
+                    "marks of {whose:?} went back from {before:?} to {now:?}"
+                );
+            }
+            self.marks[n] = marks;
         }
         self.check_pushes(&dump, &prefixes, &told, &pushes)?;
         for (n, entry, expected) in acks {
@@ -633,6 +793,8 @@ impl World {
                 self.act(place, &Act::Close { socket: 0 }, false).await?;
             }
         }
+        // Who was lost is given up first; whoever that moved in a queue has left by then.
+        self.tick(200).await?;
         self.tick(200).await?;
         let dump = self.driver.dump().await;
         for site in &self.sites {

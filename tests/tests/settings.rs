@@ -45,7 +45,7 @@ const OF_GATEWAY: [&str; 12] = [
     "rate-burst",
     "open",
 ];
-const OF_WORKER: [&str; 13] = [
+const OF_WORKER: [&str; 15] = [
     "metrics-listen",
     "worker-id",
     "lease-ms",
@@ -56,9 +56,11 @@ const OF_WORKER: [&str; 13] = [
     "queue-limit",
     "policy",
     "on-staff-leave",
+    "grace-s",
     "retention-s",
     "rate-per-user",
     "rate-burst",
+    "recall-s",
 ];
 
 fn output(program: &str, args: &[&str]) -> Output {

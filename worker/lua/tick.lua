@@ -9,7 +9,10 @@
 -- gives a smaller ARGV[2] when it begins to run again.
 -- The clock advances by the wall time since the last tick, at most ARGV[2]: an outage, a stopped
 -- cluster or a jump of the wall clock ages nobody's conversation. Two workers ticking at once are
--- harmless for the same reason. A due member is `idle|<site>|<uid>|<conversation>|<lane>`.
+-- harmless for the same reason. A due member is `<kind>|<site>|<uid>|<arg>|<lane>` and becomes an event
+-- `<kind>_timer`, whose field for the argument is in ARGUMENT.
+
+local ARGUMENT = { idle = "conversation", lost = "lost" }
 
 local function tick(keys, args)
   local time = redis.call("TIME")
@@ -21,10 +24,11 @@ local function tick(keys, args)
 
   local due = redis.call("ZRANGEBYSCORE", keys[2], "-inf", now, "LIMIT", 0, L.timers)
   for _, member in ipairs(due) do
-    local site, uid, conv, lane = string.match(member, "^idle|([^|]+)|([^|]+)|([^|]+)|(%d+)$")
+    local kind, site, uid, arg, lane =
+      string.match(member, "^(%l+)|([^|]+)|([^|]+)|([^|]+)|(%d+)$")
     redis.call("ZREM", keys[2], member)
     redis.call("XADD", args[1] .. "events:" .. lane, "*", "v", 1, "site", site, "uid", uid,
-      "kind", "idle_timer", "conversation", conv)
+      "kind", kind .. "_timer", ARGUMENT[kind], arg)
   end
 
   -- One chain of events at a time tells them; a chain that got lost is replaced when its mark fades.

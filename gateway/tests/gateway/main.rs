@@ -13,4 +13,5 @@ mod log;
 mod membership;
 mod process;
 mod pushes;
+mod resume;
 mod roll_call;

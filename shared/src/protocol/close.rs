@@ -36,6 +36,7 @@ close_codes! {
     PING_TIMEOUT = 4003, "ping_timeout", "Nothing came from the client for too long, not even a pong.";
     OUT_OF_ORDER = 4004, "out_of_order", "A frame before this one was lost, or the connection is not registered: send again with the same id.";
     TOO_MANY_CONNECTIONS = 4500, "too_many_connections", "The user holds as many connections as allowed.";
+    REPLACED = 4502, "replaced", "This client has resumed on another socket.";
 }
 
 impl CloseCode {
@@ -64,6 +65,6 @@ mod tests {
             );
         }
         assert!(RESYNC.reconnect() && GOING_AWAY.reconnect() && TRY_AGAIN.reconnect());
-        assert!(!TOO_MANY_CONNECTIONS.reconnect() && !TOO_BIG.reconnect());
+        assert!(!TOO_MANY_CONNECTIONS.reconnect() && !REPLACED.reconnect() && !TOO_BIG.reconnect());
     }
 }

@@ -1,10 +1,11 @@
-//! The wire: what a client may send ([`frame`]; of it what it may [`read`]), what it is told ([`notice`]), with which
-//! numbers a socket closes ([`close`]). docs/PROTOCOL.md is checked against these tables.
+//! The wire: what a client may send ([`frame`]; of it what it may [`read`], and how it [`resume`]s), what it
+//! is told ([`notice`]), with which numbers a socket closes ([`close`]). docs/PROTOCOL.md is checked against these tables.
 
 pub mod close;
 pub mod frame;
 pub mod notice;
 pub mod read;
+pub mod resume;
 
 use std::fmt;
 
@@ -20,6 +21,11 @@ pub const MAX_CONNECTIONS_PER_USER: usize = 16;
 pub const MAX_WAITING_MESSAGES: usize = 20;
 /// Most bytes of such messages, as JSON strings.
 pub const MAX_WAITING_BYTES: usize = 16 * 1024;
+
+/// The largest place in a log that a client may name: Lua and JSON hold numbers exactly up to here.
+pub const MAX_SEQ: u64 = 1 << 53;
+/// Most conversations that a client may name when it resumes.
+pub const MAX_POSITIONS: usize = 50;
 
 /// The language of the texts a user sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, clap::ValueEnum)]

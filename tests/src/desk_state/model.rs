@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context as _, Result, ensure};
 
 use super::{SiteDump, same};
-use crate::desk_model::{Conv, DeskModel, State};
+use crate::desk_model::{Conv, Conversation, DeskModel, State};
 
 impl SiteDump<'_> {
     /// Names the conversations that the model has begun since it was asked last.
@@ -49,6 +49,7 @@ impl SiteDump<'_> {
             let mut actual = self.hash(&format!("u:{uid}"));
             // Only their order means something, and that is checked above.
             let numbers = (actual.remove("duty"), actual.remove("turn"));
+            actual.remove("b"); // nobody is held back here: when it will be full is any time
             let on_duty = model.users[uid].duty.is_some();
             ensure!(
                 numbers.0.is_some() == on_duty,
@@ -59,6 +60,7 @@ impl SiteDump<'_> {
                 "{uid} is on duty or not: {actual:?}"
             );
             same(uid, &actual, &expected_user(model, uid)).context("user")?;
+            check_awaited(model, uid, due)?;
         }
         for conv in 0..model.conversations.len() {
             self.check_conversation(model, conv, due)?;
@@ -109,8 +111,13 @@ impl SiteDump<'_> {
                 ensure!(field("idle") == idle.to_string(), about());
                 ensure!(field("at").parse::<u64>()? >= *at, about());
             }
-            State::Ended => ensure!(field("state") == "ended", about()),
+            State::Ended => {
+                ensure!(field("state") == "ended", about());
+                let staff = expected.staff.as_deref();
+                ensure!(field("staff") == staff.unwrap_or_default(), about());
+            }
         }
+        self.check_marks(name, &hash, expected)?;
         let expected_timers: Vec<f64> = timer_due.into_iter().map(|due| due as f64).collect();
         ensure!(
             timers == expected_timers,
@@ -145,6 +152,37 @@ impl SiteDump<'_> {
         same(&format!("log of {name}"), &log, &lines)
     }
 
+    /// Marks, what is unread by them, and recalled messages.
+    fn check_marks(
+        &self,
+        name: &str,
+        hash: &BTreeMap<String, String>,
+        expected: &Conversation,
+    ) -> Result<()> {
+        let about = || format!("conversation {name}: {hash:?} instead of {expected:?}");
+        let side = |side: &str| (format!("d{side}"), format!("r{side}"));
+        let mut marks = vec![(&expected.customer, side("a"))];
+        marks.extend(expected.staff.as_ref().map(|staff| (staff, side("b"))));
+        let past = expected.past.iter();
+        let past = past.filter(|uid| expected.staff.as_ref() != Some(uid));
+        marks.extend(past.map(|uid| (uid, side(&format!(":{uid}")))));
+        for (uid, (delivered, read)) in marks {
+            let wanted = expected.marks.get(uid).copied().unwrap_or_default();
+            let delivered = hash.get(&delivered).map_or("0", String::as_str);
+            ensure!(delivered == wanted.delivered.to_string(), about());
+            let read = hash.get(&read).map_or("0 0", String::as_str);
+            let seen = expected.written_to(uid, wanted.read);
+            ensure!(read == format!("{} {seen}", wanted.read), about());
+        }
+        let gone = self.hash(&format!("gone:{name}"));
+        let recalled = expected.recalled.iter();
+        let recalled = recalled.map(|(seq, by)| (seq.to_string(), by.to_string()));
+        same("recalled", &gone, &recalled.collect())?;
+        let recalls = hash.get("recalls").map_or("0", String::as_str);
+        ensure!(recalls == gone.len().to_string(), about());
+        Ok(())
+    }
+
     /// Everybody's list has what they took part in, for as long as it is kept.
     fn check_lists(&self, model: &DeskModel) -> Result<()> {
         let mut expected: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
@@ -165,6 +203,17 @@ impl SiteDump<'_> {
     }
 }
 
+/// Who is lost is awaited until the time that the model says, by one timer.
+fn check_awaited(model: &DeskModel, uid: &str, due: &[(String, f64)]) -> Result<()> {
+    let of_user = format!("|{uid}|");
+    let is_timer = |member: &str| member.starts_with("lost|") && member.contains(&of_user);
+    let timers = due.iter().filter(|(member, _)| is_timer(member));
+    let timers: Vec<f64> = timers.map(|(_, score)| *score).collect();
+    let lost = model.users[uid].lost.filter(|lost| lost.timer);
+    let expected: Vec<f64> = lost.iter().map(|lost| lost.until as f64).collect();
+    same(&format!("timers of lost {uid}"), &timers, &expected)
+}
+
 fn expected_user(model: &DeskModel, uid: &str) -> BTreeMap<String, String> {
     let user = &model.users[uid];
     let mut fields = BTreeMap::new();
@@ -173,6 +222,12 @@ fn expected_user(model: &DeskModel, uid: &str) -> BTreeMap<String, String> {
     put("conns", clients);
     for (client, n) in &user.sockets {
         put(&format!("n:{client}"), n.to_string());
+    }
+    for client in &user.resume {
+        put(&format!("r:{client}"), "1".to_owned());
+    }
+    if let Some(lost) = user.lost {
+        put("lost", lost.until.to_string());
     }
     put("lang", user.lang.to_string());
     put("role", user.role.as_str().to_owned());

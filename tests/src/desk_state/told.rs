@@ -44,6 +44,34 @@ impl SiteDump<'_> {
                 self.put_line(&mut payload, model, *conv, *seq)?;
                 return Ok(json!({ "action": "message", "payload": payload }));
             }
+            What::Withheld(conv, seq) => {
+                let line = &model.conversations[*conv].log[*seq - 1];
+                let mut payload = json!({ "from": line.from, "recalled": true });
+                payload["conversation"] = json!(model.name(*conv));
+                self.put_line(&mut payload, model, *conv, *seq)?;
+                return Ok(json!({ "action": "message", "payload": payload }));
+            }
+            What::Receipt(conv, uid, marks, unread) => {
+                let (delivered, read) = (marks.delivered, marks.read);
+                let mut payload = json!({ "uid": uid, "delivered": delivered, "read": read });
+                payload["conversation"] = json!(model.name(*conv));
+                if let Some(unread) = unread {
+                    payload["unread"] = json!(unread);
+                }
+                return Ok(json!({ "action": "receipt", "payload": payload }));
+            }
+            What::Recalled(conv, seq, reference) => {
+                let conversation = &model.conversations[*conv];
+                let line = &conversation.log[*seq - 1];
+                let mut payload = json!({ "of": seq, "uid": line.uid });
+                payload["conversation"] = json!(model.name(*conv));
+                payload["of_id"] = json!(self.log(model.name(*conv))[*seq - 1].1["id"]);
+                if let Some(reference) = reference {
+                    payload["ref"] = json!(reference);
+                }
+                self.put_line(&mut payload, model, *conv, conversation.recalled[seq])?;
+                return Ok(json!({ "action": "recalled", "payload": payload }));
+            }
             What::Welcome(uid) => {
                 let fields = vec![
                     ("client_id", Field::Json(json!(told.client).to_string())),

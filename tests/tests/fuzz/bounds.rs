@@ -2,7 +2,7 @@
 
 use frontdesk_shared::{
     event::{Event, Kind},
-    protocol::{MAX_NAME_CHARS, MAX_TEXT_BYTES, frame::Verb},
+    protocol::{MAX_NAME_CHARS, MAX_POSITIONS, MAX_TEXT_BYTES, frame::Verb, resume::Seen},
 };
 
 /// `[A-Za-z0-9][A-Za-z0-9 and these]{0,63}`
@@ -44,6 +44,35 @@ pub fn check_verb(verb: &Verb) {
         Verb::Close {
             conversation: Some(conversation),
         } => assert!(is_id(conversation.as_str(), ".-")),
+        Verb::Mark {
+            conversation,
+            up_to: seq,
+            ..
+        }
+        | Verb::Recall {
+            conversation, seq, ..
+        } => {
+            assert!(is_id(conversation.as_str(), ".-"));
+            assert!((1..=1 << 53).contains(seq), "{seq}");
+        }
+        Verb::Resume {
+            replaces,
+            positions,
+        } => {
+            assert!(
+                replaces
+                    .as_ref()
+                    .is_none_or(|id| is_random(id.as_str(), 44))
+            );
+            assert!(positions.len() <= MAX_POSITIONS, "{positions:?}");
+            for position in positions {
+                assert!(is_id(position.conversation.as_str(), ".-"));
+                let good = |seen: &Seen| {
+                    (1..=1 << 53).contains(&seen.seq) && is_id(seen.id.as_str(), ".-")
+                };
+                assert!(position.seen.as_ref().is_none_or(good), "{position:?}");
+            }
+        }
         _ => {}
     }
 }
@@ -62,7 +91,7 @@ pub fn check_event(event: &Event) {
         Kind::IdleTimer { conversation } => assert!(is_id(conversation.as_str(), ".-")),
         Kind::GatewayDead { boot } => assert!(is_random(boot.as_str(), 22)),
         Kind::QueueLost { queue, .. } => assert!(queue == "-" || is_id(queue, "._@-")),
-        Kind::QueueMoved => {}
+        Kind::QueueMoved | Kind::LostTimer { .. } => {}
     }
 }
 

@@ -2,11 +2,12 @@
 
 use frontdesk_shared::{
     event::{Event, Kind},
-    ids::{BootId, ClientId, ConversationId, MessageRef, Site, Uid},
+    ids::{BootId, ClientId, ConversationId, MessageId, MessageRef, Site, Uid},
     protocol::{
         Lang,
         frame::{self, Refusal, Request, Verb},
         notice::error_frame,
+        resume::{Position, Seen},
     },
 };
 use frontdesk_tests::{
@@ -29,6 +30,10 @@ const ACTIONS: &[&str] = &[
     "customerLeave",
     "message",
     "close",
+    "delivered",
+    "read",
+    "recall",
+    "resume",
     "history",
     "transcript",
     "conversations",
@@ -40,6 +45,11 @@ const PAYLOAD: &[&str] = &[
     "conversation",
     "name",
     "max",
+    "up_to",
+    "seq",
+    "message_id",
+    "token",
+    "positions",
     "before",
     "after",
     "limit",
@@ -85,6 +95,16 @@ fn check_accepted(text: &str, request: Request) -> &'static str {
             check_accepted_verb(&value, verb);
             "accepted"
         }
+        Request::Resume { positions, .. } => {
+            // What the gateway makes of it.
+            let replaces = None;
+            let verb = Verb::Resume {
+                replaces,
+                positions,
+            };
+            check_accepted_verb(&value, verb);
+            "accepted"
+        }
         Request::Read(read) => {
             check_read(&value, &read);
             "read"
@@ -117,6 +137,19 @@ fn check_accepted_verb(value: &Value, verb: Verb) {
             "message"
         }
         Verb::Close { .. } => "close",
+        Verb::Mark { up_to, mark, .. } => {
+            assert_eq!(Some(*up_to), payload["up_to"].as_u64());
+            mark.as_str()
+        }
+        Verb::Recall { seq, .. } => {
+            assert_eq!(Some(*seq), payload["seq"].as_u64());
+            "recall"
+        }
+        Verb::Resume { positions, .. } => {
+            let count = payload["positions"].as_array().map_or(0, Vec::len);
+            assert_eq!(positions.len(), count);
+            "resume"
+        }
     };
     assert_eq!(action, Some(expected));
     survives_the_log(&Event {
@@ -147,10 +180,15 @@ fn check_refusal(refusal: &Refusal) -> &'static str {
             Some("conversation"),
             Some("name"),
             Some("max"),
+            Some("token"),
+            Some("positions"),
             Some("before"),
             Some("after"),
             Some("limit"),
             Some("on"),
+            Some("up_to"),
+            Some("seq"),
+            Some("message_id"),
         ],
         other => panic!("the code {other} is not documented"),
     };
@@ -216,7 +254,9 @@ fn composed(rng: &mut impl Rng) -> String {
             text(rng)
         };
         let value = match name.as_str() {
-            "max" if rng.random_ratio(3, 4) => rng.random_range(-2..9).to_string(),
+            "max" | "up_to" | "seq" if rng.random_ratio(3, 4) => {
+                rng.random_range(-2..9).to_string()
+            }
             _ => value(rng),
         };
         members.push(format!("{}:{value}", Value::from(name)));
@@ -280,9 +320,41 @@ fn valid(verb: &Verb) -> Value {
             json!({"action": "message", "payload":
                 {"message": parsed(body), "id": id, "conversation": conversation}})
         }
+        Verb::Resume { positions, .. } => {
+            let position = |position: &Position| match &position.seen {
+                None => json!({"conversation": position.conversation.as_str(), "seq": 0}),
+                Some(Seen { seq, id }) => {
+                    let conversation = position.conversation.as_str();
+                    json!({"conversation": conversation, "seq": seq, "id": id.as_str()})
+                }
+            };
+            let positions: Vec<Value> = positions.iter().map(position).collect();
+            json!({"action": "resume", "payload": {"token": "t", "positions": positions}})
+        }
         Verb::Close { conversation } => {
             json!({"action": "close", "payload":
                 {"conversation": conversation.as_ref().map(ConversationId::as_str)}})
+        }
+        Verb::Mark {
+            conversation,
+            up_to,
+            mark,
+        } => {
+            json!({"action": mark.as_str(), "payload":
+                {"conversation": conversation.as_str(), "up_to": up_to}})
+        }
+        Verb::Recall {
+            conversation,
+            seq,
+            message,
+            id,
+        } => {
+            let (message, id) = (
+                message.as_ref().map(MessageId::as_str),
+                id.as_ref().map(MessageRef::as_str),
+            );
+            json!({"action": "recall", "payload":
+                {"conversation": conversation.as_str(), "seq": seq, "message_id": message, "id": id}})
         }
     }
 }

@@ -5,7 +5,7 @@ use frontdesk_shared::{
     protocol::{Lang, MAX_CONNECTIONS_PER_USER, Role, frame::Verb},
 };
 use frontdesk_tests::{
-    lane_driver::{on_duty, words},
+    lane_driver::{on_duty, resume, words},
     redis_server::Options,
 };
 use frontdesk_worker::desk::settings::DeskSettings;
@@ -103,6 +103,7 @@ async fn a_frame_that_is_not_the_next_closes_the_connection(options: Options) {
         Verb::StaffOffline,
         words("a"),
         close(None),
+        resume(None),
     ];
     for verb in verbs.clone() {
         alice.sent = 1;

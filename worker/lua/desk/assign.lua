@@ -1,7 +1,8 @@
 -- Queueing and assignment.
 --
 -- Invariant after every transition: no place is free while somebody waits, and nobody is in two
--- places. A free place is open < max. Scores are integers below 2^53:
+-- places. A free place is open < max. Who is lost neither offers a place nor waits (desk/grace.lua).
+-- Scores are integers below 2^53:
 --   free     open * OPEN + turn of the last assignment   fewest open first, tie: longest without
 --   duty     queue length * WAITS + turn of coming on    shortest queue first, tie: on duty longest
 --   waiting, q:<queue>                                    the customer's ticket, so arrival order
@@ -9,15 +10,17 @@
 local OPEN, WAITS = 2 ^ 40, 2 ^ 35
 local SHARED = "-" -- the one queue of policy `shared`; no uid looks like it
 
--- The idle timer of a conversation, as a member of `due`; lua/tick.lua reads it.
-D.timer = function(e, customer, conv, lane)
-  return table.concat({ "idle", e.site, customer, conv, lane }, "|")
+-- A timer as a member of `due`; lua/tick.lua reads it. `idle` is of a customer's conversation, `lost`
+-- of a user's time to come back.
+D.timer = function(e, kind, uid, arg, lane)
+  return table.concat({ kind, e.site, uid, arg, lane }, "|")
 end
 
 -- Puts a staff member among the free or takes them out, after open, max or turn changed.
 D.place_staff = function(e, uid)
-  local duty, open, max, turn = D.get(D.user_key(e, uid), "duty", "open", "max", "turn")
-  if duty and tonumber(open) < tonumber(max) then
+  local duty, open, max, turn, lost =
+    D.get(D.user_key(e, uid), "duty", "open", "max", "turn", "lost")
+  if duty and not lost and tonumber(open) < tonumber(max) then
     redis.call("ZADD", e.S .. "free", tonumber(open) * OPEN + tonumber(turn), uid)
   else
     redis.call("ZREM", e.S .. "free", uid)
@@ -44,7 +47,9 @@ end
 -- Puts a customer into a queue by their ticket. Returns their place, from 1.
 D.enqueue = function(c, e, uid, conv, ticket)
   local queue = c.settings.policy == "shared" and SHARED or redis.call("ZRANGE", e.S .. "duty", 0, 0)[1]
-  redis.call("ZADD", e.S .. "waiting", ticket, uid)
+  if not redis.call("HGET", D.user_key(e, uid), "lost") then
+    redis.call("ZADD", e.S .. "waiting", ticket, uid)
+  end
   redis.call("ZADD", D.queue_key(e, queue), ticket, uid)
   redis.call("ZADD", e.S .. "duty", "XX", "INCR", WAITS, queue)
   local place = redis.call("ZRANK", D.queue_key(e, queue), uid) + 1
@@ -74,12 +79,11 @@ D.assign = function(c, e, customer, staff, conv)
   if queue then D.dequeue(c, e, customer, queue) end
   local idle = D.clock(c) + tonumber(c.settings.idle_ms)
   local key = D.conv_key(e, conv)
-  local seq, prev, counts, past = D.get(key, "seq", "last", "counts", "past")
+  local seq, prev, counts, past, recalls = D.get(key, "seq", "last", "counts", "past", "recalls")
   redis.call("HSET", key, "state", "open", "customer", customer, "staff", staff,
     "at", D.int(c.now), "idle", D.int(idle))
-  -- Marks are somebody's own: who takes over has read nothing yet.
-  if past and D.latest(past) ~= staff then redis.call("HDEL", key, "db", "rb") end
-  redis.call("ZADD", c.P .. "due", idle, D.timer(e, customer, conv, lane))
+  if past then D.rejoin(key, staff) end
+  redis.call("ZADD", c.P .. "due", idle, D.timer(e, "idle", customer, conv, lane))
   redis.call("HSET", D.user_key(e, customer), "conv", conv)
   redis.call("HSET", D.user_key(e, staff), "open", tonumber(open) + 1,
     "convs", D.with(convs or "", conv), "turn", turn)
@@ -96,7 +100,7 @@ D.assign = function(c, e, customer, staff, conv)
     .. ',"name":' .. name .. D.tail(entry) .. "}}")
   D.push_conns(e, s_conns, D.head(s_lang, "new_customer") .. conversation
     .. ',"customer":"' .. customer .. '"' .. D.tail(entry) .. "}}")
-  if tonumber(entry.seq) > 1 then D.push_words(e, conv, s_conns) end
+  if tonumber(entry.seq) > 1 then D.push_words(e, conv, s_conns, recalls) end
   c.touched = c.touched + 2
 end
 

@@ -9,10 +9,10 @@ local TELL = {
   queue_staff_offline = { "queue_close.staff_offline", nil },
 }
 
--- Forgets a user who has no connection, no conversation and no duty.
+-- Forgets a user who has no connection, no conversation and no duty, and is not awaited.
 D.forget_if_gone = function(e, uid)
-  local conns, conv, duty = D.get(D.user_key(e, uid), "conns", "conv", "duty")
-  if (not conns or conns == "") and not conv and not duty then
+  local conns, conv, duty, lost = D.get(D.user_key(e, uid), "conns", "conv", "duty", "lost")
+  if (not conns or conns == "") and not conv and not duty and not lost then
     redis.call("DEL", D.user_key(e, uid))
   end
 end
@@ -28,19 +28,20 @@ end
 -- Ends a conversation, waiting or open, and tells both sides. Free places are filled by the caller.
 D.finish = function(c, e, conv, reason)
   local key = D.conv_key(e, conv)
-  local state, customer, staff = D.get(key, "state", "customer", "staff")
+  local state, customer, staff, recalls = D.get(key, "state", "customer", "staff", "recalls")
   local conns, lang, lane, queue = D.get(D.user_key(e, customer), "conns", "lang", "lane", "queue")
   if state == "waiting" then
     D.dequeue(c, e, customer, queue)
   else
     D.release(e, staff, conv)
-    redis.call("ZREM", c.P .. "due", D.timer(e, customer, conv, lane))
+    redis.call("ZREM", c.P .. "due", D.timer(e, "idle", customer, conv, lane))
   end
   redis.call("HSET", key, "state", "ended", "ended", e.time)
   redis.call("HDEL", D.user_key(e, customer), "conv")
   local entry = D.log(e, conv, "system", e.uid, "ended", reason)
   redis.call("PEXPIRE", key, c.settings.retention_ms)
   redis.call("PEXPIRE", D.log_key(e, conv), c.settings.retention_ms)
+  if recalls then redis.call("PEXPIRE", D.gone_key(e, conv), c.settings.retention_ms) end
   D.list(c, e, customer, conv)
   if state == "open" then D.list(c, e, staff, conv) end
 

@@ -6,6 +6,7 @@
 --   counts   "<messages of a> <messages of b>": in the hash up to now, in each entry of the log up to it
 --   da, db   up to which seq a and b have been delivered
 --   ra, rb   "<seq> <messages of the other side up to it>" that a and b have read
+--   d:<uid>, r:<uid>   the same of earlier staff
 
 local FIELDS = {
   "state", "customer", "staff", "a", "b", "past", "seq", "last", "counts", "da", "db", "ra", "rb", "recalls",
@@ -28,6 +29,15 @@ end
 -- The same, or "past" for earlier staff. The one rule of who may read.
 D.reader = function(conv, uid)
   return D.member(conv, uid) or (conv.past and D.has(conv.past, uid) and "past") or nil
+end
+
+-- The conversation that a user names and is a member of, and their side; or nil and the error code. To
+-- strangers it says no more than of one that does not exist.
+D.mine = function(e, uid, id)
+  local conv = D.conv(e, id)
+  local side = conv and D.member(conv, uid)
+  if side then return conv, side end
+  return nil, conv and D.reader(conv, uid) and "forbidden" or "no_conversation"
 end
 
 -- Who is on the other side: a uid, or nil while nobody is.
@@ -62,16 +72,26 @@ D.unread = function(conv, side)
   return (side == "a" and b or a) - seen
 end
 
--- Who is the latest of earlier staff.
-D.latest = function(past)
-  return string.match(past, "(%S+) $")
+-- A staff member leaves a conversation that goes on: they are earlier staff, and their marks are kept
+-- for when they take it over again. Who left longest ago is forgotten at the bound.
+D.part = function(key, staff)
+  local past, delivered, read = D.get(key, "past", "db", "rb")
+  past = D.with(D.without(past or "", staff), staff)
+  local oldest = D.count(past) > L.past and string.match(past, "^%S+")
+  if oldest then
+    past = D.without(past, oldest)
+    redis.call("HDEL", key, "d:" .. oldest, "r:" .. oldest)
+  end
+  redis.call("HDEL", key, "staff", "at", "idle", "db", "rb")
+  redis.call("HSET", key, "past", past, "d:" .. staff, delivered or 0, "r:" .. staff, read or "0 0")
 end
 
--- `past` with the staff member who leaves as the latest; who left longest ago is forgotten at the bound.
-D.with_past = function(past, staff)
-  past = D.with(D.without(past or "", staff), staff)
-  if D.count(past) > L.past then past = string.match(past, "^%S+ (.*)$") end
-  return past
+-- Earlier staff take a conversation over again; anybody else begins without marks.
+D.rejoin = function(key, staff)
+  local delivered, read = D.get(key, "d:" .. staff, "r:" .. staff)
+  if not delivered then return end
+  redis.call("HDEL", key, "d:" .. staff, "r:" .. staff)
+  redis.call("HSET", key, "db", delivered, "rb", read)
 end
 
 -- Of a list that is full, the longest untouched conversation that is over, or nil.

@@ -7,7 +7,7 @@ mod sources;
 use frontdesk_shared::{
     event::{Event, Kind},
     keys,
-    protocol::{frame::Verb, notice::json_string},
+    protocol::{frame::Verb, notice::json_string, resume},
 };
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -46,9 +46,11 @@ impl App for Desk {
             ("queue_limit", settings.queue_limit.to_string()),
             ("policy", settings.policy.to_string()),
             ("on_staff_leave", settings.on_staff_leave.to_string()),
+            ("grace_ms", (settings.grace_s * 1000).to_string()),
             ("retention_ms", (settings.retention_s * 1000).to_string()),
             ("rate_us", format!("{us:.0}")),
             ("rate_ahead_us", format!("{ahead:.0}")),
+            ("recall_ms", (settings.recall_s * 1000).to_string()),
             ("default_name", json_string(&settings.default_staff_name)),
         ]
     }
@@ -79,6 +81,10 @@ impl App for Desk {
             Kind::IdleTimer { conversation } => {
                 fields.push(("conversation", conversation.to_string()));
                 "idle_timer"
+            }
+            Kind::LostTimer { lost } => {
+                fields.push(("lost", lost.to_string()));
+                "lost_timer"
             }
             Kind::GatewayDead { boot } => {
                 fields.push(("boot", boot.to_string()));
@@ -129,6 +135,36 @@ fn prepare_verb(verb: &Verb, fields: &mut Fields) -> &'static str {
                     .map(|c| ("conversation", c.to_string())),
             );
             "close_conversation"
+        }
+        Verb::Mark {
+            conversation,
+            up_to,
+            mark,
+        } => {
+            fields.push(("conversation", conversation.to_string()));
+            fields.push(("up_to", up_to.to_string()));
+            fields.push(("mark", mark.as_str().to_owned()));
+            "mark"
+        }
+        Verb::Recall {
+            conversation,
+            seq,
+            message,
+            id,
+        } => {
+            fields.push(("conversation", conversation.to_string()));
+            fields.push(("seq", seq.to_string()));
+            fields.extend(message.as_ref().map(|m| ("message", m.to_string())));
+            fields.extend(id.as_ref().map(|id| ("id", id.to_string())));
+            "recall"
+        }
+        Verb::Resume {
+            replaces,
+            positions,
+        } => {
+            fields.extend(replaces.as_ref().map(|c| ("replaces", c.to_string())));
+            fields.push(("positions", resume::encode(positions)));
+            "resume"
         }
     }
 }

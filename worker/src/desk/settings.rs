@@ -32,12 +32,19 @@ pub struct DeskSettings {
     /// they go back to the front of a queue
     #[arg(long, env = "FRONTDESK_ON_STAFF_LEAVE", value_enum, default_value_t = OnStaffLeave::Close)]
     pub on_staff_leave: OnStaffLeave,
+    /// Seconds for which the place of somebody who resumes is kept when their last socket is lost
+    /// (0: not at all; up to 3600)
+    #[arg(long, env = "FRONTDESK_GRACE_S", default_value_t = 30)]
+    pub grace_s: u64,
     /// Seconds for which an ended conversation is kept
     #[arg(long, env = "FRONTDESK_RETENTION_S", default_value_t = 7 * 24 * 60 * 60)]
     pub retention_s: u64,
     /// How much one user may send.
     #[command(flatten)]
     pub rate: RateArgs,
+    /// Seconds for which a sender may recall a message (0: never)
+    #[arg(long, env = "FRONTDESK_RECALL_S", default_value_t = 120)]
+    pub recall_s: u64,
     /// Name of staff who come on duty without one
     #[arg(long, env = "FRONTDESK_DEFAULT_STAFF_NAME", default_value = "客服")]
     pub default_staff_name: String,
@@ -87,8 +94,10 @@ impl Default for DeskSettings {
             queue_limit: 1000,
             policy: Policy::Shortest,
             on_staff_leave: OnStaffLeave::Close,
+            grace_s: 30,
             retention_s: 7 * 24 * 60 * 60,
             rate: RateArgs::default(),
+            recall_s: 120,
             default_staff_name: "客服".to_owned(),
         }
     }
@@ -108,8 +117,14 @@ impl DeskSettings {
         if self.queue_limit > MAX_QUEUE_LIMIT {
             return wrong("--queue-limit (FRONTDESK_QUEUE_LIMIT) must be at most 200000");
         }
+        if self.grace_s > 3600 {
+            return wrong("--grace-s (FRONTDESK_GRACE_S) must be at most 3600 seconds");
+        }
         if !(1..=10 * 365 * 24 * 60 * 60).contains(&self.retention_s) {
             return wrong("--retention-s (FRONTDESK_RETENTION_S) must be 1 second to ten years");
+        }
+        if self.recall_s > 24 * 60 * 60 {
+            return wrong("--recall-s (FRONTDESK_RECALL_S) must be at most 86400 seconds");
         }
         if name.clone().count() > MAX_NAME_CHARS
             || name.clone().count() == 0
@@ -153,8 +168,10 @@ mod tests {
             settings.check()
         };
         assert!(check(|s| s.idle_s = 0).is_err());
+        assert!(check(|s| s.grace_s = 3601).is_err());
         assert!(check(|s| s.max_per_staff = 0).is_err());
         assert!(check(|s| s.queue_limit = 200_001).is_err());
+        assert!(check(|s| s.recall_s = 86_401).is_err());
         assert!(check(|s| s.default_staff_name = String::new()).is_err());
     }
 }

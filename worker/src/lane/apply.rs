@@ -235,7 +235,11 @@ pub fn prepare<'a>(
 fn belongs(event: Event, shard: Shard, lane: Lane) -> Result<Event, DecodeError> {
     let of_user = matches!(
         event.kind,
-        Kind::Open { .. } | Kind::Close { .. } | Kind::Verb { .. } | Kind::IdleTimer { .. }
+        Kind::Open { .. }
+            | Kind::Close { .. }
+            | Kind::Verb { .. }
+            | Kind::IdleTimer { .. }
+            | Kind::LostTimer { .. }
     );
     if Shard::of(&event.site) != shard {
         return Err(DecodeError::Poison("site"));

@@ -1,24 +1,19 @@
--- close: a socket is gone. Idempotent. With the user's last connection they leave: a customer
--- their conversation or queue, a staff member their duty.
+-- close: a socket is gone. Idempotent. With the user's last connection they leave, a customer their
+-- conversation or queue, a staff member their duty; unless it resumes and was lost rather than closed:
+-- then their place is kept for a while.
 --
 -- fields  prefix site uid client clean
--- writes  u:<uid>, boot:<boot>, and what leaving writes
+-- writes  u:<uid>, boot:<boot>, and what leaving writes; or u:<uid> {lost}, due, free, waiting
 -- pushes  chat_close, queue_close to the other side; see desk/finish.lua
 
 T.close = function(c, e, a)
-  local key = D.user_key(e, e.uid)
-  local conns, duty, conv = D.get(key, "conns", "duty", "conv")
+  local conns, duty, conv, resumes =
+    D.get(D.user_key(e, e.uid), "conns", "duty", "conv", "r:" .. a.client)
   if not D.has(conns, a.client) then return end
-  conns = D.without(conns, a.client)
-  redis.call("HSET", key, "conns", conns)
-  redis.call("HDEL", key, "n:" .. a.client)
-  redis.call("HDEL", c.P .. "boot:" .. D.boot_of(a.client), a.client)
-  if conns ~= "" then return end
-  if duty then
-    D.off_duty(c, e, e.uid)
-  elseif conv then
-    D.finish(c, e, conv, "customer_left")
-    D.fill(c, e)
+  if D.disconnect(c, e, a.client, conns) ~= "" then return end
+  if a.clean == "0" and resumes and (duty or conv) and tonumber(c.settings.grace_ms) > 0 then
+    D.lose(c, e)
+  else
+    D.depart(c, e)
   end
-  D.forget_if_gone(e, e.uid)
 end

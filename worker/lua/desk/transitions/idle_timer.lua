@@ -10,7 +10,7 @@ T.idle_timer = function(c, e, a)
   local state, idle = D.get(D.conv_key(e, a.conversation), "state", "idle")
   if state ~= "open" then return end
   if tonumber(idle) > D.clock(c) then
-    redis.call("ZADD", c.P .. "due", idle, D.timer(e, e.uid, a.conversation, c.lane))
+    redis.call("ZADD", c.P .. "due", idle, D.timer(e, "idle", e.uid, a.conversation, c.lane))
     return
   end
   D.finish(c, e, a.conversation, "timeout")

@@ -3,6 +3,8 @@
 //! Open mode believes what the query says. With a secret, identities are signed; this version
 //! cannot read them yet and lets nobody in, which is the safe way to be incomplete.
 
+pub(crate) mod resume;
+
 use axum::{
     extract::Query,
     http::{HeaderMap, StatusCode, Uri, header},
