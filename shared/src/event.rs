@@ -178,6 +178,7 @@ fn verb_name(verb: &Verb) -> &'static str {
         Verb::Mark { mark, .. } => mark.as_str(),
         Verb::Recall { .. } => "recall",
         Verb::Resume { .. } => "resume",
+        Verb::Direct { .. } => "direct",
     }
 }
 
@@ -242,6 +243,13 @@ fn write_verb(verb: &Verb, mut put: impl FnMut(&'static str, &str)) {
             }
             if !positions.is_empty() {
                 put("positions", &resume::encode(positions));
+            }
+        }
+        Verb::Direct { to, body, id } => {
+            put("to", to.as_str());
+            put("body", body);
+            if let Some(id) = id {
+                put("id", id.as_str());
             }
         }
     }
@@ -336,6 +344,11 @@ impl<'a, G: Fn(&str) -> Option<&'a str>> Fields<'_, G> {
                 positions: self
                     .optional("positions", resume::decode)?
                     .unwrap_or_default(),
+            },
+            "direct" => Verb::Direct {
+                to: self.parse("to", Uid::parse)?,
+                body: self.parse("body", |field| json_text(field, frame::is_words))?,
+                id: self.optional("id", MessageRef::parse)?,
             },
             _ => return Err(DecodeError::Poison("kind")),
         };
@@ -474,6 +487,11 @@ mod tests {
                 replaces: Some(client.clone()),
                 positions: resume::decode("7.3.1763-0.1 2 7.3.1764-0.1,7.3.1765-0.1 0")
                     .expect("valid"),
+            },
+            Verb::Direct {
+                to: Uid::parse("sue").expect("valid"),
+                body: "\"hi\"".into(),
+                id: Some(MessageRef::parse("m1").expect("valid")),
             },
         ] {
             round_trip(Kind::Verb {

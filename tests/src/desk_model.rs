@@ -28,6 +28,8 @@ pub struct DeskModel {
     pub users: BTreeMap<String, User>,
     /// Every conversation there ever was.
     pub conversations: Vec<Conversation>,
+    /// The last role of everybody who was ever there.
+    pub seen: BTreeMap<String, Role>,
     sent: BTreeMap<String, Vec<Sent>>,
     order: u64,
     /// What names conversations on the wire, as far as the test has seen it.
@@ -84,7 +86,7 @@ pub struct Duty {
 pub struct Conversation {
     /// The event that began it.
     pub born: String,
-    /// The customer.
+    /// The customer; nobody in a direct conversation.
     pub customer: String,
     /// When they asked.
     pub ticket: u64,
@@ -136,12 +138,19 @@ pub enum State {
     },
     /// Over.
     Ended,
+    /// Between two users, since this one began it.
+    Direct {
+        /// Both, in order.
+        members: [String; 2],
+        /// When its expiry was set.
+        renewed: u64,
+    },
 }
 
 /// One line of a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
-    /// customer, staff or system.
+    /// customer, staff, user or system.
     pub from: &'static str,
     /// Who made it.
     pub uid: String,
@@ -157,6 +166,7 @@ pub struct Line {
 struct Sent {
     id: String,
     body: String,
+    to: Option<String>,
     ack: Acked,
 }
 
@@ -251,6 +261,7 @@ impl DeskModel {
             rules,
             users: BTreeMap::new(),
             conversations: Vec::new(),
+            seen: BTreeMap::new(),
             sent: BTreeMap::new(),
             order: 0,
             names: Vec::new(),
@@ -464,6 +475,7 @@ impl Step<'_> {
         user.sockets.push((client.to_owned(), 0));
         (user.lang, user.role) = (lang, role);
         let was_lost = user.lost.take().is_some();
+        self.m.seen.insert(self.actor.clone(), role);
         self.tell_one(client, What::Welcome(self.actor.clone()));
         if was_lost {
             self.fill();
@@ -542,6 +554,10 @@ impl Step<'_> {
                 self.resume(client, replaces.as_ref().map(ClientId::as_str));
                 Ok(())
             }
+            Verb::Direct { to, body, id } => {
+                let id = id.as_ref().map(ToString::to_string);
+                self.direct(client, to.as_str(), body, id)
+            }
             Verb::Close { conversation } => {
                 self.close_conversation(conversation.as_ref().map(ToString::to_string).as_deref())
             }
@@ -564,6 +580,9 @@ impl Step<'_> {
             let mut fields = Vec::new();
             if let Some(id) = verb.reference() {
                 fields.push(("ref", Field::Json(format!("\"{id}\""))));
+            }
+            if key == "bad_field" {
+                fields.push(("field", Field::Json("\"to\"".to_owned())));
             }
             self.tell_one(client, What::Notice { key, fields });
         }
@@ -700,7 +719,7 @@ impl Step<'_> {
                 fields.push(("name", Field::Json(duty.name.clone())));
                 "connected"
             }
-            State::Ended => panic!("an ended conversation is nobody's"),
+            State::Ended | State::Direct { .. } => panic!("nobody's as a customer"),
         };
         What::Notice { key, fields }
     }
@@ -762,19 +781,13 @@ impl Step<'_> {
         named: Option<&str>,
     ) -> Result<(), &'static str> {
         let uid = self.actor.clone();
-        if let Some(id) = &id
-            && let Some(sent) = self
-                .m
-                .sent
-                .get(&uid)
-                .into_iter()
-                .flatten()
-                .find(|s| s.id == *id)
-        {
-            if sent.body != body {
-                return Err("id_reused");
-            }
-            self.effect.ack = Some(sent.ack.clone());
+        if self.is_known(id.as_deref(), body, None)? {
+            return Ok(());
+        }
+        let direct = named.and_then(|named| self.direct_of(named));
+        if let Some((conv, to)) = direct {
+            self.may_write_to(&to)?;
+            self.say_directly(conv, &to, client, body, id, None);
             return Ok(());
         }
         let conv = self.meant(named)?;
@@ -798,7 +811,7 @@ impl Step<'_> {
                     other = Some(staff.clone());
                 }
             }
-            State::Ended => panic!("an ended conversation is nobody's"),
+            State::Ended | State::Direct { .. } => panic!("meant by nobody"),
         }
         let from = if on_duty { "staff" } else { "customer" };
         let seq = self.log(conv, from, &uid, "message", body, id.clone());
@@ -811,20 +824,126 @@ impl Step<'_> {
             self.tell(&other, None, &What::Words(conv, seq));
         }
         self.tell(&uid, Some(client), &What::Words(conv, seq));
-        if let Some(id) = id {
-            let ack = Acked {
-                conversation: conv,
-                seq,
-            };
-            self.effect.ack = Some(ack.clone());
-            let body = body.to_owned();
-            self.m
-                .sent
-                .entry(uid)
-                .or_default()
-                .push(Sent { id, body, ack });
-        }
+        self.remember(id, body, None, conv, seq);
         Ok(())
+    }
+
+    /// Whether the actor's id was taken before, by the same words; then they get the same ack.
+    fn is_known(
+        &mut self,
+        id: Option<&str>,
+        body: &str,
+        to: Option<&str>,
+    ) -> Result<bool, &'static str> {
+        let mut sent = self.m.sent.get(&self.actor).into_iter().flatten();
+        let Some(sent) = sent.find(|sent| Some(sent.id.as_str()) == id) else {
+            return Ok(false);
+        };
+        if sent.body != body || sent.to.as_deref() != to {
+            return Err("id_reused");
+        }
+        self.effect.ack = Some(sent.ack.clone());
+        Ok(true)
+    }
+
+    fn remember(
+        &mut self,
+        id: Option<String>,
+        body: &str,
+        to: Option<&str>,
+        conversation: Conv,
+        seq: usize,
+    ) {
+        let Some(id) = id else {
+            return;
+        };
+        let ack = Acked { conversation, seq };
+        self.effect.ack = Some(ack.clone());
+        let (body, to) = (body.to_owned(), to.map(str::to_owned));
+        let sent = self.m.sent.entry(self.actor.clone()).or_default();
+        sent.push(Sent { id, body, to, ack });
+    }
+
+    /// The actor's direct conversation of this name, and the other member.
+    fn direct_of(&self, named: &str) -> Option<(Conv, String)> {
+        let conv = (0..self.m.conversations.len()).find(|conv| self.m.name(*conv) == named)?;
+        let State::Direct { members, .. } = &self.m.conversations[conv].state else {
+            return None;
+        };
+        let other = match members.iter().position(|uid| *uid == self.actor)? {
+            0 => &members[1],
+            _ => &members[0],
+        };
+        Some((conv, other.clone()))
+    }
+
+    fn may_write_to(&self, to: &str) -> Result<(), &'static str> {
+        let customers = self.m.rules.customer_direct;
+        let may = |role: Role| role != Role::Customer || customers;
+        if !may(self.m.seen[&self.actor]) {
+            return Err("forbidden");
+        }
+        match self.m.seen.get(to) {
+            None => Err("no_user"),
+            Some(role) if may(*role) => Ok(()),
+            Some(_) => Err("forbidden"),
+        }
+    }
+
+    fn direct(
+        &mut self,
+        client: &str,
+        to: &str,
+        body: &str,
+        id: Option<String>,
+    ) -> Result<(), &'static str> {
+        if self.is_known(id.as_deref(), body, Some(to))? {
+            return Ok(());
+        }
+        if to == self.actor {
+            return Err("bad_field");
+        }
+        self.may_write_to(to)?;
+        let mut pair = [self.actor.clone(), to.to_owned()];
+        pair.sort();
+        let theirs = |conversation: &Conversation| matches!(&conversation.state, State::Direct { members, .. } if *members == pair);
+        let conv = self.m.conversations.iter().position(theirs);
+        let conv = conv.unwrap_or_else(|| {
+            self.m.conversations.push(Conversation {
+                born: self.now.event.clone(),
+                customer: String::new(),
+                ticket: 0,
+                state: State::Direct {
+                    members: pair.clone(),
+                    renewed: self.now.appended,
+                },
+                staff: None,
+                past: Vec::new(),
+                marks: BTreeMap::new(),
+                recalled: BTreeMap::new(),
+                log: Vec::new(),
+            });
+            self.m.names.push(None);
+            self.m.conversations.len() - 1
+        });
+        self.say_directly(conv, to, client, body, id, Some(to));
+        Ok(())
+    }
+
+    fn say_directly(
+        &mut self,
+        conv: Conv,
+        other: &str,
+        client: &str,
+        body: &str,
+        id: Option<String>,
+        to: Option<&str>,
+    ) {
+        let uid = self.actor.clone();
+        let seq = self.log(conv, "user", &uid, "message", body, id.clone());
+        self.tell(other, None, &What::Words(conv, seq));
+        self.tell(&uid, Some(client), &What::Words(conv, seq));
+        self.remember(id, body, to, conv, seq);
     }
 
     fn idle(&mut self, named: &str) {

@@ -50,6 +50,7 @@ pub const FIELDS: &[&str] = &[
     "lost",
     "replaces",
     "positions",
+    "to",
 ];
 
 /// A text: nasty, random, too long, or nearly an id or a number.
@@ -157,8 +158,8 @@ pub fn event(rng: &mut impl Rng) -> Event {
 
 /// A verb that everybody would accept.
 pub fn verb(rng: &mut impl Rng) -> Verb {
-    match rng.random_range(0..11) {
-        8 => Verb::Resume {
+    match rng.random_range(0..12) {
+        9 => Verb::Resume {
             replaces: rng
                 .random::<bool>()
                 .then(|| ClientId::random(&BootId::random())),
@@ -174,15 +175,20 @@ pub fn verb(rng: &mut impl Rng) -> Verb {
         4 => Verb::Close {
             conversation: rng.random::<bool>().then(|| conversation(rng)),
         },
-        5 => Verb::Mark {
+        6 => Verb::Mark {
             conversation: conversation(rng),
             up_to: seq(rng),
             mark: *pick(rng, &[Mark::Delivered, Mark::Read]),
         },
-        6 => Verb::Recall {
+        7 => Verb::Recall {
             conversation: conversation(rng),
             seq: seq(rng),
             message: rng.random::<bool>().then(|| parsed(rng, MessageId::parse)),
+            id: rng.random::<bool>().then(|| parsed(rng, MessageRef::parse)),
+        },
+        5 => Verb::Direct {
+            to: parsed(rng, Uid::parse),
+            body: json_text(rng, 16 * 1024),
             id: rng.random::<bool>().then(|| parsed(rng, MessageRef::parse)),
         },
         _ => Verb::Message {

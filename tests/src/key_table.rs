@@ -119,6 +119,10 @@ fn part_fits(shard: Shard, rule: &str, part: &str) -> bool {
         "<lane>" => part.parse().is_ok_and(|lane: u8| lane < LANES),
         "<site>" => Site::parse(part).is_ok_and(|site| Shard::of(&site) == shard),
         "<uid>" | "<staff>" => Uid::parse(part).is_ok(),
+        "<pair>" => {
+            let uids = part.split_once('|').filter(|(a, b)| a < b);
+            uids.is_some_and(|(a, b)| Uid::parse(a).is_ok() && Uid::parse(b).is_ok())
+        }
         "<boot>" => BootId::parse(part).is_ok(),
         "<id>" => ConversationId::parse(part).is_ok(),
         literal => literal == part,
@@ -138,6 +142,7 @@ mod tests {
             ("{s06}:site:default:q:-", "zset"),
             ("{s06}:site:default:sent:alice:1", "hash"),
             ("{s06}:site:default:turn", "string"),
+            ("{s06}:site:default:dm:alice|bob", "string"),
             ("frontdesk:meta", "hash"),
         ] {
             let checked = table.check(shard, name.as_bytes(), kind);
@@ -150,6 +155,8 @@ mod tests {
             ("{s06}:site:default:u:*", "hash"),
             ("{s06}:site:default:sent:alice:2", "hash"),
             ("{s06}:site:default:", "hash"),
+            ("{s06}:site:default:dm:bob|alice", "string"),
+            ("{s06}:site:default:dm:bob", "string"),
             ("x", "hash"),
         ] {
             assert!(table.check(shard, name.as_bytes(), kind).is_err(), "{name}");

@@ -39,7 +39,9 @@ pub fn unhurried() -> DeskSettings {
     }
 }
 
-pub use crate::socket::{Socket, on_duty, read_to, recall, resume, words, words_to, words_with_id};
+pub use crate::socket::{
+    Socket, on_duty, read_to, recall, resume, words, words_to, words_to_user, words_with_id,
+};
 pub use frontdesk_shared::event::Kind;
 
 /// Applies the lanes of one site's shard.

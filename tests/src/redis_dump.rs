@@ -99,6 +99,14 @@ impl Dump {
         }
     }
 
+    /// A text, if there is such a key.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        match &self.0.get(name)?.content {
+            Content::Text(text) => Some(text),
+            other => panic!("{name} is no text: {other:?}"),
+        }
+    }
+
     /// A sorted set; empty where there is no such key.
     pub fn sorted(&self, name: &str) -> Vec<(String, f64)> {
         match self.0.get(name).map(|kept| &kept.content) {

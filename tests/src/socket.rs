@@ -121,6 +121,15 @@ pub fn recall(seq: u64, conversation: &str) -> Verb {
     }
 }
 
+/// Words to a user of the site, with the sender's id.
+pub fn words_to_user(text: &str, uid: &str, id: Option<&str>) -> Verb {
+    Verb::Direct {
+        to: Uid::parse(uid).expect("well-formed"),
+        body: Value::from(text).to_string(),
+        id: id.map(|id| MessageRef::parse(id).expect("well-formed")),
+    }
+}
+
 /// Coming on duty for so many at a time.
 pub fn on_duty(max: u32) -> Verb {
     Verb::StaffOnline {

@@ -81,6 +81,7 @@ pub const ROWS: &[Row] = &[
     r("error", "too_many_conversations", "您的会话数已达上限", "You have as many conversations as allowed"),
     r("error", "queue_words_full", "排队期间的留言已满", "No more messages can be kept while you wait"),
     r("error", "id_reused", "消息编号已被使用", "This id was used for another message"),
+    r("error", "no_user", "没有这个用户", "There is no such user"),
     r("error", "forbidden", "无权执行此操作", "You may not do this here"),
     r("error", "rate_limited", "发送过于频繁,请稍后再试", "Too fast, please slow down"),
     r("error", "no_message", "没有这条消息", "There is no such message"),

@@ -59,8 +59,10 @@ const TOLD: &[&str] = &[
     "error/bad_max",
     "error/forbidden",
     "error/id_reused",
+    "error/bad_field",
     "error/no_conversation",
     "error/no_message",
+    "error/no_user",
     "error/which_conversation",
     "error/wrong_role",
     "message/connected",
@@ -74,6 +76,7 @@ const TOLD: &[&str] = &[
     "message/queued",
     "message/staff",
     "message/still_queued",
+    "message/user",
     "message/your_turn",
     "queue_close/staff_offline",
     "recalled/-",
@@ -137,6 +140,12 @@ enum Act {
         text: u8,
         id: Option<u8>,
         which: Which,
+    },
+    Direct {
+        socket: usize,
+        to: usize,
+        text: u8,
+        id: Option<u8>,
     },
     End {
         socket: usize,
@@ -229,9 +238,11 @@ fn act_of(staff: bool) -> impl Strategy<Value = Act> {
         queue => socket.clone().prop_map(|socket| Act::Connect { socket }),
         2 => socket.clone().prop_map(|socket| Act::Leave { socket }),
         25 => say.prop_map(|(socket, text, id, which)| Act::Say { socket, text, id, which }),
-        4 => (socket.clone(), which(6)).prop_map(|(socket, which)| Act::End { socket, which }),
         10 => mark.prop_map(|(socket, which, up_to, mark)| Act::Mark { socket, which, up_to, mark }),
         6 => recall.prop_map(|(socket, which, nth, own)| Act::Recall { socket, which, nth, own }),
+        8 => (socket.clone(), 0..=USERS, 0..2_u8, proptest::option::weighted(0.5, 0..6_u8))
+            .prop_map(|(socket, to, text, id)| Act::Direct { socket, to, text, id }),
+        4 => (socket.clone(), which(6)).prop_map(|(socket, which)| Act::End { socket, which }),
         1 => socket.clone().prop_map(|socket| Act::SkipFrame { socket }),
         1 => socket.prop_map(|socket| Act::OpenAgain { socket }),
     ]
@@ -275,6 +286,7 @@ fn follows_the_model(policy: Policy, on_staff_leave: OnStaffLeave) {
         policy,
         on_staff_leave,
         queue_limit: 3,
+        customer_direct: on_staff_leave == OnStaffLeave::Requeue,
         ..unhurried()
     };
     let cases = std::env::var_os("PROPTEST_CASES");
@@ -513,31 +525,25 @@ impl World {
                 };
                 (socket, verb)
             }
+            Act::Direct {
+                socket,
+                to,
+                text,
+                id,
+            } => {
+                let verb = Verb::Direct {
+                    to: user_name(*to),
+                    body: format!("\"你好 {text}\""),
+                    id: id.map(|id| MessageRef::parse(&format!("m{id}")).expect("well-formed")),
+                };
+                (socket, verb)
+            }
             Act::End { socket, which } => {
                 let conversation = name(which);
                 (socket, Verb::Close { conversation })
             }
-            Act::Mark {
-                socket,
-                which,
-                up_to,
-                mark,
-            } => {
-                let verb = Verb::Mark {
-                    conversation: name(which).unwrap_or_else(|| self.own_conversation(place)),
-                    up_to: *up_to,
-                    mark: *mark,
-                };
-                (socket, verb)
-            }
-            Act::Recall {
-                socket,
-                which,
-                nth,
-                own,
-            } => {
-                let conversation = name(which).unwrap_or_else(|| self.own_conversation(place));
-                (socket, self.recall(place, conversation, *nth, *own))
+            Act::Mark { socket, .. } | Act::Recall { socket, .. } => {
+                (socket, self.mark_or_recall(place, act))
             }
             Act::Connect { socket } | Act::SkipFrame { socket } => (socket, Verb::CustomerConnect),
         };
@@ -555,18 +561,28 @@ impl World {
         }
     }
 
-    fn recall(
-        &self,
-        place: (usize, usize),
-        conversation: ConversationId,
-        nth: usize,
-        own: bool,
-    ) -> Verb {
-        Verb::Recall {
-            seq: self.message_of(place, &conversation, nth, own),
-            conversation,
-            message: None,
-            id: own.then(|| MessageRef::parse("r1").expect("well-formed")),
+    fn mark_or_recall(&self, place: (usize, usize), act: &Act) -> Verb {
+        let meant = |which: &Which| {
+            let named = self.named(place, which);
+            named.unwrap_or_else(|| self.own_conversation(place))
+        };
+        match act {
+            Act::Mark {
+                which, up_to, mark, ..
+            } => Verb::Mark {
+                conversation: meant(which),
+                up_to: *up_to,
+                mark: *mark,
+            },
+            Act::Recall {
+                which, nth, own, ..
+            } => Verb::Recall {
+                seq: self.message_of(place, &meant(which), *nth, *own),
+                conversation: meant(which),
+                message: None,
+                id: own.then(|| MessageRef::parse("r1").expect("well-formed")),
+            },
+            _ => unreachable!("another act"),
         }
     }
 
@@ -596,6 +612,14 @@ impl World {
                     .and_then(|duty| duty.open.first().copied());
                 duty.or(user.conversation)
             });
+        let uid = user_name(place.1);
+        let direct = || {
+            let conversations = model.conversations.iter();
+            conversations.enumerate().rev().find(|(_, conversation)| {
+                conversation.is_direct() && conversation.members().contains(&uid.as_str())
+            })
+        };
+        let own = own.or_else(|| direct().map(|(conv, _)| conv));
         let name = own.map_or("0.0.1-1.1", |conv| model.name(conv));
         ConversationId::parse(name).expect("well-formed")
     }
@@ -811,16 +835,14 @@ impl World {
 }
 
 fn check_sender(entry: &Settled, ack: &frontdesk_worker::library::Ack) -> Result<()> {
-    let Some(Kind::Verb {
-        client,
-        verb: Verb::Message { id: Some(id), .. },
-        ..
-    }) = entry.event.as_ref().map(|event| &event.kind)
-    else {
-        anyhow::bail!("an ack for {:?}", entry.event);
-    };
-    ensure!(ack.client == client.as_str() && ack.reference == id.as_str());
-    Ok(())
+    let kind = entry.event.as_ref().map(|event| &event.kind);
+    if let Some(Kind::Verb { client, verb, .. }) = kind
+        && let Some(id) = verb.reference()
+    {
+        ensure!(ack.client == client.as_str() && ack.reference == id.as_str());
+        return Ok(());
+    }
+    anyhow::bail!("an ack for {:?}", entry.event)
 }
 
 /// Two of the staff may be customers too, as in open mode; so may some customers be staff.

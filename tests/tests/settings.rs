@@ -45,7 +45,7 @@ const OF_GATEWAY: [&str; 12] = [
     "rate-burst",
     "open",
 ];
-const OF_WORKER: [&str; 15] = [
+const OF_WORKER: [&str; 16] = [
     "metrics-listen",
     "worker-id",
     "lease-ms",
@@ -57,6 +57,7 @@ const OF_WORKER: [&str; 15] = [
     "policy",
     "on-staff-leave",
     "grace-s",
+    "customer-direct",
     "retention-s",
     "rate-per-user",
     "rate-burst",

@@ -61,6 +61,8 @@ D.conv_key = function(e, conv) return e.S .. "conv:" .. conv end
 D.log_key = function(e, conv) return e.S .. "log:" .. conv end
 D.gone_key = function(e, conv) return e.S .. "gone:" .. conv end
 D.list_key = function(e, uid) return e.S .. "convs:" .. uid end
+D.who_key = function(e, uid) return e.S .. "who:" .. uid end
+D.dm_key = function(e, a, b) return e.S .. "dm:" .. a .. "|" .. b end
 D.queue_key = function(e, queue) return e.S .. "q:" .. queue end
 
 -- The next number of the site: tickets, turns. Strictly increasing.

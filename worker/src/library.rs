@@ -37,6 +37,9 @@ pub const MAX_PUSHED_WORDS_BYTES: u64 = 64 * 1024;
 pub const MAX_CONVERSATIONS_PER_USER: usize = 1000;
 /// Most conversations of a list that are looked at, whether they are forgotten, when one is added.
 pub const MAX_PRUNED_CONVERSATIONS: usize = 10;
+/// How old the expiry of a direct conversation may be before a message renews it, in milliseconds; not
+/// more than the retention.
+pub const DIRECT_RENEW_MS: u64 = 60 * 60 * 1000;
 /// Most earlier staff that a conversation remembers.
 pub const MAX_PAST_STAFF: usize = 50;
 /// How long a chain of `queue_moved` events counts as under way without a sign of life, in ms.
@@ -390,6 +393,7 @@ fn generated() -> String {
         ("conversations", MAX_CONVERSATIONS_PER_USER as u64),
         ("pruned", MAX_PRUNED_CONVERSATIONS as u64),
         ("past", MAX_PAST_STAFF as u64),
+        ("renew_ms", DIRECT_RENEW_MS),
     ];
     let limits = limits.map(|(name, value)| format!("{name} = {value}"));
     let _ = writeln!(lua, "local L = {{ {} }}", limits.join(", "));

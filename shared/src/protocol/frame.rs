@@ -10,7 +10,7 @@ use super::{
     read::{self, Read},
     resume::{self, Position, Token},
 };
-use crate::ids::{ClientId, ConversationId, MessageId, MessageRef};
+use crate::ids::{ClientId, ConversationId, MessageId, MessageRef, Uid};
 
 /// The bare text a client may send to keep its socket alive; no activity of the customer.
 pub const PING: &str = "PING";
@@ -98,13 +98,24 @@ pub enum Verb {
         /// How far the client has seen its conversations.
         positions: Vec<Position>,
     },
+    /// `direct`: words to a user of the site; begins or continues their direct conversation.
+    Direct {
+        /// Who is to have them.
+        to: Uid,
+        /// The words as a JSON string.
+        body: String,
+        /// The sender's id, for deduplication and the `ack`.
+        id: Option<MessageRef>,
+    },
 }
 
 impl Verb {
     /// The sender's own id of the frame: what answers it carries it as `ref`.
     pub fn reference(&self) -> Option<&MessageRef> {
         match self {
-            Self::Message { id, .. } | Self::Recall { id, .. } => id.as_ref(),
+            Self::Message { id, .. } | Self::Direct { id, .. } | Self::Recall { id, .. } => {
+                id.as_ref()
+            }
             _ => None,
         }
     }
@@ -443,6 +454,32 @@ mod tests {
                 "ok",
             ),
             (
+                r#"{"action":"direct","payload":{"message":"x"}}"#,
+                "bad_field",
+            ),
+            (
+                r#"{"action":"direct","payload":{"to":"a|b","message":"x"}}"#,
+                "bad_field",
+            ),
+            (r#"{"action":"direct","payload":{"to":"sue"}}"#, "bad_field"),
+            (
+                r#"{"action":"direct","payload":{"to":"sue","message":"x"}}"#,
+                "ok",
+            ),
+        ] {
+            assert_eq!(code(text), expected, "{text}");
+        }
+        let long = format!(
+            r#"{{"action":"message","payload":{{"message":"{}"}}}}"#,
+            "x".repeat(MAX_TEXT_BYTES + 1)
+        );
+        assert_eq!(code(&long), "too_large");
+    }
+
+    #[test]
+    fn marks_and_recalls_name_a_place() {
+        for (text, expected) in [
+            (
                 r#"{"action":"read","payload":{"conversation":"1.1.1-0.1","up_to":0}}"#,
                 "bad_field",
             ),
@@ -474,11 +511,6 @@ mod tests {
         ] {
             assert_eq!(code(text), expected, "{text}");
         }
-        let long = format!(
-            r#"{{"action":"message","payload":{{"message":"{}"}}}}"#,
-            "x".repeat(MAX_TEXT_BYTES + 1)
-        );
-        assert_eq!(code(&long), "too_large");
     }
 
     #[test]

@@ -102,6 +102,7 @@ pub const NOTICES: &[Notice] = &[
     error("queue_words_full", "排队期间的留言已满", "No more messages can be kept while you wait"),
     error("id_reused", "消息编号已被使用", "This id was used for another message"),
     error("bad_resume", "恢复凭据无效", "The resume token is not valid"),
+    error("no_user", "没有这个用户", "There is no such user"),
     error("forbidden", "无权执行此操作", "You may not do this here"),
     error("rate_limited", "发送过于频繁,请稍后再试", "Too fast, please slow down"),
     error("no_message", "没有这条消息", "There is no such message"),

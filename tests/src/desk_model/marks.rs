@@ -2,12 +2,21 @@
 
 use frontdesk_shared::protocol::frame::Mark;
 
-use super::{Conv, Conversation, Line, Step, What};
+use super::{Conv, Conversation, Line, State, Step, What};
 
 impl Conversation {
-    /// Whether a user may write in it.
-    pub fn has_member(&self, uid: &str) -> bool {
-        self.customer == uid || self.staff.as_deref() == Some(uid)
+    /// Whether it is one of two users.
+    pub fn is_direct(&self) -> bool {
+        matches!(self.state, State::Direct { .. })
+    }
+
+    /// Who may write in it: side a, and side b if somebody is there.
+    pub fn members(&self) -> Vec<&str> {
+        if let State::Direct { members, .. } = &self.state {
+            return members.iter().map(String::as_str).collect();
+        }
+        let staff = self.staff.as_deref();
+        [self.customer.as_str()].into_iter().chain(staff).collect()
     }
 
     /// How many messages of the other side somebody has not read.
@@ -18,22 +27,21 @@ impl Conversation {
 
     /// How many messages of the other side there are up to a place.
     pub fn written_to(&self, uid: &str, up_to: usize) -> usize {
-        let other = if self.customer == uid {
-            "staff"
-        } else {
-            "customer"
+        let of_other = |line: &&Line| match line.from {
+            "customer" => self.customer != uid,
+            "staff" => self.customer == uid,
+            _ => line.uid != uid,
         };
-        let counts = |line: &&Line| line.kind == "message" && line.from == other;
-        self.log[..up_to].iter().filter(counts).count()
+        let messages = self.log[..up_to]
+            .iter()
+            .filter(|line| line.kind == "message");
+        messages.filter(of_other).count()
     }
 
     /// The member on the other side.
     fn other(&self, uid: &str) -> Option<String> {
-        if self.customer == uid {
-            self.staff.clone()
-        } else {
-            Some(self.customer.clone())
-        }
+        let other = self.members().into_iter().find(|member| *member != uid);
+        other.map(str::to_owned)
     }
 }
 
@@ -52,7 +60,7 @@ impl Step<'_> {
     ) -> Result<(), &'static str> {
         let (uid, conv) = (self.actor.clone(), self.named(name)?);
         let conversation = &mut self.m.conversations[conv];
-        if !conversation.has_member(&uid) {
+        if !conversation.members().contains(&uid.as_str()) {
             return Err(if conversation.past.contains(&uid) {
                 "forbidden"
             } else {
@@ -89,7 +97,7 @@ impl Step<'_> {
     ) -> Result<(), &'static str> {
         let (uid, conv) = (self.actor.clone(), self.named(name)?);
         let conversation = &self.m.conversations[conv];
-        if !conversation.has_member(&uid) && !conversation.past.contains(&uid) {
+        if !conversation.members().contains(&uid.as_str()) && !conversation.past.contains(&uid) {
             return Err("no_conversation");
         }
         let seq = usize::try_from(seq).map_err(|_| "no_message")?;
@@ -104,13 +112,14 @@ impl Step<'_> {
             self.tell_one(client, told(id));
             return Ok(());
         }
-        let others = [
-            Some(conversation.customer.clone()),
-            conversation.staff.clone(),
-        ];
+        let members = conversation.members().into_iter();
+        let others: Vec<String> = members
+            .filter(|member| *member != uid)
+            .map(str::to_owned)
+            .collect();
         let place = self.log(conv, line.from, &uid, "recalled", &seq.to_string(), None);
         self.m.conversations[conv].recalled.insert(seq, place);
-        for other in others.into_iter().flatten().filter(|other| *other != uid) {
+        for other in others {
             self.tell(&other, None, &told(None));
         }
         self.tell(&uid, Some(client), &told(None));

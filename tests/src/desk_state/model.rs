@@ -116,6 +116,15 @@ impl SiteDump<'_> {
                 let staff = expected.staff.as_deref();
                 ensure!(field("staff") == staff.unwrap_or_default(), about());
             }
+            State::Direct { members, renewed } => {
+                ensure!(field("state") == "direct", about());
+                ensure!([field("a"), field("b")] == *members, about());
+                ensure!(field("renewed") == renewed.to_string(), about());
+                let dm = self
+                    .dump
+                    .text(&self.key(&format!("dm:{}", members.join("|"))));
+                ensure!(dm == Some(name), about());
+            }
         }
         self.check_marks(name, &hash, expected)?;
         let expected_timers: Vec<f64> = timer_due.into_iter().map(|due| due as f64).collect();
@@ -132,17 +141,23 @@ impl SiteDump<'_> {
                 fields
             })
             .collect();
-        let (mut by_customer, mut by_staff) = (0, 0);
+        let (mut by_a, mut by_b) = (0, 0);
+        let first = match &expected.state {
+            State::Direct { members, .. } => Some(&members[0]),
+            _ => None,
+        };
         let lines: Vec<BTreeMap<String, String>> = expected
             .log
             .iter()
             .map(|line| {
-                by_customer += u32::from(line.kind == "message" && line.from == "customer");
-                by_staff += u32::from(line.kind == "message" && line.from == "staff");
+                let is_message = line.kind == "message";
+                let of_a = line.from == "customer" || Some(&line.uid) == first;
+                by_a += u32::from(is_message && of_a);
+                by_b += u32::from(is_message && !of_a);
                 let mut fields = BTreeMap::from([
                     ("from".to_owned(), line.from.to_owned()),
                     ("uid".to_owned(), line.uid.clone()),
-                    ("counts".to_owned(), format!("{by_customer} {by_staff}")),
+                    ("counts".to_owned(), format!("{by_a} {by_b}")),
                     (line.kind.to_owned(), line.value.clone()),
                 ]);
                 fields.extend(line.reference.clone().map(|id| ("ref".to_owned(), id)));
@@ -161,11 +176,12 @@ impl SiteDump<'_> {
     ) -> Result<()> {
         let about = || format!("conversation {name}: {hash:?} instead of {expected:?}");
         let side = |side: &str| (format!("d{side}"), format!("r{side}"));
-        let mut marks = vec![(&expected.customer, side("a"))];
-        marks.extend(expected.staff.as_ref().map(|staff| (staff, side("b"))));
-        let past = expected.past.iter();
-        let past = past.filter(|uid| expected.staff.as_ref() != Some(uid));
-        marks.extend(past.map(|uid| (uid, side(&format!(":{uid}")))));
+        let members = expected.members();
+        let past = expected.past.iter().map(String::as_str);
+        let past = past.filter(|uid| !members.contains(uid));
+        let past = past.map(|uid| (uid, side(&format!(":{uid}"))));
+        let sides = ["a", "b"].map(side);
+        let marks = members.iter().copied().zip(sides).chain(past);
         for (uid, (delivered, read)) in marks {
             let wanted = expected.marks.get(uid).copied().unwrap_or_default();
             let delivered = hash.get(&delivered).map_or("0", String::as_str);
@@ -188,8 +204,14 @@ impl SiteDump<'_> {
         let mut expected: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for (conv, conversation) in model.conversations.iter().enumerate() {
             let assigned = conversation.log.iter().filter(|l| l.kind == "assigned");
-            let members = assigned.map(|line| &line.uid);
-            for uid in members.chain([&conversation.customer]) {
+            let members = match &conversation.state {
+                State::Direct { members, .. } => members.each_ref().to_vec(),
+                _ => assigned
+                    .map(|line| &line.uid)
+                    .chain([&conversation.customer])
+                    .collect(),
+            };
+            for uid in members {
                 let list = expected.entry(uid.clone()).or_default();
                 list.insert(model.name(conv).to_owned());
             }
@@ -199,7 +221,18 @@ impl SiteDump<'_> {
             (uid, members.into_iter().collect())
         };
         let actual: BTreeMap<_, _> = self.names("convs:").into_iter().map(list).collect();
-        same("the lists of conversations", &actual, &expected)
+        same("the lists of conversations", &actual, &expected)?;
+        let roles = model.seen.iter();
+        let expected = roles.map(|(uid, role)| (uid.clone(), Some(role.as_str())));
+        let role = |uid: String| {
+            let role = self.dump.text(&self.key(&format!("who:{uid}")));
+            (uid, role)
+        };
+        let actual: BTreeMap<_, _> = self.names("who:").into_iter().map(role).collect();
+        same("who was there", &actual, &expected.collect())?;
+        let is_direct = |c: &&Conversation| matches!(c.state, State::Direct { .. });
+        let count = model.conversations.iter().filter(is_direct).count();
+        same("pairs", &self.names("dm:").len(), &count)
     }
 }
 

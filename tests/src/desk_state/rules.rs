@@ -106,7 +106,7 @@ impl SiteDump<'_> {
                 let list = self.members(&format!("convs:{uid}"));
                 (!list.contains(&conv)).then(|| format!("{conv} is not in the list of {uid}"))
             };
-            if let Some(unlisted) = ["customer", "staff"].into_iter().find_map(listed) {
+            if let Some(unlisted) = ["customer", "staff", "a", "b"].into_iter().find_map(listed) {
                 ensure!(ended, unlisted);
             }
             for kind in ["conv", "log", "gone"] {
@@ -118,7 +118,7 @@ impl SiteDump<'_> {
                 );
             }
         }
-        for kind in ["sent:", "convs:"] {
+        for kind in ["sent:", "convs:", "who:", "dm:"] {
             for name in self.names(kind) {
                 let ttl = self.ttl(&format!("{kind}{name}"));
                 ensure!(ttl.is_some(), "{kind}{name} lives for ever");
@@ -137,8 +137,8 @@ impl SiteDump<'_> {
                     continue;
                 };
                 let uid = match whose {
-                    "a" => &hash["customer"],
-                    "b" => &hash["staff"],
+                    "a" => hash.get("customer").unwrap_or_else(|| &hash["a"]),
+                    "b" => hash.get("staff").unwrap_or_else(|| &hash["b"]),
                     past => &past[1..],
                 };
                 let read = hash.get(&format!("r{whose}"));
@@ -190,7 +190,7 @@ impl SiteDump<'_> {
             };
             let kind = rest.split(':').next().unwrap_or_default();
             match kind {
-                "conv" | "log" | "gone" | "sent" | "convs" => {
+                "conv" | "log" | "gone" | "sent" | "convs" | "who" | "dm" => {
                     ensure!(kept.ttl_ms.is_some(), "{name} has no TTL");
                 }
                 "turn" => {}

@@ -41,6 +41,9 @@ impl SiteDump<'_> {
                 let body: Value = serde_json::from_str(&line.value)?;
                 let mut payload = json!({ "from": line.from, "message": body });
                 payload["conversation"] = json!(model.name(*conv));
+                if line.from == "user" {
+                    payload["uid"] = json!(line.uid);
+                }
                 self.put_line(&mut payload, model, *conv, *seq)?;
                 return Ok(json!({ "action": "message", "payload": payload }));
             }

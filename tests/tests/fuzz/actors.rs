@@ -29,6 +29,7 @@ const TRANSITIONS: &[&str] = &[
     "close_conversation",
     "message",
     "resume",
+    "direct",
     "idle_timer",
     "lost_timer",
     "gateway_dead",
@@ -236,6 +237,11 @@ impl Actors {
             (_, 7) => Verb::Resume {
                 replaces: None,
                 positions: Vec::new(),
+            },
+            (_, 8) => Verb::Direct {
+                to: Uid::parse(pick::<&str>(rng, UIDS)).expect("well-formed"),
+                body: "\"direct words\"".to_owned(),
+                id: MessageRef::parse(&format!("m{}", rng.random_range(0..9))).ok(),
             },
             _ => Verb::Message {
                 body: "\"words\"".to_owned(),

@@ -41,6 +41,13 @@ pub fn check_verb(verb: &Verb) {
             let named = conversation.as_ref();
             assert!(named.is_none_or(|id| is_id(id.as_str(), ".-")));
         }
+        Verb::Direct { to, body, id } => {
+            let text: String = serde_json::from_str(body).expect("words are a JSON string");
+            assert!((1..=MAX_TEXT_BYTES).contains(&text.len()), "{}", text.len());
+            assert!(!body.chars().any(|c| c < ' '), "{body:?}");
+            assert!(id.as_ref().is_none_or(|id| is_id(id.as_str(), "._:-")));
+            assert!(is_id(to.as_str(), "._@-"));
+        }
         Verb::Close {
             conversation: Some(conversation),
         } => assert!(is_id(conversation.as_str(), ".-")),

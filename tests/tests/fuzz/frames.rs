@@ -150,6 +150,11 @@ fn check_accepted_verb(value: &Value, verb: Verb) {
             assert_eq!(positions.len(), count);
             "resume"
         }
+        Verb::Direct { to, body, .. } => {
+            assert_eq!(Some(to.as_str()), payload["to"].as_str());
+            assert_eq!(*body, payload["message"].to_string());
+            "direct"
+        }
     };
     assert_eq!(action, Some(expected));
     survives_the_log(&Event {
@@ -330,6 +335,11 @@ fn valid(verb: &Verb) -> Value {
             };
             let positions: Vec<Value> = positions.iter().map(position).collect();
             json!({"action": "resume", "payload": {"token": "t", "positions": positions}})
+        }
+        Verb::Direct { to, body, id } => {
+            let id = id.as_ref().map(MessageRef::as_str);
+            json!({"action": "direct", "payload":
+                {"to": to.as_str(), "message": parsed(body), "id": id}})
         }
         Verb::Close { conversation } => {
             json!({"action": "close", "payload":

@@ -29,6 +29,8 @@ async fn open_enters_a_connection_and_welcomes_it(options: Options) {
         + u:alice lang=zh-CN
         + u:alice n:alice.1=0
         + u:alice role=any
+        + who:alice TTL 608400000
+        + who:alice any
         > alice.1 welcome/welcome client_id=alice.1 time=T uid=alice
     ");
     let second = scene.socket("alice");
@@ -43,9 +45,11 @@ async fn open_enters_a_connection_and_welcomes_it(options: Options) {
         + u:alice lang=en
         + u:alice n:alice.2=0
         + u:alice role=customer
+        + who:alice customer
         - u:alice conns=alice.1
         - u:alice lang=zh-CN
         - u:alice role=any
+        - who:alice any
         > alice.2 welcome/welcome client_id=alice.2 time=T uid=alice
     ");
     scene.change("alice", open).await.is("");

@@ -51,9 +51,9 @@ async fn customer_connect_goes_to_a_free_place(options: Options) {
         + conv:e7.1 staff=sam
         + conv:e7.1 state=open
         + conv:e7.1 ticket=3
-        + convs:alice TTL 604800000
+        + convs:alice TTL 608400000
         + convs:alice e7.1 T
-        + convs:sam TTL 604800000
+        + convs:sam TTL 608400000
         + convs:sam e7.1 T
         + due idle|default|alice|e7.1|1 60000
         + free sam 1099511627780
@@ -113,7 +113,7 @@ async fn customer_connect_queues_when_no_place_is_free(options: Options) {
         + conv:e6.1 state=waiting
         + conv:e6.1 ticket=4
         + conv:e6.1 words=0
-        + convs:bob TTL 604800000
+        + convs:bob TTL 608400000
         + convs:bob e6.1 T
         + duty sam 34359738369
         + q:sam bob 4

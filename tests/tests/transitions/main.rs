@@ -35,6 +35,7 @@ macro_rules! on_both {
 mod connections;
 mod crowds;
 mod customers;
+mod direct;
 mod limits;
 mod lists;
 mod lost;

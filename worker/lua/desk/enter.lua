@@ -9,20 +9,6 @@ D.is_next = function(e, a, n)
   return nil
 end
 
--- Takes a token out of the user's bucket, which is theirs on all devices. `b` is its field in
--- u:<uid>: when it will be full again, in us by the time of events. Writes nothing; what is left is
--- written with the frame. Returns nil, or after how many ms there will be a token.
-D.too_fast = function(c, e, a, b)
-  c.rate_us = c.rate_us or tonumber(c.settings.rate_us)
-  c.rate_ahead_us = c.rate_ahead_us or tonumber(c.settings.rate_ahead_us)
-  local now = tonumber(e.time) * 1000
-  local full = math.max(tonumber(b or 0), now)
-  local wait = full - now - c.rate_ahead_us
-  if wait > 0 then return D.int(math.ceil(wait / 1000)) end
-  a.bucket = D.int(full + c.rate_us)
-  return nil
-end
-
 -- Records that the frame was taken, and the token for it.
 D.take = function(e, a)
   if a.bucket then
@@ -32,13 +18,32 @@ D.take = function(e, a)
   end
 end
 
--- Takes the frame and answers it with an `error`; `ref` is the sender's id of the frame, `after` when
--- to send it again.
-D.refuse = function(e, a, lang, code, after)
+local answer_error = function(e, a, lang, code, rest)
   D.take(e, a)
   local ref = a.id and (',"ref":"' .. a.id .. '"') or ""
-  local retry = after and (',"retry_after_ms":' .. after) or ""
-  D.push_client(e, "F", a.client, D.head(lang, code) .. ref .. retry .. "}}")
+  D.push_client(e, "F", a.client, D.head(lang, code) .. ref .. rest .. "}}")
+end
+
+-- Takes the frame and answers it with an `error`; `ref` is the sender's id of the frame, `field` which
+-- of its fields is at fault.
+D.refuse = function(e, a, lang, code, field)
+  answer_error(e, a, lang, code, field and (',"field":"' .. field .. '"') or "")
+end
+
+-- Takes a token out of the user's bucket, which is theirs on all devices. `b` is its field in
+-- u:<uid>: when it will be full again, in us by the time of events. What is left is written when the
+-- frame is taken. True if there was none: then the frame is taken and refused.
+D.too_fast = function(c, e, a, lang, b)
+  c.rate_us = c.rate_us or tonumber(c.settings.rate_us)
+  c.rate_ahead_us = c.rate_ahead_us or tonumber(c.settings.rate_ahead_us)
+  local now = tonumber(e.time) * 1000
+  local full = math.max(tonumber(b or 0), now)
+  local wait = full - now - c.rate_ahead_us
+  if wait > 0 then
+    answer_error(e, a, lang, "rate_limited", ',"retry_after_ms":' .. D.int(math.ceil(wait / 1000)))
+    return true
+  end
+  a.bucket = D.int(full + c.rate_us)
 end
 
 -- Which of their open conversations a staff member means: the named one, or the only one, if it

@@ -42,9 +42,11 @@ D.entry = function(e, conv, seq)
   return entry and D.fields(entry)
 end
 
--- The `message` frame of a log entry; `body` is a JSON string, nil if it was recalled.
-D.message_frame = function(conv, from, body, entry)
-  return '{"action":"message","payload":{"from":"' .. from
+-- The `message` frame of a log entry; `body` is a JSON string, nil if it was recalled. Who is no more than a
+-- user of the site is named by `uid`.
+D.message_frame = function(conv, from, body, entry, uid)
+  local who = uid and (from .. '","uid":"' .. uid) or from
+  return '{"action":"message","payload":{"from":"' .. who
     .. (body and '","message":' .. body or '","recalled":true')
     .. ',"conversation":"' .. conv .. '"' .. D.tail(entry) .. "}}"
 end

@@ -7,9 +7,10 @@
 --   da, db   up to which seq a and b have been delivered
 --   ra, rb   "<seq> <messages of the other side up to it>" that a and b have read
 --   d:<uid>, r:<uid>   the same of earlier staff
+--   renewed  when the expiry of a direct conversation was set; see desk/direct.lua
 
 local FIELDS = {
-  "state", "customer", "staff", "a", "b", "past", "seq", "last", "counts", "da", "db", "ra", "rb", "recalls",
+  "state", "customer", "staff", "a", "b", "past", "seq", "last", "counts", "da", "db", "ra", "rb", "recalls", "renewed",
 }
 
 -- A conversation's fields by name, false where absent; nil for one that does not exist.
@@ -102,14 +103,29 @@ local droppable = function(e, key)
   end
 end
 
+-- How old an expiry that is renewed by use may be, and how long what it keeps lives: what was used is
+-- kept for the retention, and at most that much longer.
+D.renew_ms = function(c)
+  return math.min(L.renew_ms, tonumber(c.settings.retention_ms))
+end
+
+D.keep_ms = function(c)
+  return D.int(tonumber(c.settings.retention_ms) + D.renew_ms(c))
+end
+
+-- Remembers that a user of the site has been there, and as whom.
+D.seen = function(c, e, uid, role)
+  redis.call("SET", D.who_key(e, uid), role, "PX", D.keep_ms(c))
+end
+
 -- Whether a user may begin one more conversation: their list has room, or can make some.
 D.has_room = function(e, uid)
   local key = D.list_key(e, uid)
   return redis.call("ZCARD", key) < L.conversations or droppable(e, key) ~= nil
 end
 
--- Notes in a user's list that a conversation has begun, was assigned, requeued or has ended; not for
--- each message. What is new pushes out what is over: what Redis has forgotten, and beyond the bound
+-- Notes in a user's list that a conversation has begun, was assigned, requeued or has ended, or that the
+-- expiry of a direct one was renewed; not for each message. What is new pushes out what is over: what Redis has forgotten, and beyond the bound
 -- what is oldest. Staff are assigned to even if all of their list lives on (direct conversations
 -- do); it is then longer by what they have open.
 D.list = function(c, e, uid, conv)
@@ -122,5 +138,5 @@ D.list = function(c, e, uid, conv)
     local over = redis.call("ZCARD", key) > L.conversations and droppable(e, key)
     if over then redis.call("ZREM", key, over) end
   end
-  redis.call("PEXPIRE", key, retention)
+  redis.call("PEXPIRE", key, D.keep_ms(c))
 end

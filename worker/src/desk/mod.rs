@@ -6,6 +6,7 @@ mod sources;
 
 use frontdesk_shared::{
     event::{Event, Kind},
+    ids::MessageRef,
     keys,
     protocol::{frame::Verb, notice::json_string, resume},
 };
@@ -47,6 +48,10 @@ impl App for Desk {
             ("policy", settings.policy.to_string()),
             ("on_staff_leave", settings.on_staff_leave.to_string()),
             ("grace_ms", (settings.grace_s * 1000).to_string()),
+            (
+                "customer_direct",
+                u8::from(settings.customer_direct).to_string(),
+            ),
             ("retention_ms", (settings.retention_s * 1000).to_string()),
             ("rate_us", format!("{us:.0}")),
             ("rate_ahead_us", format!("{ahead:.0}")),
@@ -76,7 +81,7 @@ impl App for Desk {
             Kind::Verb { client, n, verb } => {
                 fields.push(("client", client.to_string()));
                 fields.push(("n", n.to_string()));
-                prepare_verb(verb, &mut fields)
+                prepare_verb(event.uid.as_str(), verb, &mut fields)
             }
             Kind::IdleTimer { conversation } => {
                 fields.push(("conversation", conversation.to_string()));
@@ -101,7 +106,7 @@ impl App for Desk {
     }
 }
 
-fn prepare_verb(verb: &Verb, fields: &mut Fields) -> &'static str {
+fn prepare_verb(uid: &str, verb: &Verb, fields: &mut Fields) -> &'static str {
     match verb {
         Verb::StaffOnline { name, max } => {
             fields.extend(name.clone().map(|name| ("name", name)));
@@ -116,11 +121,7 @@ fn prepare_verb(verb: &Verb, fields: &mut Fields) -> &'static str {
             id,
             conversation,
         } => {
-            if let Some(id) = id {
-                fields.push(("id", id.to_string()));
-                fields.push(("digest", format!("{:032x}", xxh3_128(body.as_bytes()))));
-            }
-            fields.push(("body", body.clone()));
+            push_body(fields, body, id.as_ref(), body);
             fields.extend(
                 conversation
                     .as_ref()
@@ -166,5 +167,24 @@ fn prepare_verb(verb: &Verb, fields: &mut Fields) -> &'static str {
             fields.push(("positions", resume::encode(positions)));
             "resume"
         }
+        Verb::Direct { to, body, id } => {
+            let to = to.as_str();
+            // With the same id to somebody else they are other words.
+            push_body(fields, body, id.as_ref(), &format!("{to} {body}"));
+            fields.push(("to", to.to_owned()));
+            // In the order of their bytes: Lua would compare texts by the locale of the server.
+            fields.push(("first", uid.min(to).to_owned()));
+            fields.push(("second", uid.max(to).to_owned()));
+            "direct"
+        }
     }
+}
+
+/// Words, with the sender's id and the digest that tells whether the same id means the same.
+fn push_body(fields: &mut Fields, body: &str, id: Option<&MessageRef>, same: &str) {
+    if let Some(id) = id {
+        fields.push(("id", id.to_string()));
+        fields.push(("digest", format!("{:032x}", xxh3_128(same.as_bytes()))));
+    }
+    fields.push(("body", body.to_owned()));
 }

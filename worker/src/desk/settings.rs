@@ -36,7 +36,15 @@ pub struct DeskSettings {
     /// (0: not at all; up to 3600)
     #[arg(long, env = "FRONTDESK_GRACE_S", default_value_t = 30)]
     pub grace_s: u64,
-    /// Seconds for which an ended conversation is kept
+    /// Whether customers may write to users by uid, and be written to so
+    #[arg(
+        long,
+        env = "FRONTDESK_CUSTOMER_DIRECT",
+        action = clap::ArgAction::Set,
+        default_value_t = false
+    )]
+    pub customer_direct: bool,
+    /// Seconds for which an ended conversation is kept, and a direct one after its last message
     #[arg(long, env = "FRONTDESK_RETENTION_S", default_value_t = 7 * 24 * 60 * 60)]
     pub retention_s: u64,
     /// How much one user may send.
@@ -95,6 +103,7 @@ impl Default for DeskSettings {
             policy: Policy::Shortest,
             on_staff_leave: OnStaffLeave::Close,
             grace_s: 30,
+            customer_direct: false,
             retention_s: 7 * 24 * 60 * 60,
             rate: RateArgs::default(),
             recall_s: 120,

@@ -3,14 +3,16 @@
 -- then their place is kept for a while.
 --
 -- fields  prefix site uid client clean
--- writes  u:<uid>, boot:<boot>, and what leaving writes; or u:<uid> {lost}, due, free, waiting
+-- writes  u:<uid>, boot:<boot>, with the last connection who:<uid>, and what leaving writes; or
+--         u:<uid> {lost}, due, free, waiting
 -- pushes  chat_close, queue_close to the other side; see desk/finish.lua
 
 T.close = function(c, e, a)
-  local conns, duty, conv, resumes =
-    D.get(D.user_key(e, e.uid), "conns", "duty", "conv", "r:" .. a.client)
+  local conns, role, duty, conv, resumes =
+    D.get(D.user_key(e, e.uid), "conns", "role", "duty", "conv", "r:" .. a.client)
   if not D.has(conns, a.client) then return end
   if D.disconnect(c, e, a.client, conns) ~= "" then return end
+  D.seen(c, e, e.uid, role)
   if a.clean == "0" and resumes and (duty or conv) and tonumber(c.settings.grace_ms) > 0 then
     D.lose(c, e)
   else

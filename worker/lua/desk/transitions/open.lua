@@ -3,8 +3,8 @@
 --
 -- fields  prefix site uid client lang role
 -- reads   fenced: an `open` of a dead gateway changes nothing
--- writes  u:<uid> {conns, lang, lane, role, n:<client>, lost}, boot:<boot> {client: "site uid"}; for who
---         comes back due, free, waiting, and what filling writes
+-- writes  u:<uid> {conns, lang, lane, role, n:<client>, lost}, boot:<boot> {client: "site uid"},
+--         who:<uid>; for who comes back due, free, waiting, and what filling writes
 -- pushes  W welcome to the connection; C 4500 when the user has too many; what filling pushes
 
 T.open = function(c, e, a)
@@ -20,6 +20,7 @@ T.open = function(c, e, a)
   redis.call("HSET", key, "conns", D.with(conns, a.client), "lang", a.lang, "lane", c.lane,
     "role", a.role, "n:" .. a.client, 0)
   redis.call("HSET", c.P .. "boot:" .. D.boot_of(a.client), a.client, a.site .. " " .. e.uid)
+  D.seen(c, e, e.uid, a.role)
   D.push_client(e, "W", a.client, D.head(a.lang, "welcome") .. ',"client_id":"' .. a.client
     .. '","uid":"' .. e.uid .. '","time":' .. e.time .. "}}")
   if lost then D.come_back(c, e, lost) end

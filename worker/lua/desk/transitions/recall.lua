@@ -39,9 +39,7 @@ end
 
 T.recall = function(c, e, a)
   local n, conns, lang, bucket = D.get(D.user_key(e, e.uid), "n:" .. a.client, "conns", "lang", "b")
-  if not D.is_next(e, a, n) then return end
-  local after = D.too_fast(c, e, a, bucket)
-  if after then return D.refuse(e, a, lang, "rate_limited", after) end
+  if not D.is_next(e, a, n) or D.too_fast(c, e, a, lang, bucket) then return end
   local conv = D.conv(e, a.conversation)
   if not (conv and D.reader(conv, e.uid)) then return D.refuse(e, a, lang, "no_conversation") end
   local message = D.entry(e, a.conversation, a.seq)
