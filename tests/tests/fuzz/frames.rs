@@ -33,6 +33,7 @@ const ACTIONS: &[&str] = &[
     "delivered",
     "read",
     "recall",
+    "refresh",
     "resume",
     "history",
     "transcript",
@@ -56,6 +57,7 @@ const PAYLOAD: &[&str] = &[
     "on",
     "code",
     "prefix",
+    "token",
 ];
 /// Written by hand, since no serializer would.
 #[rustfmt::skip]
@@ -104,6 +106,12 @@ fn check_accepted(text: &str, request: Request) -> &'static str {
             };
             check_accepted_verb(&value, verb);
             "accepted"
+        }
+        Request::Refresh { token, .. } => {
+            let (token, shown) = (token.expose(), format!("{token:?}"));
+            assert_eq!(value["payload"]["token"].as_str(), Some(token));
+            assert!(!token.is_empty() && !shown.contains(token));
+            "refresh"
         }
         Request::Read(read) => {
             check_read(&value, &read);

@@ -11,6 +11,7 @@ macro_rules! sources {
 pub(super) const SOURCES: &[Source] = sources![
     "enter.lua",
     "members.lua",
+    "roles.lua",
     "log.lua",
     "sent.lua",
     "direct.lua",
@@ -20,6 +21,7 @@ pub(super) const SOURCES: &[Source] = sources![
     "grace.lua",
     "transitions/open.lua",
     "transitions/close.lua",
+    "transitions/revoke.lua",
     "transitions/staff_online.lua",
     "transitions/staff_offline.lua",
     "transitions/customer_connect.lua",
