@@ -13,9 +13,13 @@ use frontdesk_shared::{
     ids::ClientId,
     protocol::{
         Lang, MAX_CONNECTIONS_PER_USER, MAX_WAITING_BYTES, MAX_WAITING_MESSAGES, Role, frame::Verb,
+        resume::Position,
     },
 };
 use frontdesk_worker::desk::settings::{DeskSettings, OnStaffLeave, Policy};
+
+/// Where those wait who have left messages.
+const LEFT_QUEUE: &str = "+";
 
 /// A conversation's number in the model.
 pub type Conv = usize;
@@ -94,6 +98,8 @@ pub struct Conversation {
     pub state: State,
     /// Whose it is or was last.
     pub staff: Option<String>,
+    /// Whether the customer has left messages, and not written to staff since.
+    pub left: bool,
     /// Earlier staff, the latest last.
     pub past: Vec<String>,
     /// Up to which place somebody's devices and they themselves have got.
@@ -124,6 +130,8 @@ pub enum State {
         words: usize,
         /// Their bytes.
         bytes: usize,
+        /// Until when it waits, if messages were left.
+        left: Option<Idle>,
     },
     /// With a staff member.
     Open {
@@ -145,6 +153,15 @@ pub enum State {
         /// When its expiry was set.
         renewed: u64,
     },
+}
+
+/// Until when a conversation goes on without the customer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Idle {
+    /// When it ends.
+    pub until: u64,
+    /// When its timer is due; `None` while the timer's event is on its way.
+    pub timer: Option<u64>,
 }
 
 /// One line of a log.
@@ -212,7 +229,54 @@ pub enum What {
     Receipt(Conv, String, Marks, Option<usize>),
     /// That a line of a log is recalled, with the id of who asked for it.
     Recalled(Conv, usize, Option<String>),
+    /// How everything stands.
+    Snapshot {
+        /// Who asks.
+        uid: String,
+        /// Name and places of who is on duty.
+        duty: Option<(String, u32)>,
+        /// Their conversations, in any order.
+        conversations: Vec<Standing>,
+    },
+    /// What came after a position, of a conversation by its name.
+    History {
+        /// Which one, as it was asked for.
+        name: String,
+        /// The conversation and the places from which (exclusive) to which to tell; `None` if it is not
+        /// theirs.
+        lines: Option<(Conv, usize, usize)>,
+        /// What the client has is not what happened.
+        reset: bool,
+        /// Places of messages that are recalled by now.
+        recalled: Vec<usize>,
+    },
 }
+
+/// A conversation as one of its members sees it in a snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// Which one.
+    pub conv: Conv,
+    /// waiting, open or ended.
+    pub state: &'static str,
+    /// Who is on the other side.
+    pub with: Option<String>,
+    /// The staff member's name, for the customer.
+    pub name: Option<String>,
+    /// How long its log is.
+    pub seq: usize,
+    /// How many messages of the other side were not read.
+    pub unread: usize,
+    /// How far they have got.
+    pub own: Marks,
+    /// How far the other side has.
+    pub peer: Marks,
+    /// The place in the queue.
+    pub queue: Option<u64>,
+}
+
+/// An id that no entry has: a client that names it is wrong about what happened.
+pub const WRONG_ID: &str = "0.0.1-1.9";
 
 /// A field of a notice.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -297,9 +361,14 @@ impl DeskModel {
     pub fn fire(&mut self, now: u64) -> Vec<Conv> {
         let mut fired = Vec::new();
         for (number, conversation) in self.conversations.iter_mut().enumerate() {
-            if let State::Open { timer, .. } = &mut conversation.state
-                && timer.is_some_and(|due| due <= now)
-            {
+            let timer = match &mut conversation.state {
+                State::Open { timer, .. } => timer,
+                State::Waiting {
+                    left: Some(idle), ..
+                } => &mut idle.timer,
+                _ => continue,
+            };
+            if timer.is_some_and(|due| due <= now) {
                 *timer = None;
                 fired.push(number);
             }
@@ -369,6 +438,51 @@ impl DeskModel {
     pub fn name(&self, conv: Conv) -> &str {
         let name = self.names.get(conv).and_then(Option::as_deref);
         name.unwrap_or("a conversation without a name")
+    }
+
+    /// How a conversation stands for one of those who may read it.
+    fn seen_by(&self, uid: &str, conv: Conv) -> Option<Standing> {
+        let conversation = &self.conversations[conv];
+        let members = conversation.members();
+        let is_member = members.contains(&uid);
+        if !is_member && !conversation.past.iter().any(|past| past == uid) {
+            return None;
+        }
+        let (state, queue) = match &conversation.state {
+            State::Waiting { .. } => ("waiting", Some(self.place(conv))),
+            State::Open { .. } => ("open", None),
+            State::Ended => ("ended", None),
+            State::Direct { .. } => ("direct", None),
+        };
+        let marks = |uid: Option<&str>| {
+            let marks = uid.and_then(|uid| conversation.marks.get(uid));
+            marks.copied().unwrap_or_default()
+        };
+        // Earlier staff look at the customer, and see how far their successor has got.
+        let (with, peer) = if is_member {
+            let other = members.iter().copied().find(|member| *member != uid);
+            (other, other)
+        } else {
+            (members.first().copied(), members.get(1).copied())
+        };
+        let staff = conversation.staff.as_ref();
+        let duty = staff.and_then(|staff| self.users.get(staff)?.duty.as_ref());
+        let is_customer = conversation.customer == uid;
+        Some(Standing {
+            conv,
+            state,
+            with: with.map(str::to_owned),
+            name: duty.filter(|_| is_customer).map(|duty| duty.name.clone()),
+            seq: conversation.log.len(),
+            unread: if is_member {
+                conversation.unread(uid)
+            } else {
+                0
+            },
+            own: marks(Some(uid).filter(|_| is_member)),
+            peer: marks(peer),
+            queue,
+        })
     }
 
     fn queued(&self, wanted: impl Fn(&str) -> bool) -> Vec<Conv> {
@@ -509,6 +623,10 @@ impl Step<'_> {
         if !user.sockets.is_empty() || user.sockets.len() == before {
             return;
         }
+        let conv = user.conversation;
+        if conv.is_some_and(|conv| self.m.conversations[conv].left) {
+            return;
+        }
         let has_place = user.duty.is_some() || user.conversation.is_some();
         if !clean && resumes && has_place && grace_ms > 0 {
             user.lost = Some(Lost {
@@ -570,8 +688,12 @@ impl Step<'_> {
                 let conversation = conversation.as_ref().map(ToString::to_string);
                 self.message(client, body, id, conversation.as_deref())
             }
-            Verb::Resume { replaces, .. } => {
+            Verb::Resume {
+                replaces,
+                positions,
+            } => {
                 self.resume(client, replaces.as_ref().map(ClientId::as_str));
+                self.catch_up(client, positions);
                 Ok(())
             }
             Verb::Direct { to, body, id } => {
@@ -619,6 +741,42 @@ impl Step<'_> {
             if user.sockets.len() < before {
                 self.tell_one(replaced, What::Close(4502));
             }
+        }
+    }
+
+    fn catch_up(&mut self, client: &str, positions: &[Position]) {
+        let uid = self.actor.clone();
+        let user = &self.m.users[&uid];
+        let duty = user.duty.as_ref().map(|duty| (duty.name.clone(), duty.max));
+        let all = 0..self.m.conversations.len();
+        let conversations = all.filter_map(|conv| self.m.seen_by(&uid, conv)).collect();
+        let snapshot = What::Snapshot {
+            uid: uid.clone(),
+            duty,
+            conversations,
+        };
+        self.tell_one(client, snapshot);
+        for Position { conversation, seen } in positions {
+            let name = conversation.to_string();
+            let found = (0..self.m.conversations.len()).find(|conv| self.m.name(*conv) == name);
+            let theirs = found.filter(|conv| self.m.seen_by(&uid, *conv).is_some());
+            let (from, wrong) = match seen {
+                None => (0, false),
+                Some(seen) => (seen.seq, seen.id.as_str() == WRONG_ID),
+            };
+            let from = usize::try_from(from).expect("a small number");
+            let length = theirs.map_or(0, |conv| self.m.conversations[conv].log.len());
+            let reset = theirs.is_none() || wrong || from > length;
+            let lines = theirs.map(|conv| (conv, if reset { 0 } else { from }, length));
+            let recalled = lines.map(|(conv, _, _)| &self.m.conversations[conv].recalled);
+            let recalled = recalled.into_iter().flat_map(|gone| gone.keys().copied());
+            let what = What::History {
+                recalled: recalled.collect(),
+                name,
+                lines,
+                reset,
+            };
+            self.tell_one(client, what);
         }
     }
 
@@ -690,7 +848,8 @@ impl Step<'_> {
             return Ok(());
         }
         let free = self.m.free();
-        let answer = if self.m.on_duty().is_empty() {
+        let leaves = self.m.on_duty().is_empty() && self.m.rules.leave_message;
+        let answer = if self.m.on_duty().is_empty() && !leaves {
             Some("no_staff")
         } else if free.is_empty() && self.m.waiting().len() >= self.m.rules.queue_limit as usize {
             Some("queue_full")
@@ -709,6 +868,7 @@ impl Step<'_> {
             ticket,
             state: State::Ended,
             staff: None,
+            left: leaves,
             past: Vec::new(),
             marks: BTreeMap::new(),
             recalled: BTreeMap::new(),
@@ -730,6 +890,7 @@ impl Step<'_> {
     fn standing(&self, conv: Conv) -> What {
         let mut fields = vec![("conversation", Field::Conversation(conv))];
         let key = match &self.m.conversations[conv].state {
+            State::Waiting { left: Some(_), .. } if self.m.on_duty().is_empty() => "no_staff",
             State::Waiting { .. } => {
                 fields.push(("queue", Field::Json(self.m.place(conv).to_string())));
                 "queued"
@@ -813,21 +974,32 @@ impl Step<'_> {
         let conv = self.meant(named)?;
         let on_duty = self.m.users[&uid].duty.is_some();
         let idle_ms = self.m.rules.idle_s * 1000;
+        let retention_ms = self.m.rules.retention_s * 1000;
         let conversation = &mut self.m.conversations[conv];
         let mut other = Some(conversation.customer.clone()).filter(|_| on_duty);
         let mut waits = false;
         match &mut conversation.state {
-            State::Waiting { words, bytes, .. } => {
+            State::Waiting {
+                words, bytes, left, ..
+            } => {
                 if *words + 1 > MAX_WAITING_MESSAGES || *bytes + body.len() > MAX_WAITING_BYTES {
                     return Err("queue_words_full");
                 }
                 *words += 1;
                 *bytes += body.len();
                 waits = true;
+                if let Some(left) = left {
+                    left.until = self.now.clock + retention_ms;
+                }
             }
-            State::Open { staff, idle, .. } => {
+            State::Open {
+                staff, idle, timer, ..
+            } => {
                 if !on_duty {
                     *idle = self.now.clock + idle_ms;
+                    if std::mem::take(&mut conversation.left) {
+                        *timer = Some(*idle);
+                    }
                     other = Some(staff.clone());
                 }
             }
@@ -938,6 +1110,7 @@ impl Step<'_> {
                     renewed: self.now.appended,
                 },
                 staff: None,
+                left: false,
                 past: Vec::new(),
                 marks: BTreeMap::new(),
                 recalled: BTreeMap::new(),
@@ -970,13 +1143,18 @@ impl Step<'_> {
         let found = (0..self.m.conversations.len()).find(|conv| self.m.name(*conv) == named);
         let conv = found.expect("timers are of known conversations");
         let clock = self.now.clock;
-        if let State::Open { idle, timer, .. } = &mut self.m.conversations[conv].state {
-            if *idle > clock {
-                *timer = Some(*idle);
-            } else {
-                self.end(conv, "timeout");
-                self.fill();
-            }
+        let (until, timer, reason) = match &mut self.m.conversations[conv].state {
+            State::Open { idle, timer, .. } => (*idle, timer, "timeout"),
+            State::Waiting {
+                left: Some(idle), ..
+            } => (idle.until, &mut idle.timer, "unanswered"),
+            _ => return,
+        };
+        if until > clock {
+            *timer = Some(until);
+        } else {
+            self.end(conv, reason);
+            self.fill();
         }
     }
 
@@ -997,7 +1175,18 @@ impl Step<'_> {
     }
 
     fn enqueue(&mut self, conv: Conv) {
+        let conversation = &self.m.conversations[conv];
+        let left = match conversation.state {
+            _ if !conversation.left => None,
+            State::Open { idle, timer, .. } => Some(Idle { until: idle, timer }),
+            _ => {
+                let until = self.now.clock + self.m.rules.retention_s * 1000;
+                let timer = Some(until);
+                Some(Idle { until, timer })
+            }
+        };
         let queue = match self.m.rules.policy {
+            _ if left.is_some() => LEFT_QUEUE.to_owned(),
             Policy::Shared => SHARED_QUEUE.to_owned(),
             Policy::Shortest => self.m.on_duty()[0].clone(),
         };
@@ -1005,6 +1194,7 @@ impl Step<'_> {
             queue,
             words: 0,
             bytes: 0,
+            left,
         };
         self.seat(conv);
     }
@@ -1021,13 +1211,23 @@ impl Step<'_> {
     fn assign(&mut self, conv: Conv, staff: &str) {
         let turn = self.m.turn();
         let customer = self.m.conversations[conv].customer.clone();
-        let waited = matches!(self.m.conversations[conv].state, State::Waiting { .. });
-        let idle = self.now.clock + self.m.rules.idle_s * 1000;
+        let before = &self.m.conversations[conv].state;
+        let waited = matches!(before, State::Waiting { .. });
+        let until = self.now.clock + self.m.rules.idle_s * 1000;
+        let idle = match before {
+            State::Waiting {
+                left: Some(idle), ..
+            } => *idle,
+            _ => Idle {
+                until,
+                timer: Some(until),
+            },
+        };
         self.m.conversations[conv].state = State::Open {
             staff: staff.to_owned(),
             at: self.now.applied,
-            idle,
-            timer: Some(idle),
+            idle: idle.until,
+            timer: idle.timer,
         };
         self.m.conversations[conv].staff = Some(staff.to_owned());
         let user = self.user(&customer);
@@ -1092,6 +1292,7 @@ impl Step<'_> {
     fn end(&mut self, conv: Conv, reason: &'static str) {
         self.release(conv);
         let before = std::mem::replace(&mut self.m.conversations[conv].state, State::Ended);
+        self.m.conversations[conv].left = false;
         let customer = self.m.conversations[conv].customer.clone();
         let user = self.user(&customer);
         user.conversation = None;
@@ -1101,7 +1302,7 @@ impl Step<'_> {
         let (to_customer, to_staff) = match reason {
             "timeout" => ("timeout", Some("customer_timeout")),
             "staff_offline" => ("staff_offline", None),
-            "queue_staff_offline" => ("queue_close.staff_offline", None),
+            "queue_staff_offline" | "unanswered" => ("queue_close.staff_offline", None),
             both => (both, Some(both)),
         };
         let fields = vec![
@@ -1115,6 +1316,11 @@ impl Step<'_> {
         self.tell(&customer, None, &notice(to_customer));
         if let (State::Open { staff, .. }, Some(key)) = (before, to_staff) {
             self.tell(&staff, None, &notice(key));
+        }
+        // Who has left messages need not be there.
+        let user = self.user(&customer);
+        if user.sockets.is_empty() && user.lost.is_none() {
+            self.m.users.remove(&customer);
         }
     }
 

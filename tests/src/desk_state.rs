@@ -1,5 +1,4 @@
 //! Holds what is in Redis against the model, and against rules that need no model.
-
 //!
 //! `model.rs` compares state with the model, `told.rs` pushes and acks; `rules.rs` needs no model.
 
@@ -62,6 +61,15 @@ impl<'d> SiteDump<'d> {
         entries
             .into_iter()
             .map(|(id, fields)| (id, fields.into_iter().collect()))
+            .collect()
+    }
+}
+
+impl SiteDump<'_> {
+    /// The ids of the entries of a conversation's log.
+    pub fn ids(&self, conv: &str) -> Vec<String> {
+        let log = self.log(conv).into_iter();
+        log.filter_map(|(_, mut fields)| fields.remove("id"))
             .collect()
     }
 }

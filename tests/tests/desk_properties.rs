@@ -13,15 +13,18 @@ use std::{cell::RefCell, collections::BTreeMap};
 use anyhow::{Context as _, Result, ensure};
 use frontdesk_shared::{
     event::{Event, Kind},
-    ids::{BootId, ClientId, ConversationId, Lane, MessageRef, Shard, Site, StreamId, Uid},
+    ids::{
+        BootId, ClientId, ConversationId, Lane, MessageId, MessageRef, Shard, Site, StreamId, Uid,
+    },
     keys,
     protocol::{
         Lang, Role,
         frame::{Mark, Verb},
+        resume::{Position, Seen},
     },
 };
 use frontdesk_tests::{
-    desk_model::{DeskModel, Moment, Told},
+    desk_model::{DeskModel, Moment, Told, WRONG_ID},
     desk_state::SiteDump,
     lane_driver::{LaneDriver, Settled, unhurried},
     redis_dump::Dump,
@@ -40,6 +43,8 @@ use proptest::{
 const CASES: u32 = 100;
 /// Most steps of a life.
 const STEPS: usize = 100;
+/// Longer than anything waits, in seconds.
+const LONG: u64 = 8 * 24 * 60 * 60;
 const STAFF: usize = 3;
 const USERS: usize = 11;
 const REGRESSIONS: &str = concat!(
@@ -78,6 +83,8 @@ const TOLD: &[&str] = &[
     "message/still_queued",
     "message/user",
     "message/your_turn",
+    "history/-",
+    "snapshot/-",
     "queue_close/staff_offline",
     "recalled/-",
     "receipt/-",
@@ -120,6 +127,7 @@ enum Act {
     Resume {
         socket: usize,
         replaces: Option<usize>,
+        positions: Vec<Place>,
     },
     StaffOnline {
         socket: usize,
@@ -171,6 +179,15 @@ enum Act {
     },
 }
 
+/// A place in a log that a client may name: of which of the latest conversations, how far from its end
+/// (beyond it, too), and whether with the id that is there.
+#[derive(Debug, Clone)]
+struct Place {
+    conversation: usize,
+    back: usize,
+    right: bool,
+}
+
 #[derive(Debug, Clone)]
 enum Which {
     Unsaid,
@@ -210,6 +227,14 @@ fn act_of(staff: bool) -> impl Strategy<Value = Act> {
         2 => Just(Some(2)),
         2 => (3..=6_u32).prop_map(Some),
     ];
+    let place = (0..5_usize, 0..8_usize, proptest::bool::weighted(0.8)).prop_map(
+        |(conversation, back, right)| Place {
+            conversation,
+            back,
+            right,
+        },
+    );
+    let positions = proptest::collection::vec(place, 0..4);
     let (duty, queue) = if staff { (25, 1) } else { (1, 30) };
     let say = (
         socket.clone(),
@@ -230,8 +255,8 @@ fn act_of(staff: bool) -> impl Strategy<Value = Act> {
             .prop_map(|(gateway, english)| Act::Open { gateway, english }),
         3 => socket.clone().prop_map(|socket| Act::Close { socket }),
         6 => socket.clone().prop_map(|socket| Act::Lose { socket }),
-        8 => (socket.clone(), proptest::option::weighted(0.3, 0..3_usize))
-            .prop_map(|(socket, replaces)| Act::Resume { socket, replaces }),
+        8 => (socket.clone(), proptest::option::weighted(0.3, 0..3_usize), positions)
+            .prop_map(|(socket, replaces, positions)| Act::Resume { socket, replaces, positions }),
         duty => (socket.clone(), max, any::<bool>())
             .prop_map(|(socket, max, name)| Act::StaffOnline { socket, max, name }),
         duty.div_ceil(5) => socket.clone().prop_map(|socket| Act::StaffOffline { socket }),
@@ -258,6 +283,7 @@ fn step() -> impl Strategy<Value = Step> {
         40 => (second_site, user, proptest::bool::weighted(0.15))
             .prop_map(|(second_site, (user, act), hold)| Step::User { second_site, user, act, hold }),
         5 => (0..30_u64).prop_map(|seconds| Step::Tick { seconds }),
+        1 => Just(Step::Tick { seconds: LONG }),
         3 => (0..8_usize, 1..5_usize).prop_map(|(first, most)| Step::Release { first, most }),
     ]
 }
@@ -286,6 +312,7 @@ fn follows_the_model(policy: Policy, on_staff_leave: OnStaffLeave) {
         policy,
         on_staff_leave,
         queue_limit: 3,
+        leave_message: (policy == Policy::Shared) == (on_staff_leave == OnStaffLeave::Close),
         customer_direct: on_staff_leave == OnStaffLeave::Requeue,
         ..unhurried()
     };
@@ -341,6 +368,9 @@ struct World {
     /// The last event appended, and whether others wait to be applied.
     latest: StreamId,
     holds: bool,
+    prefixes: [String; 2],
+    /// What is in Redis after the last call.
+    dump: Dump,
     /// The last entry applied in each lane.
     done: BTreeMap<Lane, StreamId>,
     /// How far everybody had got in each conversation.
@@ -375,9 +405,12 @@ impl World {
         let () = redis::cmd("FLUSHALL")
             .query_async(&mut driver.connection)
             .await?;
+        let sites = sites.map(|site| Site::parse(&site).expect("well-formed"));
         Ok(Self {
+            dump: driver.dump().await,
             driver,
-            sites: sites.map(|site| Site::parse(&site).expect("well-formed")),
+            prefixes: sites.each_ref().map(keys::site_prefix),
+            sites,
             models: [(); 2].map(|()| DeskModel::new(settings.clone())),
             boots: [(); 2].map(|()| BootId::random()),
             sockets: BTreeMap::new(),
@@ -489,12 +522,16 @@ impl World {
                     clean: matches!(act, Act::Close { .. }),
                 };
             }
-            Act::Resume { socket, replaces } => {
+            Act::Resume {
+                socket,
+                replaces,
+                positions,
+            } => {
                 let sockets = &self.sockets[&place];
                 let one = |n: usize| sockets[n % sockets.len()].client.clone();
                 let verb = Verb::Resume {
                     replaces: replaces.map(one),
-                    positions: Vec::new(),
+                    positions: self.positions(place.0, positions),
                 };
                 (socket, verb)
             }
@@ -649,6 +686,37 @@ impl World {
             .map_or(any, |nth| said[nth])
     }
 
+    /// Positions in the latest conversations of a site, each named once.
+    fn positions(&self, site: usize, places: &[Place]) -> Vec<Position> {
+        let model = &self.models[site];
+        let dump = SiteDump::new(&self.dump, &self.prefixes[site]);
+        let mut positions: Vec<Position> = Vec::new();
+        for place in places {
+            let latest = (0..model.names.len()).rev().nth(place.conversation);
+            let Some(name) = latest.map(|conv| model.name(conv)) else {
+                continue;
+            };
+            let ids = dump.ids(name);
+            let seq = (ids.len() + 1).saturating_sub(place.back);
+            let id = ids.get(seq.wrapping_sub(1)).filter(|_| place.right);
+            let id = id.map_or(WRONG_ID, String::as_str);
+            let position = Position {
+                conversation: ConversationId::parse(name).expect("well-formed"),
+                seen: (seq > 0).then(|| Seen {
+                    seq: seq as u64,
+                    id: MessageId::parse(id).expect("well-formed"),
+                }),
+            };
+            if positions
+                .iter()
+                .all(|p| p.conversation != position.conversation)
+            {
+                positions.push(position);
+            }
+        }
+        positions
+    }
+
     async fn tick(&mut self, seconds: u64) -> Result<()> {
         let fired = self.driver.tick_after(seconds * 1000).await;
         let clock = self.driver.clock().await;
@@ -723,8 +791,8 @@ impl World {
             let before = self.done.insert(lane, entry.id);
             ensure!(before < Some(entry.id), "{} is applied twice", entry.id);
         }
-        let dump = self.driver.dump().await;
-        let prefixes = self.sites.each_ref().map(keys::site_prefix);
+        self.dump = self.driver.dump().await;
+        let (dump, prefixes) = (self.dump.clone(), self.prefixes.clone());
         let mut told: [Vec<Told>; 2] = [Vec::new(), Vec::new()];
         let mut acks = Vec::new();
         for entry in &settled {
@@ -817,6 +885,8 @@ impl World {
                 self.act(place, &Act::Close { socket: 0 }, false).await?;
             }
         }
+        // So are messages that were left.
+        self.tick(LONG).await?;
         // Who was lost is given up first; whoever that moved in a queue has left by then.
         self.tick(200).await?;
         self.tick(200).await?;

@@ -46,7 +46,7 @@ const OF_GATEWAY: [&str; 19] = [
     "rate-per-user",
     "rate-burst",
 ];
-const OF_WORKER: [&str; 16] = [
+const OF_WORKER: [&str; 17] = [
     "metrics-listen",
     "worker-id",
     "lease-ms",
@@ -59,6 +59,7 @@ const OF_WORKER: [&str; 16] = [
     "on-staff-leave",
     "grace-s",
     "customer-direct",
+    "leave-message",
     "retention-s",
     "rate-per-user",
     "rate-burst",

@@ -65,6 +65,12 @@ D.who_key = function(e, uid) return e.S .. "who:" .. uid end
 D.dm_key = function(e, a, b) return e.S .. "dm:" .. a .. "|" .. b end
 D.queue_key = function(e, queue) return e.S .. "q:" .. queue end
 
+-- A timer as a member of `due`; lua/tick.lua reads it. `idle` is of a customer's conversation, `lost`
+-- of a user's time to come back.
+D.timer = function(e, kind, uid, arg, lane)
+  return table.concat({ kind, e.site, uid, arg, lane }, "|")
+end
+
 -- The next number of the site: tickets, turns. Strictly increasing.
 D.turn = function(e)
   return redis.call("INCR", e.S .. "turn")

@@ -10,7 +10,8 @@ use frontdesk_shared::{
     ids::{EventId, Lane, Shard, StreamId},
     keys,
     protocol::{
-        Lang, MAX_CONNECTIONS_PER_USER, MAX_WAITING_BYTES, MAX_WAITING_MESSAGES, notice::NOTICES,
+        Lang, MAX_CONNECTIONS_PER_USER, MAX_POSITIONS, MAX_WAITING_BYTES, MAX_WAITING_MESSAGES,
+        notice::NOTICES,
     },
 };
 use redis::{
@@ -42,6 +43,19 @@ pub const MAX_PRUNED_CONVERSATIONS: usize = 10;
 pub const DIRECT_RENEW_MS: u64 = 60 * 60 * 1000;
 /// Most earlier staff that a conversation remembers.
 pub const MAX_PAST_STAFF: usize = 50;
+/// Most conversations in the snapshot that answers a `resume`; `conversations` shows the others.
+pub const MAX_SNAPSHOT: u64 = 50;
+/// Most names of a user's list that are looked at for it: some may have expired.
+pub const MAX_LOOKED_AT: u64 = 200;
+/// Most entries of one conversation that a `resume` is answered with; `history` has the others.
+pub const MAX_RESUMED_ENTRIES: u64 = 100;
+/// Most bytes of them; one entry is given always.
+pub const MAX_RESUMED_PAGE_BYTES: u64 = 64 * 1024;
+/// Most bytes of entries of all conversations together, and what the last one is longer by: with all
+/// else that a call pushes it must fit into a socket's queue.
+pub const MAX_RESUMED_BYTES: u64 = 256 * 1024;
+/// So many bytes of an answer to a `resume` count as one user touched: a call answers few of them.
+pub const TOUCH_BYTES: u64 = 2048;
 /// How long a chain of `queue_moved` events counts as under way without a sign of life, in ms.
 pub const MOVING_MS: u64 = 5000;
 /// How long a dead gateway is remembered, in milliseconds; by then nothing of it is on its way.
@@ -390,6 +404,13 @@ fn generated() -> String {
         ("sent_renew_ms", SENT_RENEW_MS),
         ("fenced_ms", FENCED_MS),
         ("moving_ms", MOVING_MS),
+        ("snapshot", MAX_SNAPSHOT),
+        ("looked", MAX_LOOKED_AT),
+        ("page", MAX_RESUMED_ENTRIES),
+        ("page_bytes", MAX_RESUMED_PAGE_BYTES),
+        ("resume_bytes", MAX_RESUMED_BYTES),
+        ("touch_bytes", TOUCH_BYTES),
+        ("positions", MAX_POSITIONS as u64),
         ("conversations", MAX_CONVERSATIONS_PER_USER as u64),
         ("pruned", MAX_PRUNED_CONVERSATIONS as u64),
         ("past", MAX_PAST_STAFF as u64),

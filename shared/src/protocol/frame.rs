@@ -241,6 +241,11 @@ impl Payload {
                 conversation: self.conversation()?,
                 on: self.flag("on")?.unwrap_or(true),
             },
+            "direct" => Request::Verb(Verb::Direct {
+                to: self.to()?,
+                body: self.body()?,
+                id: reference,
+            }),
             "delivered" => Request::Verb(self.mark(Mark::Delivered)?),
             "read" => Request::Verb(self.mark(Mark::Read)?),
             "recall" => Request::Verb(Verb::Recall {
@@ -345,6 +350,11 @@ impl Payload {
     /// A conversation that must be named.
     pub(super) fn the_conversation(&self) -> Result<ConversationId, Refusal> {
         self.conversation()?.ok_or(bad("conversation"))
+    }
+
+    fn to(&self) -> Result<Uid, Refusal> {
+        let uid = self.text("to")?.ok_or(bad("to"))?;
+        Uid::parse(uid).map_err(|_| bad("to"))
     }
 
     fn body(&self) -> Result<String, Refusal> {

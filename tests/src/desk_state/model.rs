@@ -93,7 +93,12 @@ impl SiteDump<'_> {
         let past = list_of(expected.past.iter().map(String::as_str));
         ensure!(field("past") == past, about());
         match &expected.state {
-            State::Waiting { words, bytes, .. } => {
+            State::Waiting {
+                words, bytes, left, ..
+            } => {
+                timer_due = left.and_then(|idle| idle.timer);
+                let until = left.map_or(String::new(), |idle| idle.until.to_string());
+                ensure!(field("idle") == until, about());
                 ensure!(field("state") == "waiting", about());
                 ensure!(field("words") == words.to_string(), about());
                 ensure!(field("bytes") == bytes.to_string(), about());
@@ -276,6 +281,9 @@ fn expected_user(model: &DeskModel, uid: &str) -> BTreeMap<String, String> {
     }
     if let Some(conv) = user.conversation {
         put("conv", model.name(conv).to_owned());
+        if model.conversations[conv].left {
+            put("left", "1".to_owned());
+        }
         if let State::Waiting { queue, .. } = &model.conversations[conv].state {
             put("queue", queue.clone());
             put("place", user.told.to_string());

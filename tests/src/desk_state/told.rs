@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{SiteDump, same};
 use crate::{
-    desk_model::{Acked, Conv, DeskModel, Field, Told, What},
+    desk_model::{Acked, Conv, DeskModel, Field, Standing, Told, What},
     lane_driver::Pushed,
 };
 
@@ -27,6 +27,9 @@ impl SiteDump<'_> {
             if frame["payload"]["code"] == "welcome" {
                 ensure!(frame["payload"]["time"].is_u64(), "{frame}");
                 frame["payload"]["time"] = Value::Null;
+            }
+            if frame["action"] == "snapshot" {
+                normalize(&mut frame["payload"])?;
             }
             actual.entry(&pushed.client).or_default().push(frame);
         }
@@ -75,6 +78,21 @@ impl SiteDump<'_> {
                 self.put_line(&mut payload, model, *conv, conversation.recalled[seq])?;
                 return Ok(json!({ "action": "recalled", "payload": payload }));
             }
+            What::Snapshot {
+                uid,
+                duty,
+                conversations,
+            } => return self.render_snapshot(model, uid, duty.as_ref(), conversations),
+            What::History {
+                name,
+                lines,
+                reset,
+                recalled,
+            } => {
+                let mut frame = self.render_history(model, name, *lines, *reset)?;
+                withhold(&mut frame, recalled);
+                return Ok(frame);
+            }
             What::Welcome(uid) => {
                 let fields = vec![
                     ("client_id", Field::Json(json!(told.client).to_string())),
@@ -102,6 +120,74 @@ impl SiteDump<'_> {
         }
         payload["message"] = json!(row.text(told.lang).replace("{queue}", &queue));
         Ok(json!({ "action": row.action, "payload": payload }))
+    }
+
+    fn render_snapshot(
+        &self,
+        model: &DeskModel,
+        uid: &str,
+        duty: Option<&(String, u32)>,
+        conversations: &[Standing],
+    ) -> Result<Value> {
+        let mut items = Vec::new();
+        for standing in conversations {
+            let name = model.name(standing.conv);
+            let mut item = json!({
+                "conversation": name, "state": standing.state, "seq": standing.seq,
+                "unread": standing.unread, "read": standing.own.read, "delivered": standing.own.delivered,
+                "peer_read": standing.peer.read, "peer_delivered": standing.peer.delivered,
+            });
+            if let Some((_, head)) = self.log(name).get(standing.seq.wrapping_sub(1)) {
+                item["id"] = json!(head["id"]);
+            }
+            if let Some(with) = &standing.with {
+                item["with"] = json!(with);
+            }
+            if let Some(name) = &standing.name {
+                item["name"] = serde_json::from_str(name)?;
+            }
+            if let Some(queue) = standing.queue {
+                item["queue"] = json!(queue);
+            }
+            items.push(item);
+        }
+        let mut payload = json!({
+            "time": Value::Null, "uid": uid, "conversations": items, "more": false
+        });
+        if let Some((name, max)) = duty {
+            let name: Value = serde_json::from_str(name)?;
+            payload["duty"] = json!({ "name": name, "max": max });
+        }
+        sort(&mut payload);
+        Ok(json!({ "action": "snapshot", "payload": payload }))
+    }
+
+    fn render_history(
+        &self,
+        model: &DeskModel,
+        name: &str,
+        lines: Option<(Conv, usize, usize)>,
+        reset: bool,
+    ) -> Result<Value> {
+        let mut entries = Vec::new();
+        let (conv, from, to) = lines.unwrap_or((0, 0, 0));
+        for seq in from + 1..=to {
+            let line = &model.conversations[conv].log[seq - 1];
+            let mut entry = json!({ "kind": line.kind, "from": line.from, "uid": line.uid });
+            self.put_line(&mut entry, model, conv, seq)?;
+            match line.kind {
+                "message" => entry["message"] = serde_json::from_str(&line.value)?,
+                "ended" | "requeued" => entry["reason"] = json!(line.value),
+                "recalled" => entry["of"] = serde_json::from_str(&line.value)?,
+                _ => {}
+            }
+            entries.push(entry);
+        }
+        let mut payload = json!({ "conversation": name, "entries": entries, "more": false });
+        if reset {
+            payload["reset"] = json!(true);
+        }
+        Ok(json!({ "action": "history", "payload": payload }))
     }
 
     /// `seq`, `id`, `prev` and `time` as the log has them.
@@ -142,5 +228,30 @@ impl SiteDump<'_> {
             "{ack:?} of {line:?}"
         );
         Ok(())
+    }
+}
+
+/// Leaves the words of recalled messages out of a page of history.
+fn withhold(frame: &mut Value, recalled: &[usize]) {
+    let entries = frame["payload"]["entries"].as_array_mut();
+    for entry in entries.into_iter().flatten() {
+        if recalled.iter().any(|seq| entry["seq"] == json!(seq)) {
+            entry["recalled"] = json!(true);
+            entry.as_object_mut().map(|entry| entry.remove("message"));
+        }
+    }
+}
+
+/// A snapshot without what is any: its time, and the order of conversations that changed in one ms.
+fn normalize(payload: &mut Value) -> Result<()> {
+    ensure!(payload["time"].is_u64(), "{payload}");
+    payload["time"] = Value::Null;
+    sort(payload);
+    Ok(())
+}
+
+fn sort(payload: &mut Value) {
+    if let Some(items) = payload["conversations"].as_array_mut() {
+        items.sort_by_key(|item| item["conversation"].to_string());
     }
 }

@@ -4,7 +4,7 @@ use frontdesk_shared::{
     event::{Event, Kind},
     ids::{BootId, ClientId, ConversationId, MessageId, MessageRef, Site, Uid},
     protocol::{
-        Lang,
+        Lang, MAX_FRAME_BYTES,
         frame::{self, Refusal, Request, Verb},
         notice::error_frame,
         resume::{Position, Seen},
@@ -34,6 +34,7 @@ const ACTIONS: &[&str] = &[
     "read",
     "recall",
     "refresh",
+    "direct",
     "resume",
     "history",
     "transcript",
@@ -49,6 +50,7 @@ const PAYLOAD: &[&str] = &[
     "up_to",
     "seq",
     "message_id",
+    "to",
     "token",
     "positions",
     "before",
@@ -59,6 +61,8 @@ const PAYLOAD: &[&str] = &[
     "prefix",
     "token",
 ];
+/// How many frames of all kinds are sent as they are documented.
+const DOCUMENTED: usize = 500;
 /// Written by hand, since no serializer would.
 #[rustfmt::skip]
 const RAW: &[&str] = &[
@@ -87,6 +91,20 @@ fn whatever_comes_the_decoder_answers_and_what_it_accepts_keeps_its_bounds() {
         "bad_max",
     ];
     subject.report(&[&["accepted", "read", "typing"][..], &codes].concat());
+}
+
+/// What the documented frames say arrives, whatever the texts in them.
+#[test]
+fn a_frame_as_documented_is_the_verb_it_says() {
+    let mut case = Subject::new("frames", 0, 1).case(0);
+    for _ in 0..DOCUMENTED {
+        let verb = verb(&mut case.rng);
+        let text = valid(&verb).to_string();
+        let is_resume = matches!(verb, Verb::Resume { .. }); // which needs a signed token
+        if !is_resume && text.len() <= MAX_FRAME_BYTES {
+            assert_eq!(frame::decode(&text), Ok(Request::Verb(verb)), "{text}");
+        }
+    }
 }
 
 fn check_accepted(text: &str, request: Request) -> &'static str {
@@ -193,6 +211,7 @@ fn check_refusal(refusal: &Refusal) -> &'static str {
             Some("conversation"),
             Some("name"),
             Some("max"),
+            Some("to"),
             Some("token"),
             Some("positions"),
             Some("before"),

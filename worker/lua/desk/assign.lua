@@ -10,12 +10,6 @@
 local OPEN, WAITS = 2 ^ 40, 2 ^ 35
 local SHARED = "-" -- the one queue of policy `shared`; no uid looks like it
 
--- A timer as a member of `due`; lua/tick.lua reads it. `idle` is of a customer's conversation, `lost`
--- of a user's time to come back.
-D.timer = function(e, kind, uid, arg, lane)
-  return table.concat({ kind, e.site, uid, arg, lane }, "|")
-end
-
 -- Puts a staff member among the free or takes them out, after open, max or turn changed.
 D.place_staff = function(e, uid)
   local duty, open, max, turn, lost =
@@ -44,9 +38,10 @@ D.queue_changed = function(c, e, queue)
   end
 end
 
--- Puts a customer into a queue by their ticket. Returns their place, from 1.
-D.enqueue = function(c, e, uid, conv, ticket)
-  local queue = c.settings.policy == "shared" and SHARED or redis.call("ZRANGE", e.S .. "duty", 0, 0)[1]
+-- Puts a customer into a queue by their ticket: this one, or by the policy. Returns their place, from 1.
+D.enqueue = function(c, e, uid, conv, ticket, queue)
+  queue = queue or (c.settings.policy == "shared" and SHARED)
+    or redis.call("ZRANGE", e.S .. "duty", 0, 0)[1]
   if not redis.call("HGET", D.user_key(e, uid), "lost") then
     redis.call("ZADD", e.S .. "waiting", ticket, uid)
   end
@@ -73,17 +68,20 @@ end
 -- Opens a conversation between a customer and a staff member with a free place, and tells both.
 D.assign = function(c, e, customer, staff, conv)
   local turn = D.turn(e)
-  local conns, lang, lane, queue = D.get(D.user_key(e, customer), "conns", "lang", "lane", "queue")
+  local conns, lang, lane, queue, left =
+    D.get(D.user_key(e, customer), "conns", "lang", "lane", "queue", "left")
   local s_conns, s_lang, name, open, convs =
     D.get(D.user_key(e, staff), "conns", "lang", "name", "open", "convs")
   if queue then D.dequeue(c, e, customer, queue) end
-  local idle = D.clock(c) + tonumber(c.settings.idle_ms)
   local key = D.conv_key(e, conv)
   local seq, prev, counts, past, recalls = D.get(key, "seq", "last", "counts", "past", "recalls")
-  redis.call("HSET", key, "state", "open", "customer", customer, "staff", staff,
-    "at", D.int(c.now), "idle", D.int(idle))
+  redis.call("HSET", key, "state", "open", "customer", customer, "staff", staff, "at", D.int(c.now))
   if past then D.rejoin(key, staff) end
-  redis.call("ZADD", c.P .. "due", idle, D.timer(e, "idle", customer, conv, lane))
+  if not left then
+    local idle = D.int(D.clock(c) + tonumber(c.settings.idle_ms))
+    redis.call("HSET", key, "idle", idle)
+    redis.call("ZADD", c.P .. "due", idle, D.timer(e, "idle", customer, conv, lane))
+  end
   redis.call("HSET", D.user_key(e, customer), "conv", conv)
   redis.call("HSET", D.user_key(e, staff), "open", tonumber(open) + 1,
     "convs", D.with(convs or "", conv), "turn", turn)

@@ -6,6 +6,7 @@ local TELL = {
   closed = { "closed", "closed" },
   timeout = { "timeout", "customer_timeout" },
   staff_offline = { "staff_offline", nil },
+  unanswered = { "queue_close.staff_offline", nil },
   queue_staff_offline = { "queue_close.staff_offline", nil },
 }
 
@@ -29,15 +30,18 @@ end
 D.finish = function(c, e, conv, reason)
   local key = D.conv_key(e, conv)
   local state, customer, staff, recalls = D.get(key, "state", "customer", "staff", "recalls")
-  local conns, lang, lane, queue = D.get(D.user_key(e, customer), "conns", "lang", "lane", "queue")
+  local conns, lang, lane, queue, left =
+    D.get(D.user_key(e, customer), "conns", "lang", "lane", "queue", "left")
   if state == "waiting" then
     D.dequeue(c, e, customer, queue)
   else
     D.release(e, staff, conv)
+  end
+  if state == "open" or left then
     redis.call("ZREM", c.P .. "due", D.timer(e, "idle", customer, conv, lane))
   end
   redis.call("HSET", key, "state", "ended", "ended", e.time)
-  redis.call("HDEL", D.user_key(e, customer), "conv")
+  redis.call("HDEL", D.user_key(e, customer), "conv", "left")
   local entry = D.log(e, conv, "system", e.uid, "ended", reason)
   redis.call("PEXPIRE", key, c.settings.retention_ms)
   redis.call("PEXPIRE", D.log_key(e, conv), c.settings.retention_ms)
@@ -52,5 +56,6 @@ D.finish = function(c, e, conv, reason)
     D.push_conns(e, s_conns, D.head(s_lang, TELL[reason][2]) .. rest)
   end
   c.touched = c.touched + 2
+  if left then D.forget_site(c, e) end
   D.forget_if_gone(e, customer)
 end

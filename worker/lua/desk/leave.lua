@@ -5,11 +5,14 @@
 local requeue = function(c, e, conv)
   local key = D.conv_key(e, conv)
   local customer, ticket, staff = D.get(key, "customer", "ticket", "staff")
-  local conns, lang, lane = D.get(D.user_key(e, customer), "conns", "lang", "lane")
+  local conns, lang, lane, left = D.get(D.user_key(e, customer), "conns", "lang", "lane", "left")
   D.release(e, staff, conv)
-  redis.call("ZREM", c.P .. "due", D.timer(e, "idle", customer, conv, lane))
+  if not left then
+    redis.call("ZREM", c.P .. "due", D.timer(e, "idle", customer, conv, lane))
+    redis.call("HDEL", key, "idle")
+  end
   D.part(key, staff)
-  local place = D.enqueue(c, e, customer, conv, ticket)
+  local place = D.enqueue(c, e, customer, conv, ticket, D.left_queue(left))
   local entry = D.log(e, conv, "system", staff, "requeued", "staff_offline")
   D.list(c, e, customer, conv)
   D.list(c, e, staff, conv)

@@ -1,5 +1,4 @@
--- What outlives connections: who belongs to a conversation, how far they have read it, and the list
--- of each user's conversations.
+-- What outlives connections: who belongs to a conversation, and how far they have read it.
 --
 -- A conversation has two sides: a is the customer, or the first member of a direct conversation; b is
 -- the staff member, or the second. `past` names earlier staff, the latest last: they may read it.
@@ -83,7 +82,7 @@ D.part = function(key, staff)
     past = D.without(past, oldest)
     redis.call("HDEL", key, "d:" .. oldest, "r:" .. oldest)
   end
-  redis.call("HDEL", key, "staff", "at", "idle", "db", "rb")
+  redis.call("HDEL", key, "staff", "at", "db", "rb")
   redis.call("HSET", key, "past", past, "d:" .. staff, delivered or 0, "r:" .. staff, read or "0 0")
 end
 
@@ -93,50 +92,4 @@ D.rejoin = function(key, staff)
   if not delivered then return end
   redis.call("HDEL", key, "d:" .. staff, "r:" .. staff)
   redis.call("HSET", key, "db", delivered, "rb", read)
-end
-
--- Of a list that is full, the longest untouched conversation that is over, or nil.
-local droppable = function(e, key)
-  for _, conv in ipairs(redis.call("ZRANGE", key, 0, -1)) do
-    local state = redis.call("HGET", D.conv_key(e, conv), "state")
-    if not state or state == "ended" then return conv end
-  end
-end
-
--- How old an expiry that is renewed by use may be, and how long what it keeps lives: what was used is
--- kept for the retention, and at most that much longer.
-D.renew_ms = function(c)
-  return math.min(L.renew_ms, tonumber(c.settings.retention_ms))
-end
-
-D.keep_ms = function(c)
-  return D.int(tonumber(c.settings.retention_ms) + D.renew_ms(c))
-end
-
--- Remembers that a user of the site has been there, and as whom.
-D.seen = function(c, e, uid, role)
-  redis.call("SET", D.who_key(e, uid), role, "PX", D.keep_ms(c))
-end
-
--- Whether a user may begin one more conversation: their list has room, or can make some.
-D.has_room = function(e, uid)
-  local key = D.list_key(e, uid)
-  return redis.call("ZCARD", key) < L.conversations or droppable(e, key) ~= nil
-end
-
--- Notes in a user's list that a conversation has begun, was assigned, requeued or has ended, or that the
--- expiry of a direct one was renewed; not for each message. What is new pushes out what is over: what Redis has forgotten, and beyond the bound
--- what is oldest. Staff are assigned to even if all of their list lives on (direct conversations
--- do); it is then longer by what they have open.
-D.list = function(c, e, uid, conv)
-  local key, retention = D.list_key(e, uid), tonumber(c.settings.retention_ms)
-  if redis.call("ZADD", key, e.time, conv) == 1 then
-    local forgotten = D.int(tonumber(e.time) - retention)
-    for _, old in ipairs(redis.call("ZRANGEBYSCORE", key, "-inf", forgotten, "LIMIT", 0, L.pruned)) do
-      if redis.call("EXISTS", D.conv_key(e, old)) == 0 then redis.call("ZREM", key, old) end
-    end
-    local over = redis.call("ZCARD", key) > L.conversations and droppable(e, key)
-    if over then redis.call("ZREM", key, over) end
-  end
-  redis.call("PEXPIRE", key, D.keep_ms(c))
 end

@@ -52,6 +52,10 @@ impl App for Desk {
                 "customer_direct",
                 u8::from(settings.customer_direct).to_string(),
             ),
+            (
+                "leave_message",
+                u8::from(settings.leave_message).to_string(),
+            ),
             ("retention_ms", (settings.retention_s * 1000).to_string()),
             ("rate_us", format!("{us:.0}")),
             ("rate_ahead_us", format!("{ahead:.0}")),

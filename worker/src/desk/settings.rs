@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use clap::{Args, ValueEnum};
+use clap::{Args, ValueEnum, builder::BoolishValueParser};
 use frontdesk_shared::{
     config::{ConfigError, RateArgs},
     protocol::MAX_NAME_CHARS,
@@ -41,9 +41,19 @@ pub struct DeskSettings {
         long,
         env = "FRONTDESK_CUSTOMER_DIRECT",
         action = clap::ArgAction::Set,
+        value_parser = BoolishValueParser::new(),
         default_value_t = false
     )]
     pub customer_direct: bool,
+    /// Whether customers may leave messages when nobody is on duty, for staff who come later
+    #[arg(
+        long,
+        env = "FRONTDESK_LEAVE_MESSAGE",
+        action = clap::ArgAction::Set,
+        value_parser = BoolishValueParser::new(),
+        default_value_t = false
+    )]
+    pub leave_message: bool,
     /// Seconds for which an ended conversation is kept, and a direct one after its last message
     #[arg(long, env = "FRONTDESK_RETENTION_S", default_value_t = 7 * 24 * 60 * 60)]
     pub retention_s: u64,
@@ -104,6 +114,7 @@ impl Default for DeskSettings {
             on_staff_leave: OnStaffLeave::Close,
             grace_s: 30,
             customer_direct: false,
+            leave_message: false,
             retention_s: 7 * 24 * 60 * 60,
             rate: RateArgs::default(),
             recall_s: 120,

@@ -1,13 +1,18 @@
--- customer_connect: ask for staff; again: the same answer again.
+-- customer_connect: ask for staff; again: the same answer again. While nobody is on duty it begins what
+-- desk/left.lua says, by the setting.
 --
 -- fields  prefix site uid client n
 -- writes  u:<uid> {conv, queue, place}, conv:<id>, convs:<uid>, waiting, q:<queue>, duty; or what
 --         assigning writes
--- pushes  connected, queued, queue_full or no_staff to the customer; new_customer to staff;
+-- pushes  connected, queued, queue_full or no_staff (with the conversation, if messages may be left) to
+--         the customer; new_customer to staff;
 --         error wrong_role, too_many_conversations
 
 local answer_again = function(e, a, lang, conv, queue)
   local rest = ',"conversation":"' .. conv .. '"'
+  if queue and D.left_queue(true) == queue and redis.call("ZCARD", e.S .. "duty") == 0 then
+    return D.head(lang, "no_staff") .. rest .. "}}"
+  end
   if queue then
     local place = redis.call("ZRANK", D.queue_key(e, queue), e.uid) + 1
     return D.head(lang, "queued") .. rest .. ',"queue":' .. D.int(place) .. "}}"
@@ -32,16 +37,20 @@ T.customer_connect = function(c, e, a)
   local on_duty = redis.call("ZCARD", e.S .. "duty")
   local waits = redis.call("ZCARD", e.S .. "waiting")
   local staff = redis.call("ZRANGE", e.S .. "free", 0, 0)[1]
-  local begins = on_duty > 0 and (staff or waits < tonumber(c.settings.queue_limit))
+  local leaves = on_duty == 0 and c.settings.leave_message == "1"
+  local begins = (on_duty > 0 or leaves) and (staff or waits < tonumber(c.settings.queue_limit))
   if begins and not D.has_room(e, e.uid) then return D.refuse(e, a, lang, "too_many_conversations") end
   D.take(e, a)
-  if on_duty == 0 then
+  if on_duty == 0 and not leaves then
     D.push_client(e, "F", a.client, D.head(lang, "no_staff") .. "}}")
   elseif not begins then
     D.push_client(e, "F", a.client, D.head(lang, "queue_full") .. "}}")
   else
     local id, ticket = D.make_id(e), D.turn(e)
-    if staff then
+    if leaves then
+      D.leave_message(c, e, id, ticket)
+      D.push_conns(e, conns, D.head(lang, "no_staff") .. ',"conversation":"' .. id .. '"}}')
+    elseif staff then
       redis.call("HSET", D.conv_key(e, id), "ticket", ticket)
       D.assign(c, e, e.uid, staff, id)
     else

@@ -8,11 +8,12 @@
 
 T.idle_timer = function(c, e, a)
   local state, idle = D.get(D.conv_key(e, a.conversation), "state", "idle")
-  if state ~= "open" then return end
+  -- Who waits has a time only if they have left messages.
+  if not idle or (state ~= "open" and state ~= "waiting") then return end
   if tonumber(idle) > D.clock(c) then
     redis.call("ZADD", c.P .. "due", idle, D.timer(e, "idle", e.uid, a.conversation, c.lane))
     return
   end
-  D.finish(c, e, a.conversation, "timeout")
+  D.finish(c, e, a.conversation, state == "open" and "timeout" or "unanswered")
   D.fill(c, e)
 end

@@ -19,8 +19,8 @@ end
 
 T.message = function(c, e, a)
   local key = D.user_key(e, e.uid)
-  local n, conns, lang, role, duty, convs, conv, bucket =
-    D.get(key, "n:" .. a.client, "conns", "lang", "role", "duty", "convs", "conv", "b")
+  local n, conns, lang, role, duty, convs, conv, left, bucket =
+    D.get(key, "n:" .. a.client, "conns", "lang", "role", "duty", "convs", "conv", "left", "b")
   if not D.is_next(e, a, n) or D.too_fast(c, e, a, lang, bucket) then return end
   if not D.may_speak(role) then return D.refuse(e, a, lang, "wrong_role") end
   local known, note = D.sent_before(e, a, lang)
@@ -47,14 +47,16 @@ T.message = function(c, e, a)
   local entry
   counts = D.counted(counts, duty and "b" or "a")
   if state == "waiting" then
-    entry = D.append(e, to, seq, prev, counts, from, e.uid, "message", a.body, a.id,
-      "words", words, "bytes", bytes)
+    local kept = { "words", words, "bytes", bytes }
+    if left then kept[5], kept[6] = "idle", D.left_until(c) end
+    entry = D.append(e, to, seq, prev, counts, from, e.uid, "message", a.body, a.id, unpack(kept))
     D.push_client(e, "F", a.client, D.head(lang, "still_queued") .. ',"conversation":"' .. to .. '"}}')
   elseif duty then
     entry = D.append(e, to, seq, prev, counts, from, e.uid, "message", a.body, a.id)
   else
     c.idle = c.idle or D.int(D.clock(c) + tonumber(c.settings.idle_ms))
     entry = D.append(e, to, seq, prev, counts, from, e.uid, "message", a.body, a.id, "idle", c.idle)
+    if left then D.no_longer_left(c, e, to, c.idle) end
   end
   local frame = D.message_frame(to, from, a.body, entry)
   D.push_conns(e, other_conns, frame)
