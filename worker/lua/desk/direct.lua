@@ -44,6 +44,7 @@ local renew = function(c, e, id, conv, me, other)
   redis.call("PEXPIRE", D.conv_key(e, id), ms)
   redis.call("PEXPIRE", D.log_key(e, id), ms)
   redis.call("PEXPIRE", D.dm_key(e, conv.a, conv.b), ms)
+  if conv.recalls then redis.call("PEXPIRE", D.gone_key(e, id), ms) end
   D.list(c, e, e.uid, id)
   D.list(c, e, other.uid, id)
   D.seen(c, e, e.uid, me.role)
