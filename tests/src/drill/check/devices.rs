@@ -58,9 +58,9 @@ fn told(device: &mut Device, frame: &Value, logs: &Logs) -> Vec<(&'static str, S
     let mut wrong = Vec::new();
     match frame["action"].as_str().unwrap_or_default() {
         "ack" => {
-            if device.views.acked(payload) == Some(Taken::Wrong) {
-                wrong.push(("I2", "an ack contradicts what was told".to_owned()));
-            }
+            let contradicts = device.views.acked(payload) == Some(Taken::Wrong);
+            let what = || ("I2", "an ack contradicts what was told".to_owned());
+            wrong.extend(contradicts.then(what));
         }
         "message" | "chat_close" | "queue_close" => match device.views.push(payload) {
             Some(Taken::Known) => wrong.push(("I10", "pushed though it was told".to_owned())),
@@ -138,7 +138,8 @@ fn complete(report: &mut Report<'_>, name: &str, device: &Device, logs: &Logs) {
             let right = seen.is_some_and(|seen| {
                 seen.id == entry.id && seen.words.as_ref().is_none_or(|words| *words == entry.body)
             });
-            if !right && !(seen.is_none() && own_end) {
+            let untold = seen.is_none() && own_end;
+            if !(right || untold) {
                 let what = format!("{name} has {seen:?}, written is {entry:?}");
                 report.at_all(device.last, "I2", what);
             }
