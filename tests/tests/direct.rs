@@ -7,7 +7,7 @@
 )]
 
 use frontdesk_tests::{
-    client::{Client, Incoming},
+    client::Client,
     cluster::{Cluster, DEFAULT_SITE},
     conversation_log,
 };
@@ -127,7 +127,7 @@ async fn words_wait_for_who_is_away() {
     }
     let mut ben2 = cluster.connect(0, &format!("uid={ben}")).await;
     ben2.ask("conversations", json!({"id": "q1"})).await;
-    let list = expect_answer(&mut ben2, "conversations").await;
+    let list = ben2.expect_answer("conversations").await;
     let conversation = &list["conversations"][0];
     assert_eq!(conversation["state"], "direct", "{list}");
     assert_eq!(conversation["with"], *ann);
@@ -136,7 +136,7 @@ async fn words_wait_for_who_is_away() {
     assert_eq!(conversation["last"]["from"], "user");
     let payload = json!({"conversation": conversation["conversation"], "id": "q2"});
     ben2.ask("history", payload).await;
-    let history = expect_answer(&mut ben2, "history").await;
+    let history = ben2.expect_answer("history").await;
     let entries = history["entries"].as_array().expect("a list");
     let words: Vec<_> = entries.iter().map(|entry| &entry["message"]).collect();
     assert_eq!(words, ["two", "one"]);
@@ -149,13 +149,6 @@ async fn words_wait_for_who_is_away() {
     eve.ask("history", payload).await;
     eve.expect("error", "forbidden").await;
     assert_eq!(cluster.dead_letters().await, 0);
-}
-
-async fn expect_answer(client: &mut Client, action: &str) -> Value {
-    match client.next().await {
-        Incoming::Frame(mut frame) if frame["action"] == action => frame["payload"].take(),
-        _ => client.fail(&format!("wanted {action}")),
-    }
 }
 
 #[tokio::test]
