@@ -10,6 +10,8 @@ pub mod check;
 pub mod faults;
 pub mod history;
 mod person;
+mod resume;
+pub mod view;
 
 use std::{
     collections::BTreeMap,
@@ -27,6 +29,7 @@ use tokio::{
     task::{JoinHandle, JoinSet},
 };
 
+pub(crate) use self::person::NUMBERS_PER_DEVICE;
 use self::{
     check::Evidence,
     history::{History, Record, What},
@@ -54,6 +57,18 @@ pub struct Cast {
     pub customers: usize,
     /// Staff; the n-th serves up to n (at most 3) at a time.
     pub staff: usize,
+    /// Every how many of them one resumes; 0: nobody.
+    pub resuming: usize,
+    /// How many devices has who resumes.
+    pub devices: usize,
+}
+
+impl Cast {
+    /// How many devices the n-th has, if they resume.
+    fn devices_of(&self, n: usize) -> Option<usize> {
+        let resumes = self.resuming > 0 && (n + 1).is_multiple_of(self.resuming);
+        resumes.then_some(self.devices)
+    }
 }
 
 impl Default for Cast {
@@ -61,6 +76,8 @@ impl Default for Cast {
         Self {
             customers: 8,
             staff: 3,
+            resuming: 2,
+            devices: 2,
         }
     }
 }
@@ -110,6 +127,7 @@ impl Drill {
             gateways: Arc::default(),
             sockets: Arc::default(),
             acks: Arc::<AtomicU64>::default(),
+            devices: Arc::default(),
         };
         let broken = Arc::<Mutex<Vec<String>>>::default();
         let looking = look(cluster.redis.client(), history.clone(), broken.clone());
@@ -130,26 +148,36 @@ impl Drill {
         drill.gateways_changed();
         for site in SITES {
             for n in 0..cast.staff {
-                drill.enter(site, format!("s{n}"), Some((n + 1).min(3)));
+                drill.enter(
+                    site,
+                    format!("s{n}"),
+                    Some((n + 1).min(3)),
+                    cast.devices_of(n),
+                );
             }
             for n in 0..cast.customers {
-                drill.enter(site, format!("c{n}"), None);
+                drill.enter(site, format!("c{n}"), None, cast.devices_of(n));
             }
         }
         drill
     }
 
-    fn enter(&mut self, site: &str, uid: String, max: Option<usize>) {
-        let name = Name {
-            site: site.to_owned(),
-            uid,
-            max,
-        };
-        let settled = Arc::<AtomicBool>::default();
-        self.settled.push(Arc::clone(&settled));
-        let seed = self.seed ^ (self.settled.len() as u64) << 32;
-        let person = Person::new(name, self.stage.clone(), seed, settled);
-        self.people.spawn(person.run());
+    /// Somebody with one socket who does not resume, or with so many devices that do.
+    fn enter(&mut self, site: &str, uid: String, max: Option<usize>, devices: Option<usize>) {
+        for device in 0..devices.unwrap_or(1) {
+            let name = Name {
+                site: site.to_owned(),
+                uid: uid.clone(),
+                max,
+                device,
+                resumes: devices.is_some(),
+            };
+            let settled = Arc::<AtomicBool>::default();
+            self.settled.push(Arc::clone(&settled));
+            let seed = self.seed ^ (self.settled.len() as u64) << 32;
+            let person = Person::new(name, self.stage.clone(), seed, settled);
+            self.people.spawn(person.run());
+        }
     }
 
     /// Tells people where the gateways are.
@@ -219,7 +247,11 @@ impl Drill {
         self.looking.abort();
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let (records, undone) = self.remembered();
+        let devices = self.stage.devices.lock();
+        let devices = devices.unwrap_or_else(PoisonError::into_inner).clone();
         let evidence = Evidence {
+            all: self.history.records(),
+            devices,
             seed: self.seed,
             took: self.began.elapsed(),
             records,
@@ -245,14 +277,22 @@ impl Drill {
 
     /// The records; and apart from them what was told and may be undone.
     fn remembered(&self) -> (Vec<Record>, Vec<Record>) {
-        let kept = |index: usize, record: &Record| {
+        // A socket that is told to resume after a loss is told nothing any more that was lost.
+        let mut healed: BTreeMap<u64, usize> = BTreeMap::new();
+        let kept = |index: usize, record: &Record, healed: &BTreeMap<u64, usize>| {
             let told = matches!(record.what, What::Told(_));
-            let undone = |loss: &Forgotten| index >= loss.from && record.socket <= loss.sockets;
+            let healed = healed.get(&record.socket).copied().unwrap_or_default();
+            let undone = |loss: &Forgotten| {
+                index >= loss.from && record.socket <= loss.sockets && healed <= loss.from
+            };
             !(told && self.forgotten.iter().any(undone))
         };
         let (mut records, mut undone) = (Vec::new(), Vec::new());
         for (index, record) in self.history.records().into_iter().enumerate() {
-            let list = if kept(index, &record) {
+            if matches!(&record.what, What::Told(frame) if frame["action"] == "resync") {
+                healed.insert(record.socket, index);
+            }
+            let list = if kept(index, &record, &healed) {
                 &mut records
             } else {
                 &mut undone

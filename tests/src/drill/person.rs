@@ -21,7 +21,10 @@ use tokio_tungstenite::{
     tungstenite::{Message, protocol::CloseFrame},
 };
 
-use super::history::{History, What};
+use super::{
+    history::{History, What},
+    resume::Resuming,
+};
 
 /// Messages that a person has on their way at most.
 const WINDOW: usize = 4;
@@ -57,7 +60,12 @@ pub(super) struct Stage {
     pub(super) gateways: Arc<Mutex<Vec<SocketAddr>>>,
     pub(super) sockets: Arc<AtomicU64>,
     pub(super) acks: Arc<AtomicU64>,
+    /// The sockets of devices that resume, and whose they are: `site/uid#device`.
+    pub(super) devices: Arc<Mutex<BTreeMap<u64, String>>>,
 }
+
+/// Numbers of the messages of one device begin with its own, times this.
+pub(crate) const NUMBERS_PER_DEVICE: u64 = 1_000_000;
 
 /// Who somebody is.
 #[derive(Debug, Clone)]
@@ -66,6 +74,10 @@ pub(super) struct Name {
     pub(super) uid: String,
     /// For staff: how many customers at a time.
     pub(super) max: Option<usize>,
+    /// Which of the user's devices; only the first asks for a place.
+    pub(super) device: usize,
+    /// Whether it resumes.
+    pub(super) resumes: bool,
 }
 
 impl Name {
@@ -88,30 +100,32 @@ struct Pending {
     held: bool,
 }
 
-struct Socket {
+pub(super) struct Socket {
     stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
-    number: u64,
+    pub(super) number: u64,
     welcomed: bool,
-    /// Since when an answer is owed: to the handshake or to `customerConnect`.
-    owed: Option<Instant>,
+    /// Since when an answer is owed: to the handshake, to `customerConnect` or to `resume`.
+    pub(super) owed: Option<Instant>,
 }
 
 /// See the head of this file.
 pub(super) struct Person {
-    name: Name,
+    pub(super) name: Name,
     who: String,
     stage: Stage,
     chance: StdRng,
-    socket: Option<Socket>,
+    pub(super) socket: Option<Socket>,
+    /// What a device that resumes knows.
+    pub(super) resuming: Option<Resuming>,
     backoff: Duration,
     next: u64,
     pending: BTreeMap<u64, Pending>,
     /// What is known to be open: at most one for a customer.
-    open: BTreeSet<String>,
+    pub(super) open: BTreeSet<String>,
     /// The customer waits in a queue, or staff are on duty.
-    placed: bool,
+    pub(super) placed: bool,
     /// Staff or customer asked for a place and were not answered yet.
-    asked: bool,
+    pub(super) asked: bool,
     spoke: Instant,
     settled: Arc<AtomicBool>,
 }
@@ -120,12 +134,13 @@ impl Person {
     pub(super) fn new(name: Name, stage: Stage, seed: u64, settled: Arc<AtomicBool>) -> Self {
         Self {
             who: name.full(),
+            next: name.device as u64 * NUMBERS_PER_DEVICE,
+            resuming: name.resumes.then(Resuming::default),
             name,
             stage,
             chance: StdRng::seed_from_u64(seed),
             socket: None,
             backoff: Duration::ZERO,
-            next: 0,
             pending: BTreeMap::new(),
             open: BTreeSet::new(),
             placed: false,
@@ -164,7 +179,9 @@ impl Person {
     /// Nothing is owed to this person, and they owe nothing.
     fn is_settled(&self) -> bool {
         let welcomed = self.socket.as_ref().is_some_and(|socket| socket.welcomed);
-        welcomed && self.pending.is_empty() && !self.asked && (self.placed || !self.open.is_empty())
+        let caught_up = self.resuming.as_ref().is_none_or(Resuming::has_all);
+        let placed = self.placed || !self.open.is_empty();
+        welcomed && caught_up && self.pending.is_empty() && !self.asked && placed
     }
 
     fn note(&self, what: What) {
@@ -187,9 +204,20 @@ impl Person {
         let Ok(Ok((stream, _))) = timeout(CONNECT, connect_async(url)).await else {
             return;
         };
+        let number = self.stage.sockets.fetch_add(1, Ordering::Relaxed) + 1;
+        if let Some(resuming) = &mut self.resuming {
+            resuming.begin();
+            let device = format!("{}#{}", self.who, self.name.device);
+            let mut devices = self
+                .stage
+                .devices
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            devices.insert(number, device);
+        }
         self.socket = Some(Socket {
             stream,
-            number: self.stage.sockets.fetch_add(1, Ordering::Relaxed) + 1,
+            number,
             welcomed: false,
             owed: Some(Instant::now()),
         });
@@ -212,7 +240,7 @@ impl Person {
         }
     }
 
-    async fn do_(&mut self, action: &str, payload: Value) {
+    pub(super) async fn do_(&mut self, action: &str, payload: Value) {
         let frame = json!({ "action": action, "payload": payload }).to_string();
         self.note(What::Did(frame.clone()));
         self.send(&frame).await;
@@ -228,13 +256,19 @@ impl Person {
         if !socket.welcomed {
             return;
         }
+        if !self.is_resumed().await {
+            return;
+        }
         // A place first, and words only once there is one: the refusal of words without a place may be
         // lost with its socket, and then their later success would look like a change of order.
         if self.asked {
             return;
         }
         if !self.placed && self.open.is_empty() {
-            return self.ask().await;
+            if self.name.device == 0 {
+                self.ask().await;
+            }
+            return;
         }
         if let Some(number) = self.due() {
             return self.say_again(number).await;
@@ -388,6 +422,9 @@ impl Person {
     }
 
     fn told(&mut self, action: &str, payload: &Value) {
+        if self.told_to_resume(action, payload) {
+            return;
+        }
         let reference = payload["ref"].as_str();
         let number = reference.and_then(|reference| reference.strip_prefix('m')?.parse().ok());
         if let Some(number) = number {
@@ -397,6 +434,11 @@ impl Person {
         match (action, payload["code"].as_str().unwrap_or_default()) {
             ("welcome", _) => self.welcomed(),
             ("message", "on_duty" | "queued") => self.answer(true),
+            // By another device.
+            ("message", "off_duty") => {
+                self.placed = false;
+                self.open.clear();
+            }
             ("message", "no_staff" | "queue_full") => self.answer(false),
             ("message", "connected" | "new_customer") => {
                 self.open.extend(conversation);
@@ -421,7 +463,7 @@ impl Person {
         }
     }
 
-    fn answer(&mut self, placed: bool) {
+    pub(super) fn answer(&mut self, placed: bool) {
         (self.asked, self.placed) = (false, placed);
         if let Some(socket) = &mut self.socket {
             socket.owed = None;

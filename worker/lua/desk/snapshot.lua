@@ -50,7 +50,7 @@ local conversations = function(e, conv, convs)
     return true
   end
   for id in string.gmatch((conv and conv .. " " or "") .. (convs or ""), "%S+") do put(id) end
-  local newest = redis.call("ZREVRANGE", D.list_key(e, e.uid), 0, L.looked)
+  local newest = redis.call("ZRANGE", D.list_key(e, e.uid), 0, L.looked, "REV")
   for i, id in ipairs(newest) do
     if i > L.looked or not put(id) then return list, true end
   end

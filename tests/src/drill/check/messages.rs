@@ -8,6 +8,7 @@ use super::{Logs, Report, site_of, uid_of};
 use crate::{
     conversation_log::Entry,
     drill::{
+        NUMBERS_PER_DEVICE,
         history::{Record, What},
         prefix,
     },
@@ -70,7 +71,10 @@ pub(super) fn check(report: &mut Report<'_>, logs: &Logs) {
     order(report, records, &stored, &said);
     let views = views(report, records, logs);
     for ((socket, who, key), view) in views {
-        unbroken(report, socket, &who, &key, &view, logs);
+        // A device that resumes is told what a socket misses; see `devices.rs`.
+        if !report.evidence.devices.contains_key(&socket) {
+            unbroken(report, socket, &who, &key, &view, logs);
+        }
     }
 }
 
@@ -170,11 +174,13 @@ fn order(
     said: &HashMap<Reference, usize>,
 ) {
     let refused: HashSet<Reference> = records.iter().filter_map(refusal).collect();
-    let mut senders: BTreeMap<&str, Vec<(EventId, &Reference)>> = BTreeMap::new();
+    // A sender is a device: what two of them say at once has no order.
+    let mut senders: BTreeMap<(&str, u64), Vec<(EventId, &Reference)>> = BTreeMap::new();
     for (message, entries) in stored {
         if !refused.contains(message) {
             let place = event_id(&entries[0].id);
-            let sender = senders.entry(&message.0).or_default();
+            let device = number(&message.1) / NUMBERS_PER_DEVICE;
+            let sender = senders.entry((&message.0, device)).or_default();
             sender.push((place, message));
         }
     }
@@ -271,7 +277,11 @@ fn shows(payload: &Value, entry: &Entry) -> bool {
 }
 
 /// Who takes part in a conversation: its customer, and whoever was assigned to it.
-fn participants(report: &Report<'_>, key: &(String, String), log: &[Entry]) -> BTreeSet<String> {
+pub(super) fn participants(
+    report: &Report<'_>,
+    key: &(String, String),
+    log: &[Entry],
+) -> BTreeSet<String> {
     let hash = format!("{}conv:{}", prefix(&key.0), key.1);
     let customer = report.evidence.empty.hash(&hash).remove("customer");
     let assigned = log.iter().filter(|entry| entry.kind == "assigned");

@@ -12,7 +12,11 @@
 //! - I8 only those are registered who are here, and nobody leaves anything behind.
 //! - I9 every event is applied once: no dead letters, nothing left to apply.
 //! - I10 nobody is shown anything twice.
+//!
+//! I2, I4 and I10 are judged twice: for each socket, and for each device that resumes, whose view goes
+//! on from socket to socket (`devices.rs`).
 
+mod devices;
 mod messages;
 mod places;
 mod state;
@@ -46,6 +50,10 @@ pub struct Evidence {
     pub took: Duration,
     /// What happened to whom.
     pub records: Vec<Record>,
+    /// The same with what may have been undone, in the order in which it happened.
+    pub all: Vec<Record>,
+    /// The sockets of devices that resume, and whose they are.
+    pub devices: BTreeMap<u64, String>,
     /// What was told and may have been undone by a loss of power.
     pub undone: Vec<Record>,
     /// Who was connected when everybody had settled: sockets and their client ids.
@@ -90,6 +98,16 @@ impl Report<'_> {
         });
     }
 
+    /// The same for an index into all that happened.
+    fn at_all(&mut self, index: usize, invariant: &'static str, what: String) {
+        let around = around(&self.evidence.all, index);
+        self.broken.push(Broken {
+            invariant,
+            what,
+            around,
+        });
+    }
+
     fn state(&mut self, invariant: &'static str, what: String) {
         self.broken.push(Broken {
             invariant,
@@ -108,6 +126,7 @@ impl Evidence {
         };
         let logs = self.logs();
         messages::check(&mut report, &logs);
+        devices::check(&mut report, &logs);
         places::check(&mut report, &logs);
         state::check(&mut report);
         report.broken
@@ -186,6 +205,17 @@ impl Evidence {
     /// What the drill was, in one line.
     pub fn summary(&self) -> String {
         let faults = self.records.iter().filter(|record| record.who == FAULTS);
+        let told = |action: &str, field: &str| {
+            let records = self.all.iter();
+            let such = |record: &&Record| match &record.what {
+                What::Told(frame) => {
+                    frame["action"] == action
+                        && (field.is_empty() || frame["payload"][field] == true)
+                }
+                _ => false,
+            };
+            records.filter(such).count()
+        };
         let refused = self.count(|what| {
             matches!(what, What::Told(frame) if frame["action"] == "error" && !frame["payload"]["ref"].is_null())
         });
@@ -193,7 +223,7 @@ impl Evidence {
         let of = |text: &str| broken.iter().filter(|one| one.what.contains(text)).count();
         format!(
             "drill: seed {}, {:.0} s, {} faults ({} kills), {} messages acknowledged, {} refused, {} sockets cut off, \
-             {} lost, {} doubled, {} undone by a loss of power, {} invariants broken",
+             {} lost, {} doubled, {} undone by a loss of power, {} resumed, {} told to resync, {} resets, {} invariants broken",
             self.seed,
             self.took.as_secs_f64(),
             faults.clone().count(),
@@ -206,6 +236,9 @@ impl Evidence {
             of("acknowledged"),
             of("times in the log"),
             messages::not_written(&self.undone, &self.logs()),
+            told("snapshot", ""),
+            told("resync", ""),
+            told("history", "reset"),
             broken.len(),
         )
     }

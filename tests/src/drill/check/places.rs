@@ -53,6 +53,14 @@ fn capacity(report: &mut Report<'_>, records: &[Record]) {
         };
         let (action, payload) = (&frame["action"], &frame["payload"]);
         let conversation = payload["conversation"].as_str().map(str::to_owned);
+        if let Some(conversations) = snapshot(frame) {
+            // What this socket missed stands here.
+            let (open, max) = sockets.entry(record.socket).or_default();
+            let names = conversations.iter().filter(|item| item["state"] == "open");
+            let names = names.filter_map(|item| item["conversation"].as_str());
+            *open = names.map(str::to_owned).collect();
+            *max = payload["duty"]["max"].as_u64();
+        }
         let (open, max) = sockets.entry(record.socket).or_default();
         match (payload["code"].as_str(), conversation) {
             (Some("on_duty"), _) => *max = payload["max"].as_u64(),
@@ -65,6 +73,12 @@ fn capacity(report: &mut Report<'_>, records: &[Record]) {
             report.at(index, "I5", format!("{max:?} places, but {open:?}"));
         }
     }
+}
+
+/// The conversations of a snapshot.
+fn snapshot(frame: &Value) -> Option<&Vec<Value>> {
+    let conversations = frame["payload"]["conversations"].as_array();
+    conversations.filter(|_| frame["action"] == "snapshot")
 }
 
 /// I7: places in a queue only come nearer, and nobody who talks is timed out.
@@ -83,6 +97,9 @@ fn queues(report: &mut Report<'_>, records: &[Record]) {
         }
         // `queue_moved` names no conversation: it is the one that was queued on this socket.
         let queue = (record.socket, site_of(&record.who).to_owned());
+        if snapshot(frame).is_some() {
+            places.remove(&queue); // the conversation may be another one
+        }
         match (payload["code"].as_str(), payload["queue"].as_u64()) {
             (Some("queued" | "queue_moved"), Some(place)) => {
                 let before = places.insert(queue, place);
