@@ -223,7 +223,7 @@ impl Connection {
         match request {
             Request::Verb(verb) => match self.presence.too_busy() {
                 None => self.append(verb),
-                retry_after => return Err((busy(verb.reference()), retry_after)),
+                retry_after => return Err((busy(verb.reference().cloned()), retry_after)),
             },
             Request::Resume { token, positions } => {
                 let replaces = token.map(|token| self.presence.resumed(&token));

@@ -78,10 +78,13 @@ pub const ROWS: &[Row] = &[
     r("error", "wrong_role", "您的身份不能执行此操作", "Your role cannot do this"),
     r("error", "no_conversation", "当前没有进行中的聊天", "There is no such conversation"),
     r("error", "which_conversation", "请指明聊天", "Name the conversation"),
+    r("error", "too_many_conversations", "您的会话数已达上限", "You have as many conversations as allowed"),
     r("error", "queue_words_full", "排队期间的留言已满", "No more messages can be kept while you wait"),
     r("error", "id_reused", "消息编号已被使用", "This id was used for another message"),
     r("error", "no_user", "没有这个用户", "There is no such user"),
     r("error", "forbidden", "无权执行此操作", "You may not do this here"),
+    r("error", "no_message", "没有这条消息", "There is no such message"),
+    r("error", "recall_expired", "已超过可撤回的时间", "It is too late to recall this message"),
     r("error", "busy", "系统繁忙,请稍后再试", "The system is busy, please try again later"),
     r("error", "internal", "系统内部错误,已记录", "Something failed on our side and was recorded"),
 ];

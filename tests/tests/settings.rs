@@ -58,6 +58,7 @@ const OF_WORKER: [&str; 14] = [
     "customer-direct",
     "leave-message",
     "retention-s",
+    "recall-s",
 ];
 
 fn output(program: &str, args: &[&str]) -> Output {

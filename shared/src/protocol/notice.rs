@@ -104,6 +104,8 @@ pub const NOTICES: &[Notice] = &[
     error("bad_resume", "恢复凭据无效", "The resume token is not valid"),
     error("no_user", "没有这个用户", "There is no such user"),
     error("forbidden", "无权执行此操作", "You may not do this here"),
+    error("no_message", "没有这条消息", "There is no such message"),
+    error("recall_expired", "已超过可撤回的时间", "It is too late to recall this message"),
     error("busy", "系统繁忙,请稍后再试", "The system is busy, please try again later"),
     error("internal", "系统内部错误,已记录", "Something failed on our side and was recorded"),
 ];

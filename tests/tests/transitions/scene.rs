@@ -89,6 +89,17 @@ impl Scene {
         socket
     }
 
+    /// What is called by a name.
+    pub fn id_of(&self, name: &str) -> String {
+        let (thing, n) = name.split_once('.').unwrap_or((name, ""));
+        let (id, _) = self
+            .names
+            .iter()
+            .find(|(_, known)| known == thing)
+            .expect("a name");
+        format!("{id}.{n}")
+    }
+
     pub async fn open(&mut self, uid: &str) -> Socket {
         let socket = self.socket(uid);
         self.change(uid, socket.open()).await;
@@ -125,7 +136,9 @@ impl Scene {
         assert_eq!(pending.len(), 1, "one entry waits");
         let entries = [pending[0].prepared.clone()];
         // Of two events one is later: a time that was written again shows as a change.
-        self.driver.pass(entries[0].id).await;
+        if entries[0].id.ms <= self.driver.time_ms().await {
+            self.driver.pass(entries[0].id).await;
+        }
         let event = self.driver.event_id(lane, entries[0].id);
         self.events += 1;
         self.names.push((event, format!("e{}", self.events)));
@@ -239,6 +252,12 @@ pub fn about(pushed: &Pushed) -> String {
         format!("{name}={value}")
     });
     fields.collect::<Vec<_>>().join(" ")
+}
+
+/// The conversation that a customer is in.
+pub async fn conversation_of(scene: &mut Scene, uid: &str) -> String {
+    let conversation = scene.driver.conversation_of(uid).await;
+    conversation.expect("in a conversation")
 }
 
 pub fn lane(uid: &str) -> Lane {

@@ -11,6 +11,7 @@ macro_rules! sources {
 pub(super) const SOURCES: &[Source] = sources![
     "enter.lua",
     "members.lua",
+    "lists.lua",
     "log.lua",
     "sent.lua",
     "direct.lua",
@@ -29,6 +30,8 @@ pub(super) const SOURCES: &[Source] = sources![
     "transitions/customer_leave.lua",
     "transitions/close_conversation.lua",
     "transitions/message.lua",
+    "transitions/mark.lua",
+    "transitions/recall.lua",
     "transitions/resume.lua",
     "transitions/direct.lua",
     "transitions/idle_timer.lua",
