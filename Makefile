@@ -64,4 +64,4 @@ fmt: ## format all code
 
 .PHONY: install
 install: ## install what the tests need and is missing (apt, asks for root only then) and cargo-deny
-	@deploy/install.sh redis-server haproxy git cargo-deny node-ws python3-websockets libmojolicious-perl datefudge
+	@deploy/install.sh redis-server haproxy git openssl cargo-deny node-ws python3-websockets libmojolicious-perl datefudge

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what is named and missing: Debian packages (redis-server, haproxy, git, the WebSocket libraries that the
+# Installs what is named and missing: Debian packages (redis-server, haproxy, git, openssl, the WebSocket libraries that the
 # tests use), and cargo-deny from crates.io. Asks for root only when there is a package to install.
 set -euo pipefail
 

@@ -17,7 +17,7 @@ readonly START_WITHIN=30
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 run_dir=${FRONTDESK_RUN_DIR:-$PWD/run}
-unset FRONTDESK_SECRET # contradicts --open
+unset FRONTDESK_SECRET FRONTDESK_SECRET_FILE # contradict --open
 export NO_COLOR=1      # the logs are files
 
 gateways=() workers=() redis=() # process ids
@@ -145,7 +145,7 @@ url=redis://127.0.0.1:$redis_port/
 ready_at=() # "<process id> <port>" of what must be ready
 for n in 1 2; do
     free_port $((9590 + n))
-    start "worker$n" "$bin/frontdesk-worker" --open --redis-url "$url" \
+    start "worker$n" "$bin/frontdesk-worker" --redis-url "$url" \
         --metrics-listen "127.0.0.1:$port" --log-format text
     workers+=("$pid")
     ready_at+=("$pid $port")

@@ -7,7 +7,7 @@ use std::{
 };
 
 use clap::{
-    ArgAction, Parser,
+    ArgAction, Parser, Subcommand,
     builder::{BoolishValueParser, RangedU64ValueParser},
 };
 use frontdesk_shared::{
@@ -16,7 +16,14 @@ use frontdesk_shared::{
 };
 use ipnet::IpNet;
 
-use crate::{address::parse_net, origin::Origin};
+use crate::{
+    address::parse_net,
+    auth::{
+        self,
+        command::{RevokeCommand, TokenCommand},
+    },
+    origin::Origin,
+};
 
 /// Heartbeats that must fit into the TTL, so that a few may be late.
 const HEARTBEATS_PER_TTL: u64 = 5;
@@ -24,6 +31,26 @@ const HEARTBEATS_PER_TTL: u64 = 5;
 /// Holds the sockets of customers and staff; any number of gateways can share one Redis.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "frontdesk-gateway", version, max_term_width = 100)]
+pub struct Cli {
+    /// What to do; without it, serve.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// How to serve.
+    #[command(flatten)]
+    pub config: Config,
+}
+
+/// What else the program does.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Command {
+    /// Print a token for somebody, signed with the secret
+    Token(TokenCommand),
+    /// Revoke a user: closes their sockets on all gateways, and tokens made until now let nobody in
+    Revoke(RevokeCommand),
+}
+
+/// How to serve.
+#[derive(Debug, Clone, Parser)]
 pub struct Config {
     /// How to reach Redis.
     #[command(flatten)]
@@ -113,7 +140,7 @@ pub struct Config {
 impl Config {
     /// Holds the settings against each other.
     pub fn check(&self) -> Result<(), ConfigError> {
-        self.identity.check()?;
+        auth::check(&self.identity)?;
         if self.identity.open && !self.open_anyway && !self.listen.ip().is_loopback() {
             return Err(ConfigError(format!(
                 "open mode lets anybody be anybody, and --listen {} can be reached by other machines: listen on 127.0.0.1, or add --open-anyway (FRONTDESK_OPEN_ANYWAY) if that is meant",
@@ -219,6 +246,6 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         use clap::CommandFactory as _;
-        Config::command().debug_assert();
+        Cli::command().debug_assert();
     }
 }

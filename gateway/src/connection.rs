@@ -16,10 +16,11 @@ use frontdesk_shared::{
     event::Kind,
     ids::MessageRef,
     protocol::{
-        close::{PING_TIMEOUT, SLOW_CONSUMER, TRY_AGAIN, UNSUPPORTED},
+        close::{PING_TIMEOUT, SLOW_CONSUMER, TOKEN_EXPIRED, TRY_AGAIN, UNSUPPORTED},
         frame::{self, Refusal, Request, Verb},
-        notice::error_frame,
+        notice::{error_frame, refreshed_frame},
     },
+    token::Secret,
 };
 use futures_util::SinkExt as _;
 use tokio::{
@@ -31,7 +32,7 @@ use tracing::debug;
 
 use crate::{
     Gateway,
-    auth::Identity,
+    auth::{Identity, Proof},
     backoff::Backoff,
     front::Place,
     metrics::METRICS,
@@ -63,6 +64,8 @@ struct Connection {
     early: Option<Message>,
     last_seen: Instant,
     next_ping: Instant,
+    /// When its token runs out.
+    expires: Option<Instant>,
 }
 
 /// Serves a socket to its end.
@@ -85,6 +88,7 @@ pub(crate) fn serve(
         early: None,
         last_seen: Instant::now(),
         next_ping: Instant::now(),
+        expires: expiry(presence.identity.proof.as_ref()),
         presence,
     };
     async move {
@@ -114,6 +118,7 @@ impl Connection {
             client: presence.client.clone(),
             lang: presence.identity.lang,
             role: presence.identity.role,
+            proof: presence.identity.proof.as_ref().map(Proof::to_event),
         });
         let deadline = Instant::now() + OPEN_TIMEOUT;
         let confirmed = async {
@@ -142,7 +147,7 @@ impl Connection {
     async fn talk(&mut self) -> End {
         self.last_seen = Instant::now();
         self.schedule_ping();
-        let timer = sleep_until(self.next_ping);
+        let timer = sleep_until(self.wakes());
         pin!(timer);
         if let Some(message) = self.early.take()
             && let Err(end) = self.take(message).await
@@ -167,13 +172,16 @@ impl Connection {
                 }
                 () = &mut timer => {
                     let done = self.tick().await;
-                    let idle = self.last_seen + self.presence.gateway.config.idle_timeout();
-                    timer.as_mut().reset(self.next_ping.min(idle));
+                    timer.as_mut().reset(self.wakes());
                     done
                 }
             };
             if let Err(end) = step {
                 return end;
+            }
+            // A new token may run out before the one that it replaces.
+            if let Some(end) = self.expires.filter(|end| *end < timer.deadline()) {
+                timer.as_mut().reset(end);
             }
         }
     }
@@ -237,6 +245,10 @@ impl Connection {
                     positions,
                 });
             }
+            Request::Refresh { token, id } => {
+                let refreshed = self.refresh(&token, id);
+                refreshed.map_err(|refusal| (refusal, None))?;
+            }
             Request::Read(read) => {
                 let asked = self.asked.ask(read);
                 asked.map_err(|read| (busy(read.id), Some(reads::RETRY_AFTER)))?;
@@ -259,6 +271,25 @@ impl Connection {
                 async move { uplink.message(&event, &outbox).await },
             ));
         }
+    }
+
+    /// A new token for the same user: from here on its end counts.
+    fn refresh(&mut self, token: &Secret, id: Option<MessageRef>) -> Result<(), Refusal> {
+        let presence = &mut self.presence;
+        let reference = id.map(|id| id.to_string());
+        let Some(proof) = presence.gateway.auth.renew(&presence.identity, token) else {
+            return Err(Refusal {
+                code: "bad_token",
+                field: Some("token"),
+                reference,
+            });
+        };
+        let lang = presence.identity.lang;
+        let frame = refreshed_frame(lang, proof.left(), reference.as_deref());
+        self.expires = expiry(Some(&proof));
+        presence.identity.proof = Some(proof);
+        self.outbox.push(Outgoing::Text(frame.into()));
+        Ok(())
     }
 
     async fn refuse(
@@ -308,6 +339,9 @@ impl Connection {
 
     async fn tick(&mut self) -> Result<(), End> {
         let now = Instant::now();
+        if self.expires.is_some_and(|end| now >= end) {
+            return Err(End::Close(TOKEN_EXPIRED));
+        }
         if now >= self.last_seen + self.presence.gateway.config.idle_timeout() {
             return Err(End::Close(PING_TIMEOUT));
         }
@@ -318,11 +352,22 @@ impl Connection {
         Ok(())
     }
 
+    /// When there is something to look at.
+    fn wakes(&self) -> Instant {
+        let idle = self.last_seen + self.presence.gateway.config.idle_timeout();
+        let first = self.next_ping.min(idle);
+        self.expires.map_or(first, |end| end.min(first))
+    }
+
     /// Up to a quarter early, so that sockets that came together are not pinged together.
     fn schedule_ping(&mut self) {
         let interval = self.presence.gateway.config.ping_interval();
         self.next_ping = Instant::now() + interval.mul_f64(rand::random_range(0.75..1.0));
     }
+}
+
+fn expiry(proof: Option<&Proof>) -> Option<Instant> {
+    proof.map(|proof| Instant::now() + proof.left())
 }
 
 /// A write that takes too long, or during which the socket is killed, ends the socket.

@@ -73,7 +73,7 @@ fn whatever_knocks_is_answered_and_nobody_comes_in_with_a_hostile_name() {
         }
         let query = format!("/?{}", text(&mut rng));
         if let Ok(uri) = Uri::try_from(query) {
-            match auth::identify(&config, &uri, &headers) {
+            match auth::believe(&uri, &headers, config.default_lang) {
                 Ok(identity) => {
                     let (site, uid) = (identity.site.as_str(), identity.uid.as_str());
                     assert!(

@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::{
     Config, Gateway,
+    auth::Auth,
     crowd::{Crowd, Guest},
 };
 
@@ -37,6 +38,7 @@ pub(crate) enum NoPlace {
 #[derive(Debug)]
 pub(crate) struct Front {
     pub(crate) config: Arc<Config>,
+    pub(crate) auth: Arc<Auth>,
     /// The sockets of all boots, and the `close` events that outlive them.
     pub(crate) tasks: TaskTracker,
     places: Arc<Semaphore>,
@@ -45,8 +47,9 @@ pub(crate) struct Front {
 }
 
 impl Front {
-    pub(crate) fn new(config: Config) -> Self {
+    pub(crate) fn new(config: Config, auth: Auth) -> Self {
         Self {
+            auth: Arc::new(auth),
             places: Arc::new(Semaphore::new(config.max_connections)),
             crowd: Arc::new(Crowd::new(
                 config.max_connections_per_ip,
@@ -89,12 +92,11 @@ impl Front {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::Parser as _;
 
     #[test]
     fn places_are_limited_and_come_back() {
         let settings = ["frontdesk-gateway", "--max-connections=1"];
-        let front = Front::new(Config::parse_from(settings));
+        let front = crate::offline_front(&settings);
         let reserve = || front.reserve(IpAddr::from([192, 0, 2, 1]));
         let place = reserve();
         assert!(place.is_ok());

@@ -66,9 +66,9 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
-pub use config::Config;
+pub use config::{Cli, Command, Config};
 
-use auth::resume::ResumeKey;
+use auth::{Auth, resume::ResumeKey};
 use backoff::Backoff;
 use front::Front;
 
@@ -121,6 +121,8 @@ pub(crate) struct Gateway {
     pub(crate) resync: Arc<resync::Resync>,
     /// Signs and reads resume tokens.
     pub(crate) resume: ResumeKey,
+    /// Reads the tokens that `refresh` brings.
+    pub(crate) auth: Arc<Auth>,
     pub(crate) reads: reads::Reads,
     pub(crate) tasks: TaskTracker,
 }
@@ -151,11 +153,22 @@ impl Gateway {
             bell: context.bell.clone(),
             resync: Arc::default(),
             resume,
+            auth: front.auth.clone(),
             reads: reads::Reads::new(redis.clone(), &front.config),
             tasks: front.tasks.clone(),
         };
         (Arc::new(gateway), context, appends)
     }
+}
+
+/// A front without a Redis, in open mode.
+#[cfg(test)]
+pub(crate) fn offline_front(settings: &[&str]) -> Front {
+    use clap::Parser as _;
+    let config = Config::parse_from([settings, &["--open"]].concat());
+    let redis = Redis::new("redis://127.0.0.1:1/").expect("a good address");
+    let auth = Auth::new(&config.identity, config.default_lang, redis);
+    Front::new(config, auth.expect("open mode needs nothing"))
 }
 
 /// A gateway without roles and without a Redis, and what is appended to it.
@@ -229,8 +242,10 @@ pub async fn run(
     let stop = CancellationToken::new();
     let _at_the_end = stop.clone().drop_guard();
     let patience = config.handshake_timeout();
-    let mut resume = ResumeKey::load(config.identity.secret.as_deref(), &redis).await?;
-    let front = Arc::new(Front::new(config));
+    let secret = config.identity.secret()?;
+    let mut resume = ResumeKey::load(secret.as_ref(), &redis).await?;
+    let auth = Auth::new(&config.identity, config.default_lang, redis.clone())?;
+    let front = Arc::new(Front::new(config, auth));
     let mut listeners = JoinSet::new(); // dropping it ends them, whatever happened
     let router = server::router(front.clone());
     listeners.spawn(http::serve_with(listener, router, patience, stop.clone()));

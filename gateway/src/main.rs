@@ -1,8 +1,9 @@
 //! The gateway's process: settings → logs → checks → [`run`] → drain. See the library for the map.
+//! Or a command of an operator.
 
 use std::{num::NonZero, process::ExitCode, thread::available_parallelism};
 
-use frontdesk_gateway::{Config, Error, listen, prepare, run};
+use frontdesk_gateway::{Cli, Command, Config, Error, listen, prepare, run};
 use frontdesk_shared::{config, telemetry};
 use tokio::{
     runtime::{Builder, Runtime},
@@ -21,10 +22,16 @@ const CANNOT_START: u8 = 2;
 const PROCESSORS_PER_THREAD: usize = 2;
 
 fn main() -> ExitCode {
-    let config = match config::parse::<Config>() {
-        Ok(config) => config,
+    let Cli { command, config } = match config::parse::<Cli>() {
+        Ok(cli) => cli,
         Err(error) => return refuse(&error.to_string()),
     };
+    if let Some(command) = command {
+        return match obey(command) {
+            Ok(answer) => say(&answer),
+            Err(error) => refuse(&format!("{error:#}")),
+        };
+    }
     match runtime(config.threads).and_then(|runtime| runtime.block_on(live(config))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error @ Error::RoleEnded) => {
@@ -50,6 +57,14 @@ fn runtime(threads: usize) -> Result<Runtime, Error> {
     Ok(builder.worker_threads(threads).enable_all().build()?)
 }
 
+/// Does what an operator asked for, instead of serving.
+fn obey(command: Command) -> anyhow::Result<String> {
+    match command {
+        Command::Token(command) => command.run(),
+        Command::Revoke(command) => runtime(1)?.block_on(command.run()),
+    }
+}
+
 async fn live(config: Config) -> Result<(), Error> {
     telemetry::init(&config.telemetry)?;
     let shutdown = stop_on_signals()?;
@@ -72,6 +87,12 @@ fn stop_on_signals() -> Result<CancellationToken, Error> {
         stop.cancel();
     });
     Ok(shutdown)
+}
+
+#[allow(clippy::print_stdout, reason = "the answer of a command")]
+fn say(answer: &str) -> ExitCode {
+    println!("{answer}");
+    ExitCode::SUCCESS
 }
 
 fn refuse(sentence: &str) -> ExitCode {

@@ -28,6 +28,7 @@ pub(crate) struct Metrics {
     pub(crate) frames_dropped: IntCounterVec,
     pub(crate) refused: IntCounterVec,
     pub(crate) handshakes_refused: IntCounterVec,
+    pub(crate) identity_requests: IntCounterVec,
     pub(crate) holes: IntCounter,
     pub(crate) malformed_payloads: IntCounter,
     pub(crate) unknown_targets: IntCounter,
@@ -94,6 +95,13 @@ impl Metrics {
                 "handshakes_refused_total",
                 "Handshakes refused",
                 "status",
+            )?,
+            identity_requests: register_int_counter_vec!(
+                opts!(
+                    "frontdesk_gateway_identity_requests_total",
+                    "Requests for tickets and visitors' identities"
+                ),
+                &["what", "status"]
             )?,
             holes: counter("holes_total", "Holes in the workers' numbering of payloads")?,
             malformed_payloads: counter("malformed_payloads_total", "Payloads that do not decode")?,

@@ -134,8 +134,7 @@ pub(crate) async fn confirm_close(gateway: &Gateway, close: &Event) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Config, front::Front, offline};
-    use clap::Parser as _;
+    use crate::{offline, offline_front};
     use frontdesk_shared::{
         ids::{Site, Uid},
         protocol::{Lang, Role},
@@ -147,13 +146,14 @@ mod tests {
             uid: Uid::parse("alice").expect("valid"),
             role: Role::Any,
             lang: Lang::En,
+            proof: None,
         }
     }
 
     /// Otherwise a bug in one connection would leave its user in the state for ever.
     #[tokio::test]
     async fn a_task_that_panics_still_writes_its_close() {
-        let front = Front::new(Config::parse_from(["frontdesk-gateway"]));
+        let front = offline_front(&["frontdesk-gateway"]);
         let (gateway, mut appends) = offline(&front);
         let (mut presence, _outbox) = Presence::enter(gateway.clone(), somebody());
         presence.perhaps_open = true;
@@ -181,7 +181,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_was_never_opened_needs_no_close() {
-        let front = Front::new(Config::parse_from(["frontdesk-gateway"]));
+        let front = offline_front(&["frontdesk-gateway"]);
         let (gateway, mut appends) = offline(&front);
         drop(Presence::enter(gateway.clone(), somebody()));
         assert!(appends.try_recv().is_err() && front.tasks.is_empty());

@@ -1,21 +1,21 @@
-//! The routes: the handshake, a small page for people, and the two probes.
+//! The routes: the handshake, tickets and visitors' identities, a small page for people, two probes.
 
 use std::{net::SocketAddr, sync::Arc};
 
 use axum::{
     Router,
     extract::{ConnectInfo, Request, State},
-    http::{StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
     response::{Html, IntoResponse, Response},
-    routing::get,
+    routing::{get, post},
 };
 use tracing::debug;
 
 use crate::{
     address,
-    auth::{self, Denied},
+    auth::{Denied, Identity, routes},
     connection,
-    front::{Front, NoPlace},
+    front::{Front, NoPlace, Place},
     handshake,
     metrics::METRICS,
     origin,
@@ -24,6 +24,8 @@ use crate::{
 
 /// When a client that was turned away may try again, in seconds.
 const RETRY_AFTER_S: &str = "2";
+/// Why somebody is turned away while Redis is away, or during a drain.
+pub(crate) const NOT_NOW: &str = "This gateway cannot serve now; try again or try another one.\n";
 /// The page may style itself and nothing else.
 const PAGE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
@@ -32,6 +34,14 @@ pub(crate) fn router(front: Arc<Front>) -> Router {
     Router::new()
         .route("/", get(root))
         .route("/ws", get(enter))
+        .route(
+            "/api/v1/tickets",
+            post(routes::tickets).options(routes::preflight),
+        )
+        .route(
+            "/api/v1/visitors",
+            post(routes::visitors).options(routes::preflight),
+        )
         .route("/livez", get(async || "alive\n"))
         .route("/readyz", get(readyz))
         .with_state(front)
@@ -60,7 +70,7 @@ async fn readyz(State(front): State<Arc<Front>>) -> Response {
 
 /// The handshake: well-formed, welcome now, by somebody, and one of not too many.
 async fn enter(State(front): State<Arc<Front>>, mut request: Request) -> Response {
-    let answer = admit(&front, &mut request);
+    let answer = admit(&front, &mut request).await;
     if !answer.status().is_informational() {
         let status = answer.status();
         METRICS
@@ -72,42 +82,22 @@ async fn enter(State(front): State<Arc<Front>>, mut request: Request) -> Respons
     answer
 }
 
-fn admit(front: &Front, request: &mut Request) -> Response {
+async fn admit(front: &Front, request: &mut Request) -> Response {
     let (answer, upgrading) = match handshake::agree(request) {
         Ok(agreed) => agreed,
         Err(refusal) => return refusal,
     };
     let Some(gateway) = front.ready() else {
-        return later("This gateway cannot serve now; try again or try another one.\n");
+        return later(NOT_NOW);
     };
-    let config = &front.config;
-    if !origin::may_enter(
-        request.headers(),
-        &config.allow_origin,
-        config.is_open_on_loopback(),
-    ) {
-        let sentence = "Pages of this origin may not connect; see --allow-origin.\n";
-        return (StatusCode::FORBIDDEN, sentence).into_response();
-    }
-    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
-    let Some(ConnectInfo(peer)) = peer else {
-        return StatusCode::INTERNAL_SERVER_ERROR.into_response(); // the listener puts it there
-    };
-    let client = address::of_client(peer.ip(), request.headers(), &config.trusted_proxies);
-    let identity = match auth::identify(config, request.uri(), request.headers()) {
-        Ok(identity) => identity,
-        Err(Denied { status, reason }) => return (status, reason + "\n").into_response(),
-    };
-    let place = match front.reserve(client) {
-        Ok(place) => place,
-        Err(NoPlace::Full) => {
-            return later("This gateway is full; try again or try another one.\n");
-        }
-        Err(NoPlace::Crowded) => {
-            let retry = [(header::RETRY_AFTER, RETRY_AFTER_S)];
-            let sentence = "Too many sockets from this address; try again later.\n";
-            return (StatusCode::TOO_MANY_REQUESTS, retry, sentence).into_response();
-        }
+    let (uri, headers) = (request.uri().clone(), request.headers().clone());
+    let peer = request
+        .extensions()
+        .get::<ConnectInfo<SocketAddr>>()
+        .copied();
+    let (identity, place) = match let_in(front, peer, &uri, &headers).await {
+        Ok(somebody) => somebody,
+        Err(refusal) => return refusal,
     };
     front.tasks.spawn(async move {
         match socket::upgrade(upgrading, Bounds::default()).await {
@@ -118,7 +108,67 @@ fn admit(front: &Front, request: &mut Request) -> Response {
     answer
 }
 
-fn later(sentence: &'static str) -> Response {
+/// Who comes, and their place: an address that comes too often is turned away before its tokens
+/// are looked at.
+async fn let_in(
+    front: &Front,
+    peer: Option<ConnectInfo<SocketAddr>>,
+    uri: &Uri,
+    headers: &HeaderMap,
+) -> Result<(Identity, Place), Response> {
+    check_origin(front, headers)?;
+    let place = place(front, peer, headers)?;
+    let identity = front.auth.identify(uri, headers).await;
+    Ok((identity.map_err(denied)?, place))
+}
+
+/// Whether pages of this origin may ask anything.
+#[allow(clippy::result_large_err, reason = "a refusal is an answer, too")]
+pub(crate) fn check_origin(front: &Front, headers: &HeaderMap) -> Result<(), Response> {
+    let config = &front.config;
+    if origin::may_enter(headers, &config.allow_origin, config.is_open_on_loopback()) {
+        return Ok(());
+    }
+    let sentence = "Pages of this origin may not connect; see --allow-origin.\n";
+    Err((StatusCode::FORBIDDEN, sentence).into_response())
+}
+
+/// A place for one more client of this address.
+#[allow(clippy::result_large_err, reason = "a refusal is an answer, too")]
+pub(crate) fn place(
+    front: &Front,
+    peer: Option<ConnectInfo<SocketAddr>>,
+    headers: &HeaderMap,
+) -> Result<Place, Response> {
+    let Some(ConnectInfo(peer)) = peer else {
+        return Err(StatusCode::INTERNAL_SERVER_ERROR.into_response()); // the listener puts it there
+    };
+    let client = address::of_client(peer.ip(), headers, &front.config.trusted_proxies);
+    front.reserve(client).map_err(|why| match why {
+        NoPlace::Full => later("This gateway is full; try again or try another one.\n"),
+        NoPlace::Crowded => {
+            let retry = [(header::RETRY_AFTER, RETRY_AFTER_S)];
+            let sentence = "Too many sockets from this address; try again later.\n";
+            (StatusCode::TOO_MANY_REQUESTS, retry, sentence).into_response()
+        }
+    })
+}
+
+/// A refusal as an answer.
+pub(crate) fn denied(Denied { status, reason }: Denied) -> Response {
+    let mut answer = (status, reason + "\n").into_response();
+    let (name, value) = match status {
+        StatusCode::UNAUTHORIZED => (header::WWW_AUTHENTICATE, "Bearer"),
+        StatusCode::SERVICE_UNAVAILABLE => (header::RETRY_AFTER, RETRY_AFTER_S),
+        _ => return answer,
+    };
+    let value = HeaderValue::from_static(value);
+    answer.headers_mut().insert(name, value);
+    answer
+}
+
+/// A refusal of one who may be served soon, here or elsewhere.
+pub(crate) fn later(sentence: &'static str) -> Response {
     let retry = [(header::RETRY_AFTER, RETRY_AFTER_S)];
     (StatusCode::SERVICE_UNAVAILABLE, retry, sentence).into_response()
 }

@@ -1,8 +1,15 @@
-//! The settings that both programs have.
+//! The settings that several programs have.
 
-use std::net::SocketAddr;
+use std::{
+    collections::BTreeSet,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use clap::{Args, Parser, ValueEnum, builder::BoolishValueParser};
+use zeroize::Zeroizing;
+
+use crate::token::Secret;
 
 /// Shortest secret, in bytes.
 pub const MIN_SECRET_BYTES: usize = 32;
@@ -44,7 +51,7 @@ pub struct RedisArgs {
     /// File with the CA certificate (PEM) that Redis's certificate is checked against, instead of this
     /// machine's trust store; only for rediss:// and rediss+sentinel://
     #[arg(long, env = "FRONTDESK_REDIS_CA")]
-    pub redis_ca: Option<std::path::PathBuf>,
+    pub redis_ca: Option<PathBuf>,
     /// Password of the Sentinels, where they ask for one; that of Redis is in --redis-url
     #[arg(
         long,
@@ -58,39 +65,125 @@ pub struct RedisArgs {
 }
 
 /// Who may come in.
-#[derive(Clone, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct IdentityArgs {
     /// Open mode: no identities, anybody may be anybody; for trying out and for tests
-    #[arg(long, env = "FRONTDESK_OPEN", conflicts_with = "secret", value_parser = BoolishValueParser::new())]
+    #[arg(long, env = "FRONTDESK_OPEN", conflicts_with_all = ["secret", "secret_file"], value_parser = BoolishValueParser::new())]
     pub open: bool,
-    /// Secret that signs identities, at least 32 bytes; required without --open
-    #[arg(long, env = "FRONTDESK_SECRET", hide_env_values = true)]
-    pub secret: Option<String>,
+    /// Secret that signs identities, at least 32 random bytes; required without --open. Better in a
+    /// file or a variable than on the command line, which others on this machine can read
+    #[arg(
+        long,
+        env = "FRONTDESK_SECRET",
+        hide_env_values = true,
+        conflicts_with = "secret_file"
+    )]
+    pub secret: Option<Secret>,
+    /// File that holds the secret; a line break at its end does not count
+    #[arg(long, env = "FRONTDESK_SECRET_FILE")]
+    pub secret_file: Option<PathBuf>,
+    /// The one algorithm of tokens: HS256 with the secret, RS256 or ES256 with --jwt-public-key-file
+    #[arg(long, env = "FRONTDESK_JWT_ALGORITHM", value_enum, default_value_t = JwtAlgorithm::HS256)]
+    pub jwt_algorithm: JwtAlgorithm,
+    /// File with the public key (PEM) of whoever makes the tokens: RSA of at least 2048 bits for
+    /// RS256, P-256 for ES256
+    #[arg(long, env = "FRONTDESK_JWT_PUBLIC_KEY_FILE")]
+    pub jwt_public_key_file: Option<PathBuf>,
+    /// What a token must have as `iss`
+    #[arg(long, env = "FRONTDESK_JWT_ISSUER", default_value = "frontdesk")]
+    pub jwt_issuer: String,
+    /// What a token must have as `aud`, alone or among others
+    #[arg(long, env = "FRONTDESK_JWT_AUDIENCE", default_value = "frontdesk")]
+    pub jwt_audience: String,
+    /// Seconds after which no token counts, whatever its `exp`: for so long a revocation is remembered.
+    /// Give all gateways of a cluster the same
+    #[arg(long, env = "FRONTDESK_MAX_TOKEN_AGE_S", default_value_t = 30 * 24 * 60 * 60)]
+    pub max_token_age_s: u64,
+    /// Whether customers may come without an identity and are given one
+    #[arg(long, env = "FRONTDESK_VISITORS", value_enum, default_value_t = Switch::On)]
+    pub visitors: Switch,
 }
 
-impl std::fmt::Debug for IdentityArgs {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let secret = self.secret.as_ref().map(|_| "(hidden)");
-        f.debug_struct("IdentityArgs")
-            .field("open", &self.open)
-            .field("secret", &secret)
-            .finish()
+/// How tokens are signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[allow(missing_docs, reason = "the names are those of RFC 7518")]
+pub enum JwtAlgorithm {
+    #[value(name = "HS256")]
+    HS256,
+    #[value(name = "RS256")]
+    RS256,
+    #[value(name = "ES256")]
+    ES256,
+}
+
+/// A setting that is on or off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Switch {
+    /// It is done.
+    On,
+    /// It is not.
+    Off,
+}
+
+/// Fewest different bytes of a secret: random ones have more.
+const MIN_DIFFERENT_BYTES: usize = 8;
+/// What examples and placeholders are made of, and chance is not.
+const PLACEHOLDERS: [&str; 8] = [
+    "secret",
+    "password",
+    "change",
+    "example",
+    "frontdesk",
+    "0123456789",
+    "1234567890",
+    "abcdefgh",
+];
+
+impl IdentityArgs {
+    /// The secret, or `None` in open mode. Refuses none, a short one, and one that many could guess.
+    pub fn secret(&self) -> Result<Option<Secret>, ConfigError> {
+        let secret = match (&self.secret, &self.secret_file) {
+            (Some(secret), _) => secret.clone(),
+            (None, Some(path)) => read_secret(path)?,
+            (None, None) if self.open => return Ok(None),
+            (None, None) => {
+                return Err(ConfigError(
+                    "no secret is set: set FRONTDESK_SECRET or FRONTDESK_SECRET_FILE to at least 32 random bytes (openssl rand -hex 32), or start with --open to try without identities".into(),
+                ));
+            }
+        };
+        match weakness(secret.expose()) {
+            None => Ok(Some(secret)),
+            Some(why) => Err(ConfigError(format!(
+                "FRONTDESK_SECRET {why}: set at least {MIN_SECRET_BYTES} random bytes (openssl rand -hex 32)"
+            ))),
+        }
     }
 }
 
-impl IdentityArgs {
-    /// Open mode, or a secret worth the name.
-    pub fn check(&self) -> Result<(), ConfigError> {
-        match (&self.secret, self.open) {
-            (None, false) => Err(ConfigError(
-                "no secret is set: set FRONTDESK_SECRET to at least 32 random bytes (openssl rand -hex 32), or start with --open to try without identities".into(),
-            )),
-            (Some(secret), _) if secret.len() < MIN_SECRET_BYTES => Err(ConfigError(format!(
-                "FRONTDESK_SECRET has {} bytes: set at least {MIN_SECRET_BYTES} random ones (openssl rand -hex 32)",
-                secret.len()
-            ))),
-            (Some(_), _) | (None, true) => Ok(()),
-        }
+fn read_secret(path: &Path) -> Result<Secret, ConfigError> {
+    let text = std::fs::read_to_string(path).map(Zeroizing::new);
+    let text = text.map_err(|reason| {
+        ConfigError(format!(
+            "--secret-file (FRONTDESK_SECRET_FILE) {} cannot be read: {reason}",
+            path.display()
+        ))
+    })?;
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned().into())
+}
+
+/// Why a secret protects nothing.
+fn weakness(secret: &str) -> Option<String> {
+    let different: BTreeSet<u8> = secret.bytes().collect();
+    let lower = Zeroizing::new(secret.to_ascii_lowercase());
+    if secret.len() < MIN_SECRET_BYTES {
+        Some(format!("has {} bytes", secret.len()))
+    } else if different.len() < MIN_DIFFERENT_BYTES
+        || PLACEHOLDERS.iter().any(|word| lower.contains(word))
+    {
+        Some("can be guessed".to_owned())
+    } else {
+        None
     }
 }
 
@@ -137,23 +230,58 @@ impl std::str::FromStr for OptionalAddr {
 mod tests {
     use super::*;
 
-    fn args(open: bool, secret: Option<&str>) -> IdentityArgs {
-        IdentityArgs {
-            open,
-            secret: secret.map(str::to_owned),
-        }
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        identity: IdentityArgs,
     }
+
+    fn secret(args: &[&str]) -> Result<Option<Secret>, ConfigError> {
+        let line = [&["test"], args].concat();
+        Cli::parse_from(line).identity.secret()
+    }
+
+    const GOOD: &str = "6b1f0c2e9d8a47537a5c3d2e1f00b9a8c7d6e5f4";
 
     #[test]
     fn without_open_mode_a_real_secret_is_needed() {
-        assert!(args(true, None).check().is_ok());
-        assert!(args(false, None).check().is_err());
-        assert!(args(false, Some("short")).check().is_err());
-        assert!(args(false, Some(&"x".repeat(32))).check().is_ok());
+        assert_eq!(secret(&["--open"]), Ok(None));
+        assert!(secret(&[]).is_err());
+        assert_eq!(
+            secret(&["--secret", GOOD]),
+            Ok(Some(GOOD.to_owned().into()))
+        );
+        for bad in [
+            "short",
+            "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
+            "a-string-secret-at-least-256-bits-long",
+            "ChangeMe-7hq8n2vB4kz9pLx3wYtR6mJd5sFgQ1c",
+            "0123456789abcdef0123456789abcdef",
+        ] {
+            let refused = secret(&["--secret", bad]).expect_err(bad);
+            assert!(!refused.0.contains(bad), "{refused}");
+        }
+        let both = ["test", "--open", "--secret", GOOD];
+        assert!(Cli::try_parse_from(both).is_err());
+    }
+
+    #[test]
+    fn a_secret_may_be_in_a_file() {
+        let path = std::env::temp_dir().join(format!("frontdesk-{}", uuid::Uuid::new_v4()));
+        std::fs::write(&path, format!("{GOOD}\n")).expect("writable");
+        let name = path.to_str().expect("text");
+        assert_eq!(
+            secret(&["--secret-file", name]),
+            Ok(Some(GOOD.to_owned().into()))
+        );
+        std::fs::remove_file(&path).expect("it is there");
+        let missing = secret(&["--secret-file", name]).expect_err("gone");
+        assert!(missing.0.contains("--secret-file"), "{missing}");
     }
 
     #[test]
     fn a_secret_is_never_printed() {
-        assert!(!format!("{:?}", args(false, Some("topsecret"))).contains("topsecret"));
+        let cli = Cli::parse_from(["test", "--secret", GOOD]);
+        assert!(!format!("{:?}", cli.identity).contains(GOOD));
     }
 }

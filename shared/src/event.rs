@@ -43,6 +43,8 @@ pub enum Kind {
         lang: Lang,
         /// What the handshake allows.
         role: Role,
+        /// What its token says, where there are tokens.
+        proof: Option<Proof>,
     },
     /// A socket is gone. Idempotent.
     Close {
@@ -50,6 +52,11 @@ pub enum Kind {
         client: ClientId,
         /// Closed with 1000 or without a code, so on purpose.
         clean: bool,
+    },
+    /// The user is revoked: tokens made until now are void. Idempotent.
+    Revoke {
+        /// For how long such a token may live, in seconds.
+        keep_s: u64,
     },
     /// A client sent a frame.
     Verb {
@@ -86,6 +93,15 @@ pub enum Kind {
     },
 }
 
+/// What a connection's token says beside who it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proof {
+    /// When it was made, in seconds since 1970.
+    pub iat: u64,
+    /// Display name as a JSON string.
+    pub name: Option<String>,
+}
+
 /// Why an entry is no event.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
@@ -111,16 +127,31 @@ impl Event {
         put("site", self.site.as_str());
         put("uid", self.uid.as_str());
         match &self.kind {
-            Kind::Open { client, lang, role } => {
+            Kind::Open {
+                client,
+                lang,
+                role,
+                proof,
+            } => {
                 put("kind", "open");
                 put("client", client.as_str());
                 put("lang", &lang.to_string());
                 put("role", role.as_str());
+                if let Some(Proof { iat, name }) = proof {
+                    put("iat", &iat.to_string());
+                    if let Some(name) = name {
+                        put("name", name);
+                    }
+                }
             }
             Kind::Close { client, clean } => {
                 put("kind", "close");
                 put("client", client.as_str());
                 put("clean", if *clean { "1" } else { "0" });
+            }
+            Kind::Revoke { keep_s } => {
+                put("kind", "revoke");
+                put("keep_s", &keep_s.to_string());
             }
             Kind::Verb { client, n, verb } => {
                 put("kind", verb_name(verb));
@@ -281,6 +312,14 @@ impl<'a, G: Fn(&str) -> Option<&'a str>> Fields<'_, G> {
         value.map_err(|_| DecodeError::Poison(name))
     }
 
+    fn proof(&self) -> Result<Option<Proof>, DecodeError> {
+        let Some(iat) = self.optional("iat", seconds)? else {
+            return Ok(None);
+        };
+        let name = self.optional("name", |field| json_text(field, frame::is_name))?;
+        Ok(Some(Proof { iat, name }))
+    }
+
     fn kind(&self) -> Result<Kind, DecodeError> {
         let verb = match self.text("kind")? {
             "open" => {
@@ -288,12 +327,18 @@ impl<'a, G: Fn(&str) -> Option<&'a str>> Fields<'_, G> {
                     client: self.parse("client", ClientId::parse)?,
                     lang: self.parse("lang", |tag| Lang::from_tag(tag).ok_or(()))?,
                     role: self.parse("role", |role| Role::parse(role).ok_or(()))?,
+                    proof: self.proof()?,
                 });
             }
             "close" => {
                 return Ok(Kind::Close {
                     client: self.parse("client", ClientId::parse)?,
                     clean: self.text("clean")? == "1",
+                });
+            }
+            "revoke" => {
+                return Ok(Kind::Revoke {
+                    keep_s: self.parse("keep_s", seconds)?,
                 });
             }
             "idle_timer" => {
@@ -378,6 +423,16 @@ fn seq(field: &str) -> Result<u64, ()> {
     }
 }
 
+/// Seconds that scripts can count with exactly, also as milliseconds.
+fn seconds(field: &str) -> Result<u64, ()> {
+    const MOST: u64 = 1 << 40;
+    field
+        .parse()
+        .ok()
+        .filter(|s| (1..=MOST).contains(s))
+        .ok_or(())
+}
+
 /// A queue is named by its staff member.
 fn queue(field: &str) -> Result<String, IdError> {
     if field == SHARED_QUEUE {
@@ -431,7 +486,18 @@ mod tests {
             client: client.clone(),
             lang: Lang::En,
             role: Role::Any,
+            proof: None,
         });
+        round_trip(Kind::Open {
+            client: client.clone(),
+            lang: Lang::En,
+            role: Role::Supervisor,
+            proof: Some(Proof {
+                iat: 1_763_832_985,
+                name: Some("\"客服1\"".into()),
+            }),
+        });
+        round_trip(Kind::Revoke { keep_s: 60 });
         round_trip(Kind::Close {
             client: client.clone(),
             clean: true,

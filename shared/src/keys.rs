@@ -16,6 +16,11 @@ pub const WORKERS_CHANNEL: &str = "frontdesk:workers:changed";
 /// What precedes a boot id in the name of a gateway's channel.
 pub const GATEWAY_CHANNEL_PREFIX: &str = "frontdesk:gateway:";
 
+/// A one-time ticket's identity, by the hash of the ticket: what is in Redis lets nobody in.
+pub fn ticket(hash: &str) -> String {
+    format!("frontdesk:ticket:{hash}")
+}
+
 /// The channel one gateway listens on.
 pub fn gateway_channel(boot: &BootId) -> String {
     format!("{GATEWAY_CHANNEL_PREFIX}{boot}")
@@ -79,6 +84,11 @@ pub fn connections(shard: Shard, boot: &BootId) -> String {
 /// Hash of payload counters: boot id → number of the last payload published for it.
 pub fn pushes(shard: Shard) -> String {
     format!("{}pushes", shard_prefix(shard))
+}
+
+/// When a user was last revoked, in seconds since 1970.
+pub fn revoked(site: &Site, uid: &Uid) -> String {
+    format!("{}revoked:{uid}", site_prefix(site))
 }
 
 /// What every key of a site begins with.

@@ -4,7 +4,7 @@
 //! appended to the stream that [`ids`] and [`keys`] name; the worker's script answers with
 //! [`push`]es published on the gateway's channel.
 //!
-//! [`redis`] opens connections and judges the server's settings, [`stream`] reads entries, [`config`] holds the settings
+//! [`token`] makes identities, [`redis`] opens connections and judges the server's settings, [`stream`] reads entries, [`config`] holds the settings
 //! both programs have, [`http`] serves a router with bounded handshakes, [`telemetry`] is logs and
 //! metrics.
 
@@ -18,3 +18,4 @@ pub mod push;
 pub mod redis;
 pub mod stream;
 pub mod telemetry;
+pub mod token;

@@ -17,7 +17,7 @@ use tokio::{
 };
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async,
-    tungstenite::{Error, Message, protocol::CloseFrame},
+    tungstenite::{Error, Message, client::IntoClientRequest as _, protocol::CloseFrame},
 };
 
 use crate::{
@@ -90,8 +90,31 @@ impl Client {
 
     /// Connects, if the server lets it.
     pub async fn try_connect(addr: SocketAddr, query: &str) -> Result<Self, Error> {
+        Self::try_connect_with(addr, query, None).await
+    }
+
+    /// Connects with a token and takes the `welcome`.
+    pub async fn connect_with(addr: SocketAddr, token: &str) -> Self {
+        let connecting = Self::try_connect_with(addr, "lang=en", Some(token)).await;
+        let mut client =
+            connecting.unwrap_or_else(|error| panic!("a token is refused by {addr}: {error}"));
+        client.welcome = client.expect("welcome", "welcome").await;
+        client
+    }
+
+    /// Connects, with a token or not, if the server lets it.
+    pub async fn try_connect_with(
+        addr: SocketAddr,
+        query: &str,
+        token: Option<&str>,
+    ) -> Result<Self, Error> {
         let url = format!("ws://{addr}/?{query}");
-        let connecting = timeout(DEADLINE, connect_async(url)).await;
+        let mut request = url.into_client_request()?;
+        if let Some(token) = token {
+            let bearer = format!("Bearer {token}").parse().expect("a header");
+            request.headers_mut().insert("authorization", bearer);
+        }
+        let connecting = timeout(DEADLINE, connect_async(request)).await;
         let (socket, _) = connecting.unwrap_or_else(|_| panic!("{query}: handshake hangs"))?;
         let (sink, stream) = socket.split();
         let (sender, incoming) = unbounded_channel();

@@ -20,7 +20,7 @@ use crate::{
     proxy::Proxy,
     redis_server::{self, Options, RedisServer},
     redis_users::{GATEWAY, WORKER},
-    wait,
+    tokens, wait,
 };
 
 /// The site of users who name none.
@@ -72,6 +72,14 @@ impl Builder {
     #[must_use]
     pub fn gateway_setting(mut self, name: &str, value: impl ToString) -> Self {
         self.gateway = self.gateway.set(name, value);
+        self
+    }
+
+    /// No open mode: the gateways read tokens signed with [`tokens::SECRET`].
+    #[must_use]
+    pub fn signed(mut self) -> Self {
+        let secret = ("FRONTDESK_SECRET".to_owned(), tokens::SECRET.to_owned());
+        self.gateway = self.gateway.unset("open").env(vec![secret]);
         self
     }
 

@@ -342,13 +342,16 @@ impl DeskModel {
             effect: Effect::default(),
         };
         match &event.kind {
-            Kind::Open { client, lang, role } => step.open(client.as_str(), *lang, *role),
+            Kind::Open {
+                client, lang, role, ..
+            } => step.open(client.as_str(), *lang, *role),
             Kind::Close { client, clean } => step.close(client.as_str(), *clean),
             Kind::Verb { client, n, verb } => step.frame(client.as_str(), *n, verb),
             Kind::IdleTimer { conversation } => step.idle(conversation.as_str()),
             Kind::LostTimer { lost } => step.lost_timer(*lost),
             Kind::QueueMoved => step.queue_moved(),
             Kind::QueueLost { .. } => panic!("too few users for a continuation"),
+            Kind::Revoke { .. } => step.revoke(),
             Kind::GatewayDead { .. } => panic!("gateways do not die in these lives"),
         }
         step.effect
@@ -596,6 +599,19 @@ impl Step<'_> {
         }
     }
 
+    fn revoke(&mut self) {
+        let actor = self.actor.clone();
+        let Some(user) = self.m.users.get_mut(&actor) else {
+            return;
+        };
+        let sockets = std::mem::take(&mut user.sockets);
+        (user.lost, user.resume) = (None, BTreeSet::new());
+        for (client, _) in sockets {
+            self.tell_one(&client, What::Close(4501));
+        }
+        self.depart();
+    }
+
     fn close(&mut self, client: &str, clean: bool) {
         let (actor, grace_ms) = (self.actor.clone(), self.m.rules.grace_s * 1000);
         let Some(user) = self.m.users.get_mut(&actor) else {
@@ -654,7 +670,11 @@ impl Step<'_> {
             return self.tell_one(client, What::Close(4004));
         };
         *last = n;
+        let role = self.m.users[&self.actor].role;
         let refused = match verb {
+            Verb::Message { .. } | Verb::Close { .. } if !may_serve(role) && !may_ask(role) => {
+                Err("wrong_role")
+            }
             Verb::StaffOnline { name, max } => self.staff_online(name.as_deref(), *max),
             Verb::StaffOffline => self.staff_offline(),
             Verb::CustomerConnect => self.connect(client),
@@ -764,7 +784,7 @@ impl Step<'_> {
         let (uid, most) = (self.actor.clone(), self.m.rules.max_per_staff);
         let default = format!("\"{}\"", self.m.rules.default_staff_name);
         let user = self.user(&uid);
-        if user.role == Role::Customer || user.conversation.is_some() {
+        if !may_serve(user.role) || user.conversation.is_some() {
             return Err("wrong_role");
         }
         if max.is_some_and(|max| max == 0 || max > most) {
@@ -799,7 +819,7 @@ impl Step<'_> {
         let uid = self.actor.clone();
         let user = self.user(&uid);
         let on_duty = user.duty.is_some();
-        if !on_duty && (user.role == Role::Customer || user.conversation.is_some()) {
+        if !on_duty && (!may_serve(user.role) || user.conversation.is_some()) {
             return Err("wrong_role");
         }
         self.tell(
@@ -819,7 +839,7 @@ impl Step<'_> {
     fn connect(&mut self, client: &str) -> Result<(), &'static str> {
         let uid = self.actor.clone();
         let user = self.user(&uid);
-        if user.role == Role::Staff || user.duty.is_some() {
+        if !may_ask(user.role) || user.duty.is_some() {
             return Err("wrong_role");
         }
         if let Some(conv) = user.conversation {
@@ -888,7 +908,7 @@ impl Step<'_> {
     fn leave(&mut self) -> Result<(), &'static str> {
         let uid = self.actor.clone();
         let user = self.user(&uid);
-        let staff = user.role == Role::Staff || user.duty.is_some();
+        let staff = !may_ask(user.role) || user.duty.is_some();
         let conv = user.conversation;
         if conv.is_none() && staff {
             return Err("wrong_role");
@@ -1356,4 +1376,13 @@ impl Step<'_> {
         let what = self.standing(conv);
         self.tell(&customer, None, &what);
     }
+}
+
+/// A supervisor may do what staff may; a service takes no part.
+fn may_serve(role: Role) -> bool {
+    matches!(role, Role::Any | Role::Staff | Role::Supervisor)
+}
+
+fn may_ask(role: Role) -> bool {
+    matches!(role, Role::Any | Role::Customer)
 }

@@ -1,7 +1,7 @@
 //! Texts, bytes and events as a broken or malicious program writes them.
 
 use frontdesk_shared::{
-    event::{Event, Kind, SHARED_QUEUE},
+    event::{Event, Kind, Proof, SHARED_QUEUE},
     ids::{BootId, ClientId, ConversationId, MessageId, MessageRef, Site, Uid},
     protocol::{
         Lang, MAX_POSITIONS, MAX_SEQ, Role,
@@ -41,6 +41,8 @@ pub const FIELDS: &[&str] = &[
     "body",
     "id",
     "conversation",
+    "iat",
+    "keep_s",
     "boot",
     "queue",
     "upto",
@@ -121,7 +123,11 @@ pub fn event(rng: &mut impl Rng) -> Event {
         0 => Kind::Open {
             client,
             lang: *pick(rng, &Lang::ALL),
-            role: *pick(rng, &[Role::Any, Role::Customer, Role::Staff]),
+            role: *pick(rng, &Role::ALL),
+            proof: proof(rng),
+        },
+        11 => Kind::Revoke {
+            keep_s: rng.random_range(1..1 << 40),
         },
         1 => Kind::Close {
             client,
@@ -154,6 +160,13 @@ pub fn event(rng: &mut impl Rng) -> Event {
         uid: parsed(rng, Uid::parse),
         kind,
     }
+}
+
+/// What a token may say, or nothing.
+pub fn proof(rng: &mut impl Rng) -> Option<Proof> {
+    let iat = *pick(rng, &[1, 1_763_832_985, 1 << 40]);
+    let name = rng.random::<bool>().then(|| json_text(rng, 64));
+    rng.random::<bool>().then_some(Proof { iat, name })
 }
 
 /// A verb that everybody would accept.

@@ -8,6 +8,7 @@
 //! - [`redis_server`] is one Redis with the shipped configuration, [`redis_users`] its users; usable alone and
 //!   without async.
 //! - [`process`] is one gateway or worker, [`cluster`] a Redis with several of both.
+//! - [`tokens`] makes and forges identities.
 //! - [`client`] is a WebSocket client that checks every text against [`table`]; [`raw`] is a socket
 //!   that may break the protocol; [`peer`] starts clients of other make.
 //! - [`conversation_log`] reads what the cluster wrote down, [`load`] talks under faults and compares the two.
@@ -47,4 +48,5 @@ pub mod redis_users;
 pub mod socket;
 pub mod stalls;
 pub mod table;
+pub mod tokens;
 pub mod wait;

@@ -17,6 +17,7 @@ use crate::{child::Child, http, ports::Port, proxy::Proxy, wait};
 pub struct Settings {
     args: BTreeMap<String, String>,
     env: Vec<(String, String)>,
+    removed: Vec<String>,
 }
 
 impl Settings {
@@ -28,6 +29,13 @@ impl Settings {
     )]
     pub fn set(mut self, name: &str, value: impl ToString) -> Self {
         self.args.insert(name.to_owned(), value.to_string());
+        self
+    }
+
+    /// Takes one away.
+    #[must_use]
+    pub fn unset(mut self, name: &str) -> Self {
+        self.removed.push(name.to_owned());
         self
     }
 
@@ -43,6 +51,7 @@ impl Settings {
     pub fn with(mut self, over: &Self) -> Self {
         self.args.extend(over.args.clone());
         self.env.extend(over.env.clone());
+        self.args.retain(|name, _| !over.removed.contains(name));
         self
     }
 
@@ -97,6 +106,7 @@ impl Program {
         let (listen, metrics_port) = (SocketAddr::new(ip, port.number()), Port::lease());
         let metrics = local(&metrics_port);
         let settings = common(redis_url, metrics)
+            .set("open", "")
             .set("listen", listen)
             .with(settings);
         Self {
@@ -185,7 +195,6 @@ fn local(port: &Port) -> SocketAddr {
 fn common(redis_url: &str, metrics: SocketAddr) -> Settings {
     Settings::default()
         .set("redis-url", redis_url)
-        .set("open", "")
         .set("metrics-listen", metrics)
         .set("log", "info")
         .set("log-format", "text")

@@ -47,6 +47,7 @@ impl Socket {
             client: self.client.clone(),
             lang: Lang::ZhCn,
             role: Role::Any,
+            proof: None,
         }
     }
 

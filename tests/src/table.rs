@@ -54,6 +54,7 @@ const fn r(action: &'static str, code: &'static str, zh: &'static str, en: &'sta
 #[rustfmt::skip]
 pub const ROWS: &[Row] = &[
     r("welcome", "welcome", "连接成功", "Connected"),
+    r("refreshed", "refreshed", "身份令牌已更新", "The new token counts from here on"),
     r("message", "on_duty", "您已上线", "You are on duty"),
     r("message", "off_duty", "您已下线", "You are off duty"),
     r("message", "no_staff", "当前暂无客服上班", "Nobody is on duty at the moment"),
@@ -86,5 +87,6 @@ pub const ROWS: &[Row] = &[
     r("error", "no_message", "没有这条消息", "There is no such message"),
     r("error", "recall_expired", "已超过可撤回的时间", "It is too late to recall this message"),
     r("error", "busy", "系统繁忙,请稍后再试", "The system is busy, please try again later"),
+    r("error", "bad_token", "身份令牌无效", "The token is not valid for this connection"),
     r("error", "internal", "系统内部错误,已记录", "Something failed on our side and was recorded"),
 ];

@@ -12,7 +12,7 @@ use std::{
     process::Command,
 };
 
-use frontdesk_tests::{cluster::Cluster, redis_server::find_program};
+use frontdesk_tests::{cluster::Cluster, process, redis_server::find_program};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -154,6 +154,14 @@ fn there_are_no_passwords_but_those_in_env() {
             assert!(text.contains(&own), "{name} logs in as itself:\n{text}");
         }
     }
+    // The secret is the gateways' alone, and nobody is in open mode.
+    for (name, text) in services() {
+        let has = text.contains(r#"FRONTDESK_SECRET: "${FRONTDESK_SECRET:?"#);
+        assert_eq!(has, name == "gateway", "{name}");
+        assert!(!text.contains("FRONTDESK_OPEN"), "{name} is open");
+    }
+    assert_eq!(compose.matches("FRONTDESK_SECRET:").count(), 2);
+    assert!(example.lines().any(|line| line == "FRONTDESK_SECRET="));
     let dockerfile = read("deploy/Dockerfile");
     for line in lines(&dockerfile) {
         let secret = ["PASSWORD", "SECRET", "TOKEN"]
@@ -174,6 +182,62 @@ fn there_are_no_passwords_but_those_in_env() {
         read(".gitignore")
             .lines()
             .any(|line| line == ".env" || line == "/.env")
+    );
+}
+
+/// The line in .env.example that makes an .env does so, and the gateway takes its secret.
+#[test]
+fn the_example_makes_an_env_that_works() {
+    let example = read(".env.example");
+    let line = example.lines().find(|line| line.starts_with("#   awk "));
+    let line = line.expect("a command").trim_start_matches('#').trim();
+    let dir = tempfile::tempdir().expect("the temporary directory is writable");
+    fs::copy(root().join(".env.example"), dir.path().join(".env.example")).expect("copied");
+    let status = Command::new("bash")
+        .args(["-c", line])
+        .current_dir(dir.path())
+        .status();
+    assert!(status.expect("bash runs").success());
+    let env = fs::read_to_string(dir.path().join(".env")).expect("made");
+    let values: BTreeMap<&str, &str> = env
+        .lines()
+        .filter_map(|line| line.split_once('='))
+        .collect();
+    let made: Vec<_> = values
+        .iter()
+        .filter(|(name, _)| name.ends_with("_PASSWORD") || name.ends_with("_SECRET"))
+        .collect();
+    assert_eq!(made.len(), 4, "{env}");
+    assert!(made.iter().all(|(_, value)| value.len() == 64), "{env}");
+    let output = Command::new(process::binary("frontdesk-gateway"))
+        .args(["token", "--uid", "sam", "--role", "staff"])
+        .env("FRONTDESK_SECRET", values["FRONTDESK_SECRET"])
+        .output()
+        .expect("the program runs");
+    assert!(output.status.success(), "{output:?}");
+}
+
+/// A query may hold a ticket, so the proxy's log has paths alone.
+#[test]
+fn the_proxy_logs_no_queries() {
+    let proxy = read("deploy/haproxy.cfg");
+    let lines = lines(&proxy);
+    let formats: Vec<_> = lines
+        .iter()
+        .filter(|line| line.contains("log-format"))
+        .collect();
+    assert_eq!(formats.len(), 1);
+    let parts = formats[0].split(|c: char| !c.is_ascii_alphanumeric() && c != '%');
+    for part in parts {
+        assert!(
+            !["%r", "%HU", "%HQ", "%hr", "%hs"].contains(&part),
+            "{part}"
+        );
+    }
+    assert!(
+        !lines
+            .iter()
+            .any(|line| line.contains("httplog") || line.contains("capture"))
     );
 }
 

@@ -923,7 +923,12 @@ fn open(user: usize, client: ClientId, english: bool) -> Kind {
         _ => Role::Any,
     };
     let lang = if english { Lang::En } else { Lang::ZhCn };
-    Kind::Open { client, lang, role }
+    Kind::Open {
+        client,
+        lang,
+        role,
+        proof: None,
+    }
 }
 
 fn user_name(user: usize) -> Uid {

@@ -150,7 +150,10 @@ async fn what_is_wrong_with_tls_is_said_in_one_sentence() {
         ),
     ] {
         for program in ["frontdesk-gateway", "frontdesk-worker"] {
-            let mut args = vec!["--open".to_owned(), "--metrics-listen=off".to_owned()];
+            let mut args = vec!["--metrics-listen=off".to_owned()];
+            if program == "frontdesk-gateway" {
+                args.push("--open".to_owned());
+            }
             args.push(format!("--redis-url={url}"));
             args.extend(ca.map(|ca| format!("--redis-ca={ca}")));
             let log = pki.path("refusal.log");

@@ -21,17 +21,19 @@ use frontdesk_tests::{
     wait,
 };
 
+const SECRET: &str = "--secret=6b1f0c2e9d8a47537a5c3d2e1f00b9a8c7d6e5f4";
 const GATEWAY: &str = "frontdesk-gateway";
 const WORKER: &str = "frontdesk-worker";
-const COMMON: [&str; 6] = [
-    "redis-url",
-    "allow-weak-redis",
-    "open",
+const COMMON: [&str; 4] = ["redis-url", "allow-weak-redis", "log", "log-format"];
+const OF_GATEWAY: [&str; 17] = [
     "secret",
-    "log",
-    "log-format",
-];
-const OF_GATEWAY: [&str; 10] = [
+    "secret-file",
+    "jwt-algorithm",
+    "jwt-public-key-file",
+    "jwt-issuer",
+    "jwt-audience",
+    "max-token-age-s",
+    "visitors",
     "listen",
     "open-anyway",
     "metrics-listen",
@@ -41,9 +43,8 @@ const OF_GATEWAY: [&str; 10] = [
     "max-connections",
     "drain-timeout-s",
     "supervisor-sees-recalled",
-    "open",
 ];
-const OF_WORKER: [&str; 14] = [
+const OF_WORKER: [&str; 15] = [
     "metrics-listen",
     "worker-id",
     "lease-ms",
@@ -151,11 +152,9 @@ async fn the_environment_alone_is_enough() {
     let [listen, gateway_metrics, worker_metrics] = ports
         .each_ref()
         .map(|port| SocketAddr::from(([127, 0, 0, 1], port.number())));
-    let common = [
-        ("FRONTDESK_REDIS_URL", redis.url()),
-        ("FRONTDESK_OPEN", "true".into()),
-    ];
+    let common = [("FRONTDESK_REDIS_URL", redis.url())];
     let of_gateway = [
+        ("FRONTDESK_OPEN", "true".into()),
         ("FRONTDESK_LISTEN", format!("0.0.0.0:{}", listen.port())),
         ("FRONTDESK_OPEN_ANYWAY", "true".into()),
         ("FRONTDESK_METRICS_LISTEN", gateway_metrics.to_string()),
@@ -197,6 +196,11 @@ async fn refusal(program: &str, redis: &str, args: &[&str]) -> String {
     run_to_refusal(program, &all, dir.path()).await
 }
 
+/// What a program needs to start without a secret.
+fn open(program: &str) -> &'static [&'static str] {
+    if program == GATEWAY { &["--open"] } else { &[] }
+}
+
 async fn run_to_refusal(program: &str, args: &[String], dir: &Path) -> String {
     let log = dir.join("refusal.log");
     let mut child = Child::start(program, &process::binary(program), args, &[], &log);
@@ -214,21 +218,56 @@ async fn wrong_settings_are_refused_with_what_to_change() {
     let redis = RedisServer::start();
     let url = redis.url();
     for (program, args, hint) in [
-        // No identities and not open, or both.
+        // No identities and not open, or both; a secret that is none.
         (GATEWAY, &[][..], "FRONTDESK_SECRET"),
-        (WORKER, &[], "FRONTDESK_SECRET"),
         (GATEWAY, &["--secret=short"], "32"),
-        (WORKER, &["--secret=short"], "32"),
         (
             GATEWAY,
-            &["--open", "--secret=0123456789abcdef0123456789abcdef"],
-            "--secret",
+            &["--secret=change-me-change-me-change-me-change-me"],
+            "guessed",
+        ),
+        (GATEWAY, &["--open", SECRET], "--secret"),
+        (
+            GATEWAY,
+            &["--open", "--secret-file=/dev/null"],
+            "--secret-file",
+        ),
+        (GATEWAY, &["--secret-file=/nowhere/at/all"], "--secret-file"),
+        (GATEWAY, &["--secret-file=/dev/null"], "32"),
+        (GATEWAY, &[SECRET, "--jwt-algorithm=none"], "HS256"),
+        (
+            GATEWAY,
+            &[SECRET, "--jwt-algorithm=RS256"],
+            "--jwt-public-key-file",
         ),
         (
-            WORKER,
-            &["--open", "--secret=0123456789abcdef0123456789abcdef"],
-            "--secret",
+            GATEWAY,
+            &[SECRET, "--jwt-public-key-file=/dev/null"],
+            "HS256",
         ),
+        (
+            GATEWAY,
+            &[
+                SECRET,
+                "--jwt-algorithm=ES256",
+                "--jwt-public-key-file=/dev/null",
+            ],
+            "P-256",
+        ),
+        (
+            GATEWAY,
+            &[SECRET, "--jwt-audience=frontdesk-visitor"],
+            "--jwt-audience",
+        ),
+        (GATEWAY, &[SECRET, "--jwt-issuer="], "--jwt-issuer"),
+        (
+            GATEWAY,
+            &[SECRET, "--max-token-age-s=0"],
+            "--max-token-age-s",
+        ),
+        (GATEWAY, &[SECRET, "--visitors=perhaps"], "off"),
+        // A worker needs no secret, so it takes none.
+        (WORKER, &[SECRET], "--secret"),
         // Open to the world by accident.
         (
             GATEWAY,
@@ -244,9 +283,9 @@ async fn wrong_settings_are_refused_with_what_to_change() {
             &["--open", "--no-such-setting"],
             "--no-such-setting",
         ),
-        (WORKER, &["--open", "--policy=longest"], "shortest"),
-        (WORKER, &["--open", "--on-staff-leave=shrug"], "requeue"),
-        (WORKER, &["--open", "--log=a=b=c"], "--log"),
+        (WORKER, &["--policy=longest"], "shortest"),
+        (WORKER, &["--on-staff-leave=shrug"], "requeue"),
+        (WORKER, &["--log=a=b=c"], "--log"),
         // Contradictions.
         (
             GATEWAY,
@@ -255,11 +294,11 @@ async fn wrong_settings_are_refused_with_what_to_change() {
         ),
         (
             WORKER,
-            &["--open", "--heartbeat-ms=5000", "--lease-ms=5000"],
+            &["--heartbeat-ms=5000", "--lease-ms=5000"],
             "--lease-ms",
         ),
-        (WORKER, &["--open", "--max-per-staff=0"], "--max-per-staff"),
-        (WORKER, &["--open", "--idle-s=0"], "--idle-s"),
+        (WORKER, &["--max-per-staff=0"], "--max-per-staff"),
+        (WORKER, &["--idle-s=0"], "--idle-s"),
     ] {
         let said = refusal(program, &url, args).await;
         assert!(
@@ -277,7 +316,7 @@ async fn a_redis_that_forgets_is_refused() {
     ] {
         let redis = Options::default().set(directive, value).start();
         for program in [GATEWAY, WORKER] {
-            let said = refusal(program, &redis.url(), &["--open"]).await;
+            let said = refusal(program, &redis.url(), open(program)).await;
             assert!(said.contains(wanted), "{program}: {said}");
             assert!(said.contains("--allow-weak-redis"), "{program}: {said}");
         }
@@ -295,7 +334,7 @@ async fn a_cluster_of_another_shape_is_refused() {
             .query(&mut redis.connection())
             .expect("written");
         for program in [GATEWAY, WORKER] {
-            let said = refusal(program, &redis.url(), &["--open"]).await;
+            let said = refusal(program, &redis.url(), open(program)).await;
             assert!(
                 said.contains(fact) && said.contains(value),
                 "{program}: {said}"
@@ -309,7 +348,7 @@ async fn a_redis_that_is_not_there_is_named_without_its_password() {
     let nobody = Port::lease();
     let url = format!("redis://:hunter2secret@127.0.0.1:{}/", nobody.number());
     for program in [GATEWAY, WORKER] {
-        let said = refusal(program, &url, &["--open"]).await;
+        let said = refusal(program, &url, open(program)).await;
         assert!(said.contains("FRONTDESK_REDIS_URL"), "{program}: {said}");
         assert!(
             !said.contains("hunter2secret"),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Parser;
-use frontdesk_shared::config::{ConfigError, IdentityArgs, OptionalAddr, RedisArgs, TelemetryArgs};
+use frontdesk_shared::config::{ConfigError, OptionalAddr, RedisArgs, TelemetryArgs};
 use uuid::Uuid;
 
 use crate::{desk::settings::DeskSettings, lane::lease::Timing};
@@ -15,9 +15,6 @@ pub struct Config {
     /// Redis.
     #[command(flatten)]
     pub redis: RedisArgs,
-    /// Open mode or secret.
-    #[command(flatten)]
-    pub identity: IdentityArgs,
     /// Logs.
     #[command(flatten)]
     pub telemetry: TelemetryArgs,
@@ -56,7 +53,6 @@ impl Config {
     /// Refuses what is wrong or contradicts itself, with a sentence that says what to change.
     pub fn check(&self) -> Result<(), ConfigError> {
         let wrong = |text: &str| Err(ConfigError(text.to_owned()));
-        self.identity.check()?;
         self.desk.check()?;
         if !(500..=60_000).contains(&self.lease_ms) {
             return wrong("--lease-ms (FRONTDESK_LEASE_MS) must be 500 to 60000");
@@ -108,7 +104,7 @@ mod tests {
     use super::*;
 
     fn check(args: &[&str]) -> Result<(), ConfigError> {
-        let all = ["frontdesk-worker", "--open"].iter().chain(args);
+        let all = ["frontdesk-worker"].iter().chain(args);
         Config::parse_from(all).check()
     }
 

@@ -1,24 +1,49 @@
-//! Who somebody is: decided once, at the handshake, here and nowhere else.
+//! Who somebody is: decided at the handshake, here and nowhere else.
 //!
-//! Open mode believes what the query says. With a secret, identities are signed; this version
-//! cannot read them yet and lets nobody in, which is the safe way to be incomplete.
+//! ```text
+//! Authorization: Bearer ──────────────────────────┐
+//! POST /api/v1/tickets (Bearer) ───▶ ?ticket= ────┼─▶ Identity ─▶ `open` (role, iat) ─▶ the script
+//! POST /api/v1/visitors (anybody) ─▶ ?ticket= ────┘       └─ `refresh` on the socket renews it
+//! ```
+//! `signed` is what the settings say and `asked` what a request says; `token` reads tokens (`provider` is the cryptography under it), `ticket` keeps one-time tickets in
+//! Redis, `visitor` makes identities for anonymous customers, `routes` are the two addresses,
+//! `resume` signs what a lost connection is resumed with, `command` is `token` and `revoke` for
+//! operators. Open mode believes what the query says.
+//!
+//! A token or ticket never reaches a log line, an error or Redis: they travel as [`Secret`], which
+//! cannot be printed, and what refuses one names the rule.
 
+mod asked;
+pub(crate) mod command;
+mod provider;
 pub(crate) mod resume;
+pub(crate) mod routes;
+mod signed;
+#[cfg(test)]
+mod tests;
+mod ticket;
+pub(crate) mod token;
+mod visitor;
 
-use axum::{
-    extract::Query,
-    http::{HeaderMap, StatusCode, Uri, header},
-};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use axum::http::{HeaderMap, StatusCode, Uri};
 use frontdesk_shared::{
+    config::{ConfigError, IdentityArgs},
+    event,
     ids::{Site, Uid},
-    protocol::{Lang, Role},
+    protocol::{Lang, Role, notice::json_string},
+    redis::Redis,
+    token::Secret,
 };
-use serde::Deserialize;
+use tracing::warn;
 
-use crate::config::Config;
-
-/// The site of those who name none.
-const DEFAULT_SITE: &str = "default";
+pub(crate) use asked::believe;
+use asked::{accepted_language, asked, bearer};
+use signed::Signed;
+pub(crate) use signed::check;
+use ticket::Holder;
+use token::{BadToken, Said};
 
 /// Who is on a socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,133 +52,186 @@ pub(crate) struct Identity {
     pub(crate) uid: Uid,
     pub(crate) role: Role,
     pub(crate) lang: Lang,
+    /// What vouches for it; nothing does in open mode.
+    pub(crate) proof: Option<Proof>,
 }
 
-/// Why a handshake is refused: the status and a sentence for whoever reads the answer.
+/// What vouches for an identity, and how long.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Proof {
+    pub(crate) kind: Kind,
+    /// Display name.
+    pub(crate) name: Option<String>,
+    /// When the token was made, in seconds since 1970.
+    pub(crate) iat: u64,
+    /// When it runs out, likewise.
+    pub(crate) until: u64,
+}
+
+/// Whose token it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Made by whoever knows the users.
+    Token,
+    /// Made here for an anonymous customer.
+    Visitor,
+}
+
+impl Proof {
+    fn new(kind: Kind, said: Said) -> Self {
+        Self {
+            kind,
+            name: said.name,
+            iat: said.iat,
+            until: said.until,
+        }
+    }
+
+    /// How long it still counts.
+    pub(crate) fn left(&self) -> Duration {
+        let end = UNIX_EPOCH + Duration::from_secs(self.until);
+        let left = end.duration_since(SystemTime::now());
+        left.unwrap_or_default()
+    }
+
+    /// The part that the log needs.
+    pub(crate) fn to_event(&self) -> event::Proof {
+        event::Proof {
+            iat: self.iat,
+            name: self.name.as_deref().map(json_string),
+        }
+    }
+}
+
+/// Why somebody is refused: the status and a sentence for whoever reads the answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Denied {
     pub(crate) status: StatusCode,
     pub(crate) reason: String,
 }
 
-#[derive(Deserialize)]
-struct Claims {
-    site: Option<String>,
-    uid: Option<String>,
-    role: Option<String>,
-    lang: Option<String>,
-}
-
-/// Decides who comes in with this request.
-pub(crate) fn identify(
-    config: &Config,
-    uri: &Uri,
-    headers: &HeaderMap,
-) -> Result<Identity, Denied> {
-    if !config.identity.open {
-        return Err(Denied {
-            status: StatusCode::UNAUTHORIZED,
-            reason: "This gateway wants a signed identity, and this version cannot check one yet; start it with --open to try it out.".into(),
-        });
+impl From<BadToken> for Denied {
+    fn from(why: BadToken) -> Self {
+        denied(
+            StatusCode::UNAUTHORIZED,
+            format!("The token is refused: {why}."),
+        )
     }
-    let Query(claims) = Query::<Claims>::try_from_uri(uri).map_err(|_| {
-        bad("The query cannot be read: give site, uid, role and lang at most once each.")
-    })?;
-    let site = claims.site.as_deref().unwrap_or(DEFAULT_SITE);
-    Ok(Identity {
-        site: Site::parse(site).map_err(|rule| bad(format!("site {rule}.")))?,
-        uid: match claims.uid {
-            Some(uid) => Uid::parse(&uid).map_err(|rule| bad(format!("uid {rule}.")))?,
-            None => Uid::random(),
-        },
-        role: match claims.role {
-            Some(role) => {
-                Role::parse(&role).ok_or_else(|| bad("role must be any, customer or staff."))?
+}
+
+/// Decides who comes in.
+#[derive(Debug)]
+pub(crate) struct Auth {
+    /// `None` in open mode.
+    signed: Option<Signed>,
+    default_lang: Lang,
+    redis: Redis,
+}
+
+impl Auth {
+    /// By the settings, which [`check`] has found good.
+    pub(crate) fn new(
+        args: &IdentityArgs,
+        default_lang: Lang,
+        redis: Redis,
+    ) -> Result<Self, ConfigError> {
+        Ok(Self {
+            signed: Signed::new(args)?,
+            default_lang,
+            redis,
+        })
+    }
+
+    /// Who comes in with this request.
+    pub(crate) async fn identify(
+        &self,
+        uri: &Uri,
+        headers: &HeaderMap,
+    ) -> Result<Identity, Denied> {
+        let Some(signed) = &self.signed else {
+            return believe(uri, headers, self.default_lang);
+        };
+        let asked = asked(uri)?;
+        let holder = match (bearer(headers)?, &asked.ticket) {
+            (Some(_), Some(_)) => {
+                return Err(bad("Come with a token or with a ticket, not with both."));
             }
-            None => Role::Any,
-        },
-        lang: match claims.lang {
-            Some(tag) => Lang::from_tag(&tag).ok_or_else(|| bad("lang must be zh-CN or en."))?,
-            None => accepted_language(headers).unwrap_or(config.default_lang),
-        },
-    })
+            (Some(token), None) => holder(Kind::Token, signed.tokens.read(&token)?),
+            (None, Some(ticket)) => self.take(ticket).await?,
+            (None, None) => {
+                return Err(denied(
+                    StatusCode::UNAUTHORIZED,
+                    "Come with a token (Authorization: Bearer) or, in a browser, with a ticket from POST /api/v1/tickets or /api/v1/visitors.",
+                ));
+            }
+        };
+        asked.agrees_with(&holder)?;
+        let lang = asked.lang()?.or(holder.lang);
+        Ok(Identity {
+            lang: lang.unwrap_or_else(|| accepted_language(headers, self.default_lang)),
+            site: holder.site,
+            uid: holder.uid,
+            role: holder.role,
+            proof: Some(holder.proof),
+        })
+    }
+
+    /// A new token for a socket: it must be of the same kind, user, site and role.
+    pub(crate) fn renew(&self, identity: &Identity, token: &Secret) -> Option<Proof> {
+        let (signed, proof) = (self.signed.as_ref()?, identity.proof.as_ref()?);
+        let read = match proof.kind {
+            Kind::Token => signed.tokens.read(token),
+            Kind::Visitor => signed.visitors.as_ref()?.read(token),
+        };
+        let said = read.ok()?;
+        let same = said.uid == identity.uid
+            && said.site == identity.site
+            && said.role == identity.role
+            && said.iat >= proof.iat;
+        same.then(|| Proof::new(proof.kind, said))
+    }
+
+    async fn take(&self, ticket: &str) -> Result<Holder, Denied> {
+        let holder = ticket::take(&self.redis, ticket).await;
+        let holder = holder
+            .map_err(|error| unavailable(&error))?
+            .ok_or_else(|| {
+                let reason = "There is no such ticket: it was used, or it is too old.";
+                denied(StatusCode::UNAUTHORIZED, reason)
+            })?;
+        if holder.proof.until <= jsonwebtoken::get_current_timestamp() {
+            return Err(BadToken::Expired.into());
+        }
+        Ok(holder)
+    }
 }
 
-fn accepted_language(headers: &HeaderMap) -> Option<Lang> {
-    let header = headers.get(header::ACCEPT_LANGUAGE)?.to_str().ok()?;
-    Lang::from_accept_language(header)
+fn holder(kind: Kind, said: Said) -> Holder {
+    Holder {
+        site: said.site.clone(),
+        uid: said.uid.clone(),
+        role: said.role,
+        lang: None,
+        proof: Proof::new(kind, said),
+    }
 }
 
-fn bad(reason: impl Into<String>) -> Denied {
+fn denied(status: StatusCode, reason: impl Into<String>) -> Denied {
     Denied {
-        status: StatusCode::BAD_REQUEST,
+        status,
         reason: reason.into(),
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use axum::http::HeaderValue;
-    use clap::Parser as _;
+fn bad(reason: impl Into<String>) -> Denied {
+    denied(StatusCode::BAD_REQUEST, reason)
+}
 
-    fn ask(
-        args: &[&str],
-        uri: &'static str,
-        language: Option<&'static str>,
-    ) -> Result<Identity, Denied> {
-        let config =
-            Config::try_parse_from([&["frontdesk-gateway"], args].concat()).expect("parses");
-        let mut headers = HeaderMap::new();
-        if let Some(language) = language {
-            headers.insert(header::ACCEPT_LANGUAGE, HeaderValue::from_static(language));
-        }
-        identify(&config, &Uri::from_static(uri), &headers)
-    }
-
-    #[test]
-    fn open_mode_believes_the_query() {
-        let somebody = ask(
-            &["--open"],
-            "/ws?site=acme&uid=alice&role=staff&lang=en",
-            Some("zh"),
-        );
-        let somebody = somebody.expect("let in");
-        assert_eq!(somebody.site.as_str(), "acme");
-        assert_eq!(somebody.uid.as_str(), "alice");
-        assert_eq!((somebody.role, somebody.lang), (Role::Staff, Lang::En));
-    }
-
-    #[test]
-    fn what_is_not_said_is_filled_in() {
-        let first = ask(&["--open"], "/", Some("en-GB")).expect("let in");
-        let second = ask(&["--open"], "/?other=1", Some("fr")).expect("let in");
-        assert_eq!(first.site.as_str(), "default");
-        assert_ne!(first.uid, second.uid);
-        assert_eq!((first.role, first.lang), (Role::Any, Lang::En));
-        assert_eq!(second.lang, Lang::ZhCn);
-    }
-
-    #[test]
-    fn bad_values_are_refused_with_a_sentence() {
-        for uri in [
-            "/?site=%7Bs00%7D",
-            "/?uid=",
-            "/?uid=a%0Ab",
-            "/?uid=*",
-            "/?role=boss",
-            "/?lang=fr",
-            "/?uid=a&uid=b",
-        ] {
-            let denied = ask(&["--open"], uri, None).expect_err(uri);
-            assert_eq!(denied.status, StatusCode::BAD_REQUEST, "{uri}");
-            assert!(denied.reason.ends_with('.'), "{uri}");
-        }
-    }
-
-    #[test]
-    fn without_open_mode_nobody_comes_in_yet() {
-        let denied = ask(&["--secret", "x"], "/?uid=alice", None).expect_err("no identities yet");
-        assert_eq!(denied.status, StatusCode::UNAUTHORIZED);
-    }
+/// Redis does not answer, or takes no writes: somebody else may serve.
+fn unavailable(error: &redis::RedisError) -> Denied {
+    warn!(%error, "tickets cannot be kept");
+    denied(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "This gateway cannot serve now; try again or try another one.",
+    )
 }

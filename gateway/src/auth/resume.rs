@@ -11,7 +11,7 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use frontdesk_shared::{ids::ClientId, keys, redis::Redis};
+use frontdesk_shared::{ids::ClientId, keys, redis::Redis, token::Secret};
 use redis::RedisError;
 use ring::hmac;
 use tracing::warn;
@@ -21,7 +21,7 @@ use super::Identity;
 /// How long a token is good for.
 const GOOD_FOR_S: u64 = 24 * 60 * 60;
 /// What the key is for, so that no other use of the same secret has this key.
-const PURPOSE: &[u8] = b"frontdesk resume 1";
+const PURPOSE: &str = "frontdesk resume 1";
 /// The field of [`keys::META`] that holds the key of open mode.
 const CLUSTER_KEY: &str = "key";
 
@@ -35,7 +35,7 @@ pub(crate) struct BadResume;
 pub(crate) struct ResumeKey {
     key: hmac::Key,
     /// What it was made from in open mode.
-    cluster: Option<String>,
+    cluster: Option<Secret>,
 }
 
 impl fmt::Debug for ResumeKey {
@@ -46,25 +46,24 @@ impl fmt::Debug for ResumeKey {
 
 impl ResumeKey {
     /// The key of all gateways with this secret.
-    pub(crate) fn from_secret(secret: &str) -> Self {
-        let secret = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
-        let derived = hmac::sign(&secret, PURPOSE);
+    pub(crate) fn from_secret(secret: &Secret) -> Self {
         Self {
-            key: hmac::Key::new(hmac::HMAC_SHA256, derived.as_ref()),
+            key: hmac::Key::new(hmac::HMAC_SHA256, &secret.derive(PURPOSE)),
             cluster: None,
         }
     }
 
     /// The key of all gateways on this Redis: open mode, where there is no secret.
     pub(crate) fn from_cluster(key: &str) -> Self {
+        let key = Secret::from(key.to_owned());
         Self {
-            cluster: Some(key.to_owned()),
-            ..Self::from_secret(key)
+            cluster: Some(key.clone()),
+            ..Self::from_secret(&key)
         }
     }
 
     /// From the secret, or from what the cluster has agreed on.
-    pub(crate) async fn load(secret: Option<&str>, redis: &Redis) -> Result<Self, RedisError> {
+    pub(crate) async fn load(secret: Option<&Secret>, redis: &Redis) -> Result<Self, RedisError> {
         match secret {
             Some(secret) => Ok(Self::from_secret(secret)),
             None => Ok(Self::from_cluster(&agree(redis, &random_key()).await?)),
@@ -76,7 +75,7 @@ impl ResumeKey {
         let Some(ours) = &self.cluster else {
             return self;
         };
-        match agree(redis, ours).await {
+        match agree(redis, ours.expose()).await {
             Ok(key) => Self::from_cluster(&key),
             Err(error) => {
                 warn!(%error, "the cluster's key cannot be read; keeping the one from before");
@@ -157,7 +156,12 @@ mod tests {
             uid: Uid::parse(uid).expect("valid"),
             role: Role::Any,
             lang: Lang::En,
+            proof: None,
         }
+    }
+
+    fn from_secret(secret: &str) -> ResumeKey {
+        ResumeKey::from_secret(&secret.to_owned().into())
     }
 
     fn client() -> ClientId {
@@ -167,17 +171,17 @@ mod tests {
     #[test]
     fn a_token_resumes_its_own_connection_on_any_gateway_with_the_secret() {
         let (alice, client) = (who("acme", "alice"), client());
-        let token = ResumeKey::from_secret("a secret").sign(&alice, &client);
-        let elsewhere = ResumeKey::from_secret("a secret");
+        let token = from_secret("a secret").sign(&alice, &client);
+        let elsewhere = from_secret("a secret");
         assert_eq!(elsewhere.verify(&token, &alice), Ok(client));
-        assert!(ResumeKey::from_secret("another").verify(&token, &alice) == Err(BadResume));
+        assert!(from_secret("another").verify(&token, &alice) == Err(BadResume));
         let open = ResumeKey::from_cluster("a key");
         assert!(open.verify(&token, &alice) == Err(BadResume));
     }
 
     #[test]
     fn a_token_is_worth_nothing_to_anybody_else() {
-        let key = ResumeKey::from_secret("a secret");
+        let key = from_secret("a secret");
         let token = key.sign(&who("acme", "alice"), &client());
         for other in [
             who("acme", "bob"),
@@ -190,7 +194,7 @@ mod tests {
 
     #[test]
     fn a_token_runs_out() {
-        let (key, alice) = (ResumeKey::from_secret("a secret"), who("acme", "alice"));
+        let (key, alice) = (from_secret("a secret"), who("acme", "alice"));
         let token = |until| key.sign_until(&alice, &client(), until);
         assert_eq!(key.verify(&token(now_s()), &alice), Err(BadResume));
         assert!(key.verify(&token(now_s() + 60), &alice).is_ok());
@@ -198,11 +202,7 @@ mod tests {
 
     #[test]
     fn whatever_was_changed_is_refused() {
-        let (key, alice, client) = (
-            ResumeKey::from_secret("a secret"),
-            who("acme", "alice"),
-            client(),
-        );
+        let (key, alice, client) = (from_secret("a secret"), who("acme", "alice"), client());
         let token = key.sign(&alice, &client);
         let parts: Vec<&str> = token.split('.').collect();
         let [id, expiry, tag] = parts[..] else {

@@ -86,6 +86,7 @@ impl Crowd {
             client: client.clone(),
             lang: Lang::En,
             role,
+            proof: None,
         };
         let uid = Uid::parse(uid)?;
         let stream = keys::events(Shard::of(&self.site), Lane::of(&uid));

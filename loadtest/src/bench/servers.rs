@@ -94,7 +94,7 @@ impl Servers {
 
     fn frontdesk(&mut self, setup: &Setup, dir: &Path) -> Result<()> {
         let common = |metrics: SocketAddr| {
-            let mut args = vec!["--open".to_owned(), "--log-format".into(), "text".into()];
+            let mut args = vec!["--log-format".to_owned(), "text".into()];
             args.extend(["--redis-url".into(), self.redis_url.clone()]);
             args.extend(["--metrics-listen".into(), metrics.to_string()]);
             args
@@ -111,7 +111,7 @@ impl Servers {
         for n in 1..=setup.gateways {
             let (at, metrics) = (free_port()?, free_port()?);
             let mut args = common(metrics);
-            args.extend(["--listen".into(), at.to_string()]);
+            args.extend(["--open".into(), "--listen".into(), at.to_string()]);
             let program = setup.bin_dir.join("frontdesk-gateway");
             let gateway = Server::start(&format!("gateway{n}"), &program, args, dir, at)?;
             self.gateways.push(gateway);

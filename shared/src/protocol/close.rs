@@ -35,7 +35,9 @@ close_codes! {
     APPEND_UNKNOWN = 4002, "append_unknown", "Whether the last frames were stored is unknown: send them again with the same id.";
     PING_TIMEOUT = 4003, "ping_timeout", "Nothing came from the client for too long, not even a pong.";
     OUT_OF_ORDER = 4004, "out_of_order", "A frame before this one was lost, or the connection is not registered: send again with the same id.";
+    TOKEN_EXPIRED = 4401, "token_expired", "The token has run out: come back with a new one.";
     TOO_MANY_CONNECTIONS = 4500, "too_many_connections", "The user holds as many connections as allowed.";
+    REVOKED = 4501, "revoked", "The user was revoked; a token from before that lets nobody in.";
     REPLACED = 4502, "replaced", "This client has resumed on another socket.";
 }
 
@@ -65,6 +67,7 @@ mod tests {
             );
         }
         assert!(RESYNC.reconnect() && GOING_AWAY.reconnect() && TRY_AGAIN.reconnect());
+        assert!(TOKEN_EXPIRED.reconnect() && !REVOKED.reconnect());
         assert!(!TOO_MANY_CONNECTIONS.reconnect() && !REPLACED.reconnect() && !TOO_BIG.reconnect());
     }
 }

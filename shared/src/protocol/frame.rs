@@ -10,7 +10,10 @@ use super::{
     read::{self, Read},
     resume::{self, Position, Token},
 };
-use crate::ids::{ClientId, ConversationId, MessageId, MessageRef, Uid};
+use crate::{
+    ids::{ClientId, ConversationId, MessageId, MessageRef, Uid},
+    token::Secret,
+};
 
 /// The bare text a client may send to keep its socket alive; no activity of the customer.
 pub const PING: &str = "PING";
@@ -22,6 +25,13 @@ pub const PONG: &str = "PONG";
 pub enum Request {
     /// An event of its user's lane: it changes state, so it goes through the log.
     Verb(Verb),
+    /// `refresh`: a new token for the same user. Answered by the gateway; the log never sees it.
+    Refresh {
+        /// The token.
+        token: Secret,
+        /// The frame's id, named in the answer.
+        id: Option<MessageRef>,
+    },
     /// `resume`: I keep my place when my socket is lost. The gateway makes a [`Verb::Resume`] of it.
     Resume {
         /// Signed proof of which connection this one replaces.
@@ -176,7 +186,7 @@ pub fn decode(text: &str) -> Result<Request, Refusal> {
 }
 
 /// Whether a text may be somebody's display name.
-pub(crate) fn is_name(name: &str) -> bool {
+pub fn is_name(name: &str) -> bool {
     (1..=MAX_NAME_CHARS).contains(&name.chars().count())
         && !name.chars().any(char::is_control)
         && name.trim().len() == name.len()
@@ -233,6 +243,10 @@ impl Payload {
                 message: self.message_id()?,
                 id: reference,
             }),
+            "refresh" => Request::Refresh {
+                token: self.secret()?,
+                id: reference,
+            },
             "resume" => Request::Resume {
                 token: self.token()?,
                 positions: self.positions()?,
@@ -330,6 +344,13 @@ impl Payload {
             text if is_words(text) => Ok(json_string(text)),
             "" => Err(bad("message")),
             _ => Err(refuse("too_large", Some("message"))),
+        }
+    }
+
+    fn secret(&self) -> Result<Secret, Refusal> {
+        match self.text("token")? {
+            None | Some("") => Err(bad("token")),
+            Some(token) => Ok(token.to_owned().into()),
         }
     }
 

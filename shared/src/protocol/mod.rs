@@ -97,23 +97,36 @@ pub enum Role {
     Customer,
     /// Answers customers.
     Staff,
+    /// Answers customers, and may read every conversation of the site.
+    Supervisor,
+    /// A program of the site's owner: may read like a supervisor, and takes no part.
+    Service,
 }
 
 impl Role {
+    /// Every role.
+    pub const ALL: [Self; 5] = [
+        Self::Any,
+        Self::Customer,
+        Self::Staff,
+        Self::Supervisor,
+        Self::Service,
+    ];
+
     /// The role's name in events and state.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Any => "any",
             Self::Customer => "customer",
             Self::Staff => "staff",
+            Self::Supervisor => "supervisor",
+            Self::Service => "service",
         }
     }
 
     /// Reads the name back.
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Any, Self::Customer, Self::Staff]
-            .into_iter()
-            .find(|role| role.as_str() == text)
+        Self::ALL.into_iter().find(|role| role.as_str() == text)
     }
 }
 

@@ -73,6 +73,7 @@ const QUEUE_STAFF_OFFLINE: Notice = notice(
 #[rustfmt::skip]
 pub const NOTICES: &[Notice] = &[
     notice("welcome", "welcome", "连接成功", "Connected"),
+    notice("refreshed", "refreshed", "身份令牌已更新", "The new token counts from here on"),
     notice("message", "on_duty", "您已上线", "You are on duty"),
     notice("message", "off_duty", "您已下线", "You are off duty"),
     notice("message", "no_staff", "当前暂无客服上班", "Nobody is on duty at the moment"),
@@ -107,6 +108,7 @@ pub const NOTICES: &[Notice] = &[
     error("no_message", "没有这条消息", "There is no such message"),
     error("recall_expired", "已超过可撤回的时间", "It is too late to recall this message"),
     error("busy", "系统繁忙,请稍后再试", "The system is busy, please try again later"),
+    error("bad_token", "身份令牌无效", "The token is not valid for this connection"),
     error("internal", "系统内部错误,已记录", "Something failed on our side and was recorded"),
 ];
 
@@ -132,6 +134,17 @@ pub fn error_frame(
     }
     if let Some(after) = retry_after {
         let _ = write!(frame, r#","retry_after_ms":{}"#, after.as_millis());
+    }
+    frame.push_str("}}");
+    frame
+}
+
+/// The answer to a `refresh`: for how long the new token counts.
+pub fn refreshed_frame(lang: Lang, expires_in: Duration, reference: Option<&str>) -> String {
+    let mut frame = by_key("refreshed").map_or_else(String::new, |row| row.head(lang));
+    let _ = write!(frame, r#","expires_in_s":{}"#, expires_in.as_secs());
+    if let Some(reference) = reference {
+        let _ = write!(frame, r#","ref":{}"#, json_string(reference));
     }
     frame.push_str("}}");
     frame

@@ -11,7 +11,7 @@ use frontdesk_shared::{
     push,
 };
 use frontdesk_tests::{
-    hostile::{FIELDS, bytes, event, pick},
+    hostile::{FIELDS, bytes, event, pick, proof},
     lane_driver::{LaneDriver, Pushed},
 };
 use rand::Rng;
@@ -22,6 +22,7 @@ const UIDS: &[&str] = &[
 const TRANSITIONS: &[&str] = &[
     "open",
     "close",
+    "revoke",
     "staff_online",
     "staff_offline",
     "customer_connect",
@@ -165,6 +166,7 @@ impl Actors {
             35 if !self.conversations.is_empty() => Kind::IdleTimer {
                 conversation: pick(rng, &self.conversations).clone(),
             },
+            36 if rng.random_ratio(1, 3) => Kind::Revoke { keep_s: 3600 },
             36 => Kind::QueueMoved,
             37 => Kind::QueueLost {
                 queue: (*pick(rng, &["s1", "s2", "c1", SHARED_QUEUE])).to_owned(),
@@ -195,6 +197,7 @@ impl Actors {
             client,
             lang: *pick(rng, &Lang::ALL),
             role: *pick(rng, &[Role::Any, Role::Any, Role::Customer, Role::Staff]),
+            proof: (rng.random_ratio(1, 8).then(|| proof(rng))).flatten(),
         }
     }
 

@@ -98,7 +98,7 @@ pub fn check_event(event: &Event) {
         Kind::IdleTimer { conversation } => assert!(is_id(conversation.as_str(), ".-")),
         Kind::GatewayDead { boot } => assert!(is_random(boot.as_str(), 22)),
         Kind::QueueLost { queue, .. } => assert!(queue == "-" || is_id(queue, "._@-")),
-        Kind::QueueMoved | Kind::LostTimer { .. } => {}
+        Kind::QueueMoved | Kind::Revoke { .. } | Kind::LostTimer { .. } => {}
     }
 }
 

@@ -34,6 +34,7 @@ const ACTIONS: &[&str] = &[
     "read",
     "recall",
     "direct",
+    "refresh",
     "resume",
     "history",
     "transcript",
@@ -56,6 +57,7 @@ const PAYLOAD: &[&str] = &[
     "limit",
     "code",
     "prefix",
+    "token",
 ];
 /// How many frames of all kinds are sent as they are documented.
 const DOCUMENTED: usize = 500;
@@ -120,6 +122,12 @@ fn check_accepted(text: &str, request: Request) -> &'static str {
             };
             check_accepted_verb(&value, verb);
             "accepted"
+        }
+        Request::Refresh { token, .. } => {
+            let (token, shown) = (token.expose(), format!("{token:?}"));
+            assert_eq!(value["payload"]["token"].as_str(), Some(token));
+            assert!(!token.is_empty() && !shown.contains(token));
+            "refresh"
         }
         Request::Read(read) => {
             check_read(&value, &read);

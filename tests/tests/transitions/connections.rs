@@ -38,6 +38,7 @@ async fn open_enters_a_connection_and_welcomes_it(options: Options) {
         client: second.client.clone(),
         lang: Lang::En,
         role: Role::Customer,
+        proof: None,
     };
     scene.change("alice", open.clone()).await.is(r"
         + boot:g2 alice.2=default alice

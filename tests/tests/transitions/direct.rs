@@ -33,6 +33,7 @@ async fn open_as(scene: &mut Scene, uid: &str, role: Role) -> Socket {
         client: socket.client.clone(),
         lang: Lang::En,
         role,
+        proof: None,
     };
     scene.change(uid, kind).await;
     socket

@@ -36,6 +36,7 @@ mod connections;
 mod crowds;
 mod customers;
 mod direct;
+mod identity;
 mod left;
 mod lists;
 mod lost;

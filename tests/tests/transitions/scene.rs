@@ -209,7 +209,7 @@ impl Scene {
         lines
     }
 
-    /// Names instead of ids; times of Redis's clock as `T`, since they are any.
+    /// Names instead of ids; times of Redis's clock as `T`, in seconds as `S`, since they are any.
     pub fn short(&self, line: &str) -> String {
         let mut line = line.to_owned();
         for (id, name) in &self.names {
@@ -219,7 +219,12 @@ impl Scene {
             let ms: Option<u64> = word.parse().ok();
             ms.is_some_and(|ms| (1_500_000_000_000..10_000_000_000_000).contains(&ms))
         };
+        let is_second = |word: &str| {
+            let s: Option<u64> = word.parse().ok();
+            s.is_some_and(|s| (1_500_000_000..5_000_000_000).contains(&s))
+        };
         let words = line.split(' ').map(|word| match word.split_once('=') {
+            _ if is_second(word) => "S".to_owned(),
             Some((name, value)) if is_time(value) => format!("{name}=T"),
             _ if is_time(word) => "T".to_owned(),
             _ => word.to_owned(),

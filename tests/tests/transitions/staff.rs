@@ -116,6 +116,7 @@ async fn staff_online_is_refused_to_customers_and_beyond_the_limit(options: Opti
         client: carl.client.clone(),
         lang: Lang::ZhCn,
         role: Role::Customer,
+        proof: None,
     };
     scene.change("carl", open).await;
     scene.send(&mut carl, on_duty(1)).await.is(r"

@@ -5,7 +5,7 @@ pub mod settings;
 mod sources;
 
 use frontdesk_shared::{
-    event::{Event, Kind},
+    event::{Event, Kind, Proof},
     ids::MessageRef,
     keys,
     protocol::{frame::Verb, notice::json_string, resume},
@@ -67,16 +67,29 @@ impl App for Desk {
             ("uid", event.uid.to_string()),
         ];
         let name = match &event.kind {
-            Kind::Open { client, lang, role } => {
+            Kind::Open {
+                client,
+                lang,
+                role,
+                proof,
+            } => {
                 fields.push(("client", client.to_string()));
                 fields.push(("lang", lang.to_string()));
                 fields.push(("role", role.as_str().to_owned()));
+                if let Some(Proof { iat, name }) = proof {
+                    fields.push(("iat", iat.to_string()));
+                    fields.extend(name.clone().map(|name| ("name", name)));
+                }
                 "open"
             }
             Kind::Close { client, clean } => {
                 fields.push(("client", client.to_string()));
                 fields.push(("clean", u8::from(*clean).to_string()));
                 "close"
+            }
+            Kind::Revoke { keep_s } => {
+                fields.push(("keep_s", keep_s.to_string()));
+                "revoke"
             }
             Kind::Verb { client, n, verb } => {
                 fields.push(("client", client.to_string()));

@@ -237,6 +237,7 @@ fn belongs(event: Event, shard: Shard, lane: Lane) -> Result<Event, DecodeError>
         event.kind,
         Kind::Open { .. }
             | Kind::Close { .. }
+            | Kind::Revoke { .. }
             | Kind::Verb { .. }
             | Kind::IdleTimer { .. }
             | Kind::LostTimer { .. }

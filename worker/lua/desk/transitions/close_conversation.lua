@@ -3,12 +3,13 @@
 -- fields  prefix site uid client n conversation
 -- writes  what desk/finish.lua writes
 -- pushes  chat_close closed or customer_left to both sides; what filling pushes;
---         error no_conversation, which_conversation
+--         error wrong_role, no_conversation, which_conversation
 
 T.close_conversation = function(c, e, a)
-  local n, lang, duty, convs, conv =
-    D.get(D.user_key(e, e.uid), "n:" .. a.client, "lang", "duty", "convs", "conv")
+  local n, lang, role, duty, convs, conv =
+    D.get(D.user_key(e, e.uid), "n:" .. a.client, "lang", "role", "duty", "convs", "conv")
   if not D.is_next(e, a, n) then return end
+  if not D.may_speak(role) then return D.refuse(e, a, lang, "wrong_role") end
   local which, why
   if duty then
     which, why = D.meant(e, a, convs)

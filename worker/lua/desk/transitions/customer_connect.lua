@@ -27,7 +27,7 @@ T.customer_connect = function(c, e, a)
   local n, conns, lang, role, duty, conv, queue =
     D.get(key, "n:" .. a.client, "conns", "lang", "role", "duty", "conv", "queue")
   if not D.is_next(e, a, n) then return end
-  if role == "staff" or duty then return D.refuse(e, a, lang, "wrong_role") end
+  if duty or not D.may_ask(role) then return D.refuse(e, a, lang, "wrong_role") end
   if conv then
     local frame = answer_again(e, a, lang, conv, queue)
     D.take(e, a)

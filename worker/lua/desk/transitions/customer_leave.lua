@@ -8,7 +8,7 @@ T.customer_leave = function(c, e, a)
   local n, lang, role, duty, conv =
     D.get(D.user_key(e, e.uid), "n:" .. a.client, "lang", "role", "duty", "conv")
   if not D.is_next(e, a, n) then return end
-  if not conv and (role == "staff" or duty) then return D.refuse(e, a, lang, "wrong_role") end
+  if not conv and (duty or not D.may_ask(role)) then return D.refuse(e, a, lang, "wrong_role") end
   if not conv then return D.refuse(e, a, lang, "no_conversation") end
   D.take(e, a)
   D.finish(c, e, conv, "customer_left")

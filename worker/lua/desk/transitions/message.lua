@@ -7,7 +7,7 @@
 --         in a direct conversation what desk/direct.lua writes
 -- answers ACK for a message with an id, the same again for the same id
 -- pushes  message to the other side and to the sender's other connections; still_queued;
---         error id_reused, no_conversation, which_conversation, queue_words_full; in a direct
+--         error wrong_role, id_reused, no_conversation, which_conversation, queue_words_full; in a direct
 --         conversation forbidden, no_user
 
 -- Routes for the sender: their conversation as customer or staff, or nil and the error code.
@@ -22,6 +22,7 @@ T.message = function(c, e, a)
   local n, conns, lang, role, duty, convs, conv, left =
     D.get(key, "n:" .. a.client, "conns", "lang", "role", "duty", "convs", "conv", "left")
   if not D.is_next(e, a, n) then return end
+  if not D.may_speak(role) then return D.refuse(e, a, lang, "wrong_role") end
   local known, note = D.sent_before(e, a, lang)
   if known then return note end
   local to, why = route(e, a, duty, convs, conv)

@@ -10,7 +10,7 @@ T.staff_offline = function(c, e, a)
   local n, conns, lang, role, duty, conv =
     D.get(key, "n:" .. a.client, "conns", "lang", "role", "duty", "conv")
   if not D.is_next(e, a, n) then return end
-  if not duty and (role == "customer" or conv) then return D.refuse(e, a, lang, "wrong_role") end
+  if not duty and (conv or not D.may_serve(role)) then return D.refuse(e, a, lang, "wrong_role") end
   D.take(e, a)
   D.push_conns(e, conns, D.head(lang, "off_duty") .. "}}")
   if duty then D.off_duty(c, e, e.uid) end
