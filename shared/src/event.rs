@@ -5,10 +5,10 @@
 //! bounds are checked again, because a log outlives the program that wrote it.
 
 use crate::{
-    ids::{BootId, ClientId, ConversationId, IdError, MessageRef, Site, Uid},
+    ids::{BootId, ClientId, ConversationId, IdError, MessageId, MessageRef, Site, Uid},
     protocol::{
-        Lang, MAX_FRAME_BYTES, Role,
-        frame::{self, Verb},
+        Lang, MAX_FRAME_BYTES, MAX_SEQ, Role,
+        frame::{self, Mark, Verb},
         resume,
     },
 };
@@ -206,6 +206,8 @@ fn verb_name(verb: &Verb) -> &'static str {
         Verb::CustomerLeave => "customer_leave",
         Verb::Message { .. } => "message",
         Verb::Close { .. } => "close_conversation",
+        Verb::Mark { mark, .. } => mark.as_str(),
+        Verb::Recall { .. } => "recall",
         Verb::Resume { .. } => "resume",
         Verb::Direct { .. } => "direct",
     }
@@ -238,6 +240,29 @@ fn write_verb(verb: &Verb, mut put: impl FnMut(&'static str, &str)) {
         Verb::Close { conversation } => {
             if let Some(conversation) = conversation {
                 put("conversation", conversation.as_str());
+            }
+        }
+        Verb::Mark {
+            conversation,
+            up_to,
+            ..
+        } => {
+            put("conversation", conversation.as_str());
+            put("up_to", &up_to.to_string());
+        }
+        Verb::Recall {
+            conversation,
+            seq,
+            message,
+            id,
+        } => {
+            put("conversation", conversation.as_str());
+            put("seq", &seq.to_string());
+            if let Some(message) = message {
+                put("message", message.as_str());
+            }
+            if let Some(id) = id {
+                put("id", id.as_str());
             }
         }
         Verb::Resume {
@@ -351,6 +376,14 @@ impl<'a, G: Fn(&str) -> Option<&'a str>> Fields<'_, G> {
             "close_conversation" => Verb::Close {
                 conversation: self.optional("conversation", ConversationId::parse)?,
             },
+            "delivered" => self.mark(Mark::Delivered)?,
+            "read" => self.mark(Mark::Read)?,
+            "recall" => Verb::Recall {
+                conversation: self.parse("conversation", ConversationId::parse)?,
+                seq: self.parse("seq", seq)?,
+                message: self.optional("message", MessageId::parse)?,
+                id: self.optional("id", MessageRef::parse)?,
+            },
             "resume" => Verb::Resume {
                 replaces: self.optional("replaces", ClientId::parse)?,
                 positions: self
@@ -369,6 +402,24 @@ impl<'a, G: Fn(&str) -> Option<&'a str>> Fields<'_, G> {
             n: self.parse("n", str::parse)?,
             verb,
         })
+    }
+
+    fn mark(&self, mark: Mark) -> Result<Verb, DecodeError> {
+        Ok(Verb::Mark {
+            conversation: self.parse("conversation", ConversationId::parse)?,
+            up_to: self.parse("up_to", seq)?,
+            mark,
+        })
+    }
+}
+
+/// A place in a conversation's log.
+fn seq(field: &str) -> Result<u64, ()> {
+    let seq = field.parse().map_err(|_| ())?;
+    if (1..=MAX_SEQ).contains(&seq) {
+        Ok(seq)
+    } else {
+        Err(())
     }
 }
 
@@ -481,7 +532,18 @@ mod tests {
                 conversation: Some(conversation.clone()),
             },
             Verb::Close {
-                conversation: Some(conversation),
+                conversation: Some(conversation.clone()),
+            },
+            Verb::Mark {
+                conversation: conversation.clone(),
+                up_to: 7,
+                mark: Mark::Read,
+            },
+            Verb::Recall {
+                conversation,
+                seq: 2,
+                message: Some(MessageId::parse("7.3.1763-0.2").expect("valid")),
+                id: Some(MessageRef::parse("r1").expect("valid")),
             },
             Verb::Resume {
                 replaces: None,

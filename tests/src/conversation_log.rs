@@ -17,7 +17,7 @@ pub struct Entry {
     pub from: String,
     /// The user who made it.
     pub uid: String,
-    /// `message`, or what happened: `assigned`, `ended`, `requeued`.
+    /// `message`, or what happened: `assigned`, `ended`, `requeued`, `recalled`.
     pub kind: String,
     /// The words of a message; of anything else what the log says about it.
     pub body: String,
@@ -33,7 +33,7 @@ impl Entry {
         let field = |name: &str| fields.get(name).filter(|text| !text.is_empty()).cloned();
         let (seq, zero) = stream_id.split_once('-').expect("a stream id");
         assert_eq!(zero, "0", "ids of entries are <seq>-0");
-        let kinds = ["message", "assigned", "ended", "requeued"];
+        let kinds = ["message", "assigned", "ended", "requeued", "recalled"];
         let kind = kinds.into_iter().find(|kind| fields.contains_key(*kind));
         let kind = kind.unwrap_or_else(|| panic!("{fields:?} is of no known kind"));
         let body = field(kind).unwrap_or_default();

@@ -4,6 +4,8 @@
 //! One [`DeskModel`] is one site. It is given the events in the order in which they are applied and
 //! answers what every connection is told.
 
+mod marks;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use frontdesk_shared::{
@@ -94,12 +96,27 @@ pub struct Conversation {
     pub ticket: u64,
     /// How it stands.
     pub state: State,
+    /// Whose it is or was last.
+    pub staff: Option<String>,
     /// Whether the customer has left messages, and not written to staff since.
     pub left: bool,
     /// Earlier staff, the latest last.
     pub past: Vec<String>,
+    /// Up to which place somebody's devices and they themselves have got.
+    pub marks: BTreeMap<String, Marks>,
+    /// Places of recalled messages, and of the lines that say so.
+    pub recalled: BTreeMap<usize, usize>,
     /// Its log.
     pub log: Vec<Line>,
+}
+
+/// How far somebody has got in a conversation.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Marks {
+    /// Delivered up to this place.
+    pub delivered: usize,
+    /// Read up to this place.
+    pub read: usize,
 }
 
 /// How a conversation stands.
@@ -154,7 +171,7 @@ pub struct Line {
     pub from: &'static str,
     /// Who made it.
     pub uid: String,
-    /// message, assigned, ended or requeued.
+    /// message, assigned, ended, requeued or recalled.
     pub kind: &'static str,
     /// The words, or what is to be known.
     pub value: String,
@@ -206,6 +223,12 @@ pub enum What {
     },
     /// The words of a line of a log.
     Words(Conv, usize),
+    /// That there were words.
+    Withheld(Conv, usize),
+    /// Somebody's marks in a conversation; to themselves with what is unread.
+    Receipt(Conv, String, Marks, Option<usize>),
+    /// That a line of a log is recalled, with the id of who asked for it.
+    Recalled(Conv, usize, Option<String>),
     /// How everything stands.
     Snapshot {
         /// Who asks.
@@ -224,6 +247,8 @@ pub enum What {
         lines: Option<(Conv, usize, usize)>,
         /// What the client has is not what happened.
         reset: bool,
+        /// Places of messages that are recalled by now.
+        recalled: Vec<usize>,
     },
 }
 
@@ -240,26 +265,14 @@ pub struct Standing {
     pub name: Option<String>,
     /// How long its log is.
     pub seq: usize,
-    /// How many messages of the other side it has.
-    pub of_other: usize,
+    /// How many messages of the other side were not read.
+    pub unread: usize,
+    /// How far they have got.
+    pub own: Marks,
+    /// How far the other side has.
+    pub peer: Marks,
     /// The place in the queue.
     pub queue: Option<u64>,
-}
-
-/// How a direct conversation stands for one of its members.
-fn direct_standing(conv: Conv, members: &[String; 2], log: &[Line], uid: &str) -> Option<Standing> {
-    let own = members.iter().position(|member| member == uid)?;
-    let other = &members[1 - own];
-    let of_other = |line: &&Line| line.kind == "message" && line.uid == *other;
-    Some(Standing {
-        conv,
-        state: "direct",
-        with: Some(other.clone()),
-        name: None,
-        seq: log.len(),
-        of_other: log.iter().filter(of_other).count(),
-        queue: None,
-    })
 }
 
 /// An id that no entry has: a client that names it is wrong about what happened.
@@ -429,56 +442,45 @@ impl DeskModel {
 
     /// How a conversation stands for one of those who may read it.
     fn seen_by(&self, uid: &str, conv: Conv) -> Option<Standing> {
-        let Conversation {
-            customer,
-            state,
-            log,
-            past,
-            ..
-        } = &self.conversations[conv];
-        if let State::Direct { members, .. } = state {
-            return direct_standing(conv, members, log, uid);
-        }
-        let changes = |line: &&Line| ["assigned", "requeued"].contains(&line.kind);
-        let latest = log.iter().rev().find(changes);
-        let staff = match state {
-            State::Waiting { .. } | State::Direct { .. } => None,
-            State::Open { staff, .. } => Some(staff),
-            State::Ended => latest
-                .filter(|line| line.kind == "assigned")
-                .map(|line| &line.uid),
-        };
-        let of_customer = |line: &&Line| line.kind == "message" && line.uid == *customer;
-        let of_customer = log.iter().filter(of_customer).count();
-        let said = log.iter().filter(|line| line.kind == "message").count();
-        let is_customer = customer == uid;
-        let of_other = if is_customer {
-            said - of_customer
-        } else if staff.is_some_and(|staff| staff == uid) {
-            of_customer
-        } else if past.iter().any(|past| past == uid) {
-            0 // they only look
-        } else {
+        let conversation = &self.conversations[conv];
+        let members = conversation.members();
+        let is_member = members.contains(&uid);
+        if !is_member && !conversation.past.iter().any(|past| past == uid) {
             return None;
-        };
-        let (state, queue) = match state {
+        }
+        let (state, queue) = match &conversation.state {
             State::Waiting { .. } => ("waiting", Some(self.place(conv))),
             State::Open { .. } => ("open", None),
             State::Ended => ("ended", None),
             State::Direct { .. } => ("direct", None),
         };
+        let marks = |uid: Option<&str>| {
+            let marks = uid.and_then(|uid| conversation.marks.get(uid));
+            marks.copied().unwrap_or_default()
+        };
+        // Earlier staff look at the customer, and see how far their successor has got.
+        let (with, peer) = if is_member {
+            let other = members.iter().copied().find(|member| *member != uid);
+            (other, other)
+        } else {
+            (members.first().copied(), members.get(1).copied())
+        };
+        let staff = conversation.staff.as_ref();
         let duty = staff.and_then(|staff| self.users.get(staff)?.duty.as_ref());
+        let is_customer = conversation.customer == uid;
         Some(Standing {
             conv,
             state,
-            with: if is_customer {
-                staff.cloned()
-            } else {
-                Some(customer.clone())
-            },
+            with: with.map(str::to_owned),
             name: duty.filter(|_| is_customer).map(|duty| duty.name.clone()),
-            seq: log.len(),
-            of_other,
+            seq: conversation.log.len(),
+            unread: if is_member {
+                conversation.unread(uid)
+            } else {
+                0
+            },
+            own: marks(Some(uid).filter(|_| is_member)),
+            peer: marks(peer),
             queue,
         })
     }
@@ -701,6 +703,20 @@ impl Step<'_> {
             Verb::Close { conversation } => {
                 self.close_conversation(conversation.as_ref().map(ToString::to_string).as_deref())
             }
+            Verb::Mark {
+                conversation,
+                up_to,
+                mark,
+            } => self.mark(client, conversation.as_str(), *up_to, *mark),
+            Verb::Recall {
+                conversation,
+                seq,
+                id,
+                ..
+            } => {
+                let id = id.as_ref().map(ToString::to_string);
+                self.recall(client, conversation.as_str(), *seq, id)
+            }
         };
         if let Err(key) = refused {
             let mut fields = Vec::new();
@@ -752,7 +768,15 @@ impl Step<'_> {
             let length = theirs.map_or(0, |conv| self.m.conversations[conv].log.len());
             let reset = theirs.is_none() || wrong || from > length;
             let lines = theirs.map(|conv| (conv, if reset { 0 } else { from }, length));
-            self.tell_one(client, What::History { name, lines, reset });
+            let recalled = lines.map(|(conv, _, _)| &self.m.conversations[conv].recalled);
+            let recalled = recalled.into_iter().flat_map(|gone| gone.keys().copied());
+            let what = What::History {
+                recalled: recalled.collect(),
+                name,
+                lines,
+                reset,
+            };
+            self.tell_one(client, what);
         }
     }
 
@@ -843,8 +867,11 @@ impl Step<'_> {
             customer: uid.clone(),
             ticket,
             state: State::Ended,
+            staff: None,
             left: leaves,
             past: Vec::new(),
+            marks: BTreeMap::new(),
+            recalled: BTreeMap::new(),
             log: Vec::new(),
         });
         self.m.names.push(None);
@@ -1082,8 +1109,11 @@ impl Step<'_> {
                     members: pair.clone(),
                     renewed: self.now.appended,
                 },
+                staff: None,
                 left: false,
                 past: Vec::new(),
+                marks: BTreeMap::new(),
+                recalled: BTreeMap::new(),
                 log: Vec::new(),
             });
             self.m.names.push(None);
@@ -1199,6 +1229,7 @@ impl Step<'_> {
             idle: idle.until,
             timer: idle.timer,
         };
+        self.m.conversations[conv].staff = Some(staff.to_owned());
         let user = self.user(&customer);
         user.conversation = Some(conv);
         user.told = 0;
@@ -1229,7 +1260,13 @@ impl Step<'_> {
             .map(|(seq, _)| seq)
             .collect();
         for seq in &said[said.len().saturating_sub(MAX_WAITING_MESSAGES)..] {
-            self.tell(staff, None, &What::Words(conv, *seq));
+            let recalled = self.m.conversations[conv].recalled.contains_key(seq);
+            let what = if recalled {
+                What::Withheld(conv, *seq)
+            } else {
+                What::Words(conv, *seq)
+            };
+            self.tell(staff, None, &what);
         }
     }
 
@@ -1316,9 +1353,10 @@ impl Step<'_> {
 
     fn requeue(&mut self, conv: Conv, staff: &str) {
         self.enqueue(conv);
-        let past = &mut self.m.conversations[conv].past;
-        past.retain(|uid| uid != staff);
-        past.push(staff.to_owned());
+        let conversation = &mut self.m.conversations[conv];
+        conversation.staff = None;
+        conversation.past.retain(|uid| uid != staff);
+        conversation.past.push(staff.to_owned());
         let seq = self.log(conv, "system", staff, "requeued", "staff_offline", None);
         let What::Notice { key, mut fields } = self.standing(conv) else {
             panic!("a place in a queue is a notice");

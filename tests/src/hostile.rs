@@ -4,8 +4,8 @@ use frontdesk_shared::{
     event::{Event, Kind, Proof, SHARED_QUEUE},
     ids::{BootId, ClientId, ConversationId, MessageId, MessageRef, Site, Uid},
     protocol::{
-        Lang, MAX_POSITIONS, Role,
-        frame::Verb,
+        Lang, MAX_POSITIONS, MAX_SEQ, Role,
+        frame::{Mark, Verb},
         resume::{Position, Seen},
     },
 };
@@ -46,6 +46,9 @@ pub const FIELDS: &[&str] = &[
     "boot",
     "queue",
     "upto",
+    "up_to",
+    "seq",
+    "message",
     "lost",
     "replaces",
     "positions",
@@ -168,7 +171,7 @@ pub fn proof(rng: &mut impl Rng) -> Option<Proof> {
 
 /// A verb that everybody would accept.
 pub fn verb(rng: &mut impl Rng) -> Verb {
-    match rng.random_range(0..10) {
+    match rng.random_range(0..12) {
         9 => Verb::Resume {
             replaces: rng
                 .random::<bool>()
@@ -185,6 +188,17 @@ pub fn verb(rng: &mut impl Rng) -> Verb {
         4 => Verb::Close {
             conversation: rng.random::<bool>().then(|| conversation(rng)),
         },
+        6 => Verb::Mark {
+            conversation: conversation(rng),
+            up_to: seq(rng),
+            mark: *pick(rng, &[Mark::Delivered, Mark::Read]),
+        },
+        7 => Verb::Recall {
+            conversation: conversation(rng),
+            seq: seq(rng),
+            message: rng.random::<bool>().then(|| parsed(rng, MessageId::parse)),
+            id: rng.random::<bool>().then(|| parsed(rng, MessageRef::parse)),
+        },
         5 => Verb::Direct {
             to: parsed(rng, Uid::parse),
             body: json_text(rng, 16 * 1024),
@@ -196,6 +210,11 @@ pub fn verb(rng: &mut impl Rng) -> Verb {
             conversation: rng.random_ratio(1, 4).then(|| conversation(rng)),
         },
     }
+}
+
+/// A place in a log, mostly a small one.
+fn seq(rng: &mut impl Rng) -> u64 {
+    *pick(rng, &[1, 2, 3, 9, MAX_SEQ])
 }
 
 /// A text of at most so many bytes, without control characters, as a JSON string.

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use frontdesk_shared::{
+    config::RateArgs,
     event::Event,
     ids::{BootId, Lane, Shard, Site, StreamId, Uid},
     keys,
@@ -26,7 +27,21 @@ use serde_json::Value;
 
 use crate::{redis_dump::Dump, wait};
 
-pub use crate::socket::{Socket, on_duty, resume, words, words_to, words_to_user, words_with_id};
+/// Settings with which nobody says too much: a test says in a second what people say in an hour.
+pub fn unhurried() -> DeskSettings {
+    let rate = RateArgs {
+        rate_per_user: 100_000,
+        rate_burst: 100_000,
+    };
+    DeskSettings {
+        rate,
+        ..DeskSettings::default()
+    }
+}
+
+pub use crate::socket::{
+    Socket, on_duty, read_to, recall, resume, words, words_to, words_to_user, words_with_id,
+};
 pub use frontdesk_shared::event::Kind;
 
 /// Applies the lanes of one site's shard.
@@ -151,11 +166,27 @@ impl LaneDriver {
             .await
     }
 
+    /// Appends an event of the driver's site as if Redis's clock said `ms`, later than it does.
+    pub async fn append_later(&mut self, uid: &str, kind: Kind, ms: u64) -> StreamId {
+        let event = Event {
+            site: self.site.clone(),
+            uid: Uid::parse(uid).expect("well-formed"),
+            kind,
+        };
+        let lane = Lane::of(&event.uid);
+        self.append_as(&format!("{ms}-0"), lane, &event.encode())
+            .await
+    }
+
     /// Appends anything.
     pub async fn append_fields(&mut self, lane: Lane, fields: &[(&str, String)]) -> StreamId {
+        self.append_as("*", lane, fields).await
+    }
+
+    async fn append_as(&mut self, id: &str, lane: Lane, fields: &[(&str, String)]) -> StreamId {
         let id: String = redis::cmd("XADD")
             .arg(keys::events(self.shard, lane))
-            .arg("*")
+            .arg(id)
             .arg(fields)
             .query_async(&mut self.connection)
             .await

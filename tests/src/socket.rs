@@ -3,7 +3,10 @@
 use frontdesk_shared::{
     event::Kind,
     ids::{BootId, ClientId, ConversationId, MessageRef, Uid},
-    protocol::{Lang, Role, frame::Verb},
+    protocol::{
+        Lang, Role,
+        frame::{Mark, Verb},
+    },
 };
 use serde_json::Value;
 
@@ -97,6 +100,25 @@ pub fn words_to(text: &str, conversation: &str) -> Verb {
         body: Value::from(text).to_string(),
         id: None,
         conversation: Some(ConversationId::parse(conversation).expect("well-formed")),
+    }
+}
+
+/// That everything up to a place was read.
+pub fn read_to(up_to: u64, conversation: &str) -> Verb {
+    Verb::Mark {
+        conversation: ConversationId::parse(conversation).expect("well-formed"),
+        up_to,
+        mark: Mark::Read,
+    }
+}
+
+/// Taking the message at a place back.
+pub fn recall(seq: u64, conversation: &str) -> Verb {
+    Verb::Recall {
+        conversation: ConversationId::parse(conversation).expect("well-formed"),
+        seq,
+        message: None,
+        id: Some(MessageRef::parse("r1").expect("well-formed")),
     }
 }
 

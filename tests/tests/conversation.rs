@@ -18,8 +18,16 @@ use frontdesk_tests::{
 use serde_json::{Value, json};
 use tokio::time::{Duration, Instant, interval};
 
-/// Rows that need a fault, an overload or somebody else's conversation, and have tests of their own elsewhere.
-const NOT_IN_A_DAY: [&str; 4] = ["busy", "internal", "forbidden", "no_user"];
+/// Rows that need a fault, an overload, a forgery or people of another kind, and have tests of their own elsewhere.
+const NOT_IN_A_DAY: [&str; 7] = [
+    "busy",
+    "internal",
+    "too_many_conversations",
+    "no_user",
+    "rate_limited",
+    "bad_resume",
+    "resync",
+];
 
 fn text(payload: &Value, field: &str) -> String {
     let text = payload[field].as_str();
@@ -142,6 +150,14 @@ async fn a_day_at_the_desk(lang: &str) -> BTreeSet<&'static Row> {
     assert_eq!(c1.expect("error", "id_reused").await["ref"], "m1");
     s1.expect_nothing().await;
 
+    // Only what is there and one's own is recalled.
+    let conversation = text(&connected, "conversation");
+    for (seq, code) in [(2, "forbidden"), (99, "no_message")] {
+        let payload = json!({ "conversation": conversation, "seq": seq });
+        s1.ask("recall", payload).await;
+        s1.expect("error", code).await;
+    }
+
     // All places are taken: queued, words are kept up to a limit, the queue has a limit too.
     let (mut c2, mut c3, mut c4) = (
         person(0, "c2").await,
@@ -240,12 +256,23 @@ async fn mistakes(anyone: &mut Client, s1: &mut Client) {
 
 /// The rows of the idle timer; the next customer is served.
 async fn a_silent_customer(lang: &str) -> BTreeSet<&'static Row> {
-    let cluster = Cluster::builder().worker_setting("idle-s", 1).start().await;
+    let cluster = Cluster::builder()
+        .worker_setting("idle-s", 1)
+        .worker_setting("recall-s", 0)
+        .start()
+        .await;
     let query = |uid: &str| format!("uid={uid}&lang={lang}");
     let mut s1 = cluster.connect(1, &query("s1")).await;
     go_on_duty(&mut s1, 1).await;
     let mut c1 = cluster.connect(0, &query("c1")).await;
-    meet(&mut c1, &mut s1).await;
+    let (connected, _) = meet(&mut c1, &mut s1).await;
+    // The member of staff talks, too late for taking it back.
+    s1.say_with_id("在吗?", "m1").await;
+    let ack = s1.expect_ack("m1").await;
+    c1.expect_words("staff", "在吗?").await;
+    let payload = json!({ "conversation": connected["conversation"], "seq": ack["seq"] });
+    s1.ask("recall", payload).await;
+    s1.expect("error", "recall_expired").await;
     c1.expect("chat_close", "timeout").await;
     s1.expect("chat_close", "customer_timeout").await;
     c1.expect_nothing().await;

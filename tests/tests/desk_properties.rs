@@ -19,14 +19,14 @@ use frontdesk_shared::{
     keys,
     protocol::{
         Lang, Role,
-        frame::Verb,
+        frame::{Mark, Verb},
         resume::{Position, Seen},
     },
 };
 use frontdesk_tests::{
     desk_model::{DeskModel, Moment, Told, WRONG_ID},
     desk_state::SiteDump,
-    lane_driver::{LaneDriver, Settled},
+    lane_driver::{LaneDriver, Settled, unhurried},
     redis_dump::Dump,
     redis_server::Options,
 };
@@ -62,9 +62,11 @@ const TOLD: &[&str] = &[
     "close/4004",
     "close/4502",
     "error/bad_max",
+    "error/forbidden",
     "error/id_reused",
     "error/bad_field",
     "error/no_conversation",
+    "error/no_message",
     "error/no_user",
     "error/which_conversation",
     "error/wrong_role",
@@ -84,6 +86,8 @@ const TOLD: &[&str] = &[
     "history/-",
     "snapshot/-",
     "queue_close/staff_offline",
+    "recalled/-",
+    "receipt/-",
     "welcome/welcome",
 ];
 
@@ -120,6 +124,7 @@ enum Act {
     Lose {
         socket: usize,
     },
+    Revoke,
     Resume {
         socket: usize,
         replaces: Option<usize>,
@@ -154,6 +159,18 @@ enum Act {
     End {
         socket: usize,
         which: Which,
+    },
+    Mark {
+        socket: usize,
+        which: Which,
+        up_to: u64,
+        mark: Mark,
+    },
+    Recall {
+        socket: usize,
+        which: Which,
+        nth: usize,
+        own: bool,
     },
     SkipFrame {
         socket: usize,
@@ -194,10 +211,11 @@ enum Step {
     Release { first: usize, most: usize },
 }
 
-fn which() -> impl Strategy<Value = Which> {
+/// Unsaid so often of eleven times.
+fn which(unsaid: u32) -> impl Strategy<Value = Which> {
     prop_oneof![
-        6 => Just(Which::Unsaid),
-        4 => (0..12_usize).prop_map(Which::Nth),
+        unsaid => Just(Which::Unsaid),
+        10 - unsaid => (0..12_usize).prop_map(Which::Nth),
         1 => Just(Which::Unknown),
     ]
 }
@@ -223,7 +241,15 @@ fn act_of(staff: bool) -> impl Strategy<Value = Act> {
         socket.clone(),
         0..3_u8,
         proptest::option::weighted(0.5, 0..4_u8),
-        which(),
+        which(6),
+    );
+    let mark = prop_oneof![Just(Mark::Delivered), Just(Mark::Read)];
+    let mark = (socket.clone(), which(8), 1..20_u64, mark);
+    let recall = (
+        socket.clone(),
+        which(8),
+        0..20_usize,
+        proptest::bool::weighted(0.8),
     );
     prop_oneof![
         4 => (0..2_usize, any::<bool>())
@@ -238,9 +264,12 @@ fn act_of(staff: bool) -> impl Strategy<Value = Act> {
         queue => socket.clone().prop_map(|socket| Act::Connect { socket }),
         2 => socket.clone().prop_map(|socket| Act::Leave { socket }),
         25 => say.prop_map(|(socket, text, id, which)| Act::Say { socket, text, id, which }),
+        10 => mark.prop_map(|(socket, which, up_to, mark)| Act::Mark { socket, which, up_to, mark }),
+        6 => recall.prop_map(|(socket, which, nth, own)| Act::Recall { socket, which, nth, own }),
         8 => (socket.clone(), 0..=USERS, 0..2_u8, proptest::option::weighted(0.5, 0..6_u8))
             .prop_map(|(socket, to, text, id)| Act::Direct { socket, to, text, id }),
-        4 => (socket.clone(), which()).prop_map(|(socket, which)| Act::End { socket, which }),
+        4 => (socket.clone(), which(6)).prop_map(|(socket, which)| Act::End { socket, which }),
+        1 => Just(Act::Revoke),
         1 => socket.clone().prop_map(|socket| Act::SkipFrame { socket }),
         1 => socket.prop_map(|socket| Act::OpenAgain { socket }),
     ]
@@ -287,7 +316,7 @@ fn follows_the_model(policy: Policy, on_staff_leave: OnStaffLeave) {
         queue_limit: 3,
         leave_message: (policy == Policy::Shared) == (on_staff_leave == OnStaffLeave::Close),
         customer_direct: on_staff_leave == OnStaffLeave::Requeue,
-        ..DeskSettings::default()
+        ..unhurried()
     };
     let cases = std::env::var_os("PROPTEST_CASES");
     let config = ProptestConfig {
@@ -346,6 +375,8 @@ struct World {
     dump: Dump,
     /// The last entry applied in each lane.
     done: BTreeMap<Lane, StreamId>,
+    /// How far everybody had got in each conversation.
+    marks: [BTreeMap<(String, String), (u64, u64)>; 2],
     /// How often somebody was told what.
     seen: BTreeMap<String, usize>,
 }
@@ -388,6 +419,7 @@ impl World {
             latest: StreamId::ZERO,
             holds: false,
             done: BTreeMap::new(),
+            marks: Default::default(),
             seen: BTreeMap::new(),
         })
     }
@@ -404,8 +436,13 @@ impl World {
                 let Some(place) = self.somebody_who_can(place, act) else {
                     return Ok(());
                 };
-                let known = self.sockets.get(&place).is_some_and(|s| !s.is_empty());
-                if !known && !matches!(act, Act::Open { .. }) {
+                let sockets = self.sockets.get(&place).map_or(0, Vec::len);
+                let wanted = match act {
+                    Act::Open { .. } => 0,
+                    Act::Resume { replaces, .. } => 1 + usize::from(replaces.is_some()),
+                    _ => 1,
+                };
+                for _ in sockets..wanted {
                     let english = false;
                     let gateway = *user % 2;
                     self.act(place, &Act::Open { gateway, english }, *hold)
@@ -443,7 +480,11 @@ impl World {
 
     /// Words and ends are mostly from somebody who has a conversation, or little would happen.
     fn somebody_who_can(&self, place: (usize, usize), act: &Act) -> Option<(usize, usize)> {
-        let (Act::Say { socket, .. } | Act::End { socket, .. }) = act else {
+        let (Act::Say { socket, .. }
+        | Act::End { socket, .. }
+        | Act::Mark { socket, .. }
+        | Act::Recall { socket, .. }) = act
+        else {
             return Some(place);
         };
         let users = &self.models[place.0].users;
@@ -465,16 +506,7 @@ impl World {
 
     /// The event of an act, and what it changes in the gateway.
     fn event(&mut self, place: (usize, usize), act: &Act) -> Kind {
-        let conversations = &self.models[place.0].names;
-        let name = |which: &Which| match which {
-            Which::Nth(n) if !conversations.is_empty() => {
-                let latest = conversations.iter().rev().take(5);
-                let name = latest.cycle().nth(*n).and_then(Option::as_deref);
-                Some(ConversationId::parse(name.expect("named")).expect("well-formed"))
-            }
-            Which::Unknown => Some(ConversationId::parse("0.0.1-1.1").expect("well-formed")),
-            Which::Nth(_) | Which::Unsaid => None,
-        };
+        let name = |which: &Which| self.named(place, which);
         let (socket, verb) = match act {
             Act::Open { gateway, english } => {
                 let client = ClientId::random(&self.boots[*gateway]);
@@ -491,6 +523,10 @@ impl World {
                     client: socket.client,
                     clean: matches!(act, Act::Close { .. }),
                 };
+            }
+            Act::Revoke => {
+                self.sockets.remove(&place);
+                return Kind::Revoke { keep_s: 60 };
             }
             Act::Resume {
                 socket,
@@ -549,6 +585,9 @@ impl World {
                 let conversation = name(which);
                 (socket, Verb::Close { conversation })
             }
+            Act::Mark { socket, .. } | Act::Recall { socket, .. } => {
+                (socket, self.mark_or_recall(place, act))
+            }
             Act::Connect { socket } | Act::SkipFrame { socket } => (socket, Verb::CustomerConnect),
         };
         let sockets = self.sockets.get_mut(&place).expect("a connection");
@@ -563,6 +602,94 @@ impl World {
             n: socket.sent + 2 * skipped,
             verb,
         }
+    }
+
+    fn mark_or_recall(&self, place: (usize, usize), act: &Act) -> Verb {
+        let meant = |which: &Which| {
+            let named = self.named(place, which);
+            named.unwrap_or_else(|| self.own_conversation(place))
+        };
+        match act {
+            Act::Mark {
+                which, up_to, mark, ..
+            } => Verb::Mark {
+                conversation: meant(which),
+                up_to: *up_to,
+                mark: *mark,
+            },
+            Act::Recall {
+                which, nth, own, ..
+            } => Verb::Recall {
+                seq: self.message_of(place, &meant(which), *nth, *own),
+                conversation: meant(which),
+                message: None,
+                id: own.then(|| MessageRef::parse("r1").expect("well-formed")),
+            },
+            _ => unreachable!("another act"),
+        }
+    }
+
+    fn named(&self, place: (usize, usize), which: &Which) -> Option<ConversationId> {
+        let conversations = &self.models[place.0].names;
+        match which {
+            Which::Nth(n) if !conversations.is_empty() => {
+                let latest = conversations.iter().rev().take(5);
+                let name = latest.cycle().nth(*n).and_then(Option::as_deref);
+                Some(ConversationId::parse(name.expect("named")).expect("well-formed"))
+            }
+            Which::Unknown => Some(ConversationId::parse("0.0.1-1.1").expect("well-formed")),
+            Which::Nth(_) | Which::Unsaid => None,
+        }
+    }
+
+    /// A conversation that somebody is in, or none that there is.
+    fn own_conversation(&self, place: (usize, usize)) -> ConversationId {
+        let model = &self.models[place.0];
+        let own = model
+            .users
+            .get(user_name(place.1).as_str())
+            .and_then(|user| {
+                let duty = user
+                    .duty
+                    .as_ref()
+                    .and_then(|duty| duty.open.first().copied());
+                duty.or(user.conversation)
+            });
+        let uid = user_name(place.1);
+        let direct = || {
+            let conversations = model.conversations.iter();
+            conversations.enumerate().rev().find(|(_, conversation)| {
+                conversation.is_direct() && conversation.members().contains(&uid.as_str())
+            })
+        };
+        let own = own.or_else(|| direct().map(|(conv, _)| conv));
+        let name = own.map_or("0.0.1-1.1", |conv| model.name(conv));
+        ConversationId::parse(name).expect("well-formed")
+    }
+
+    /// The place of the nth message of somebody in a conversation, or else of others, or of any line.
+    fn message_of(
+        &self,
+        place: (usize, usize),
+        conversation: &ConversationId,
+        nth: usize,
+        own: bool,
+    ) -> u64 {
+        let (model, uid) = (&self.models[place.0], user_name(place.1));
+        let known = model
+            .names
+            .iter()
+            .position(|name| name.as_deref() == Some(conversation.as_str()));
+        let log = known.map_or(&[][..], |conv| &model.conversations[conv].log);
+        let said = (1..)
+            .zip(log)
+            .filter(|(_, line)| line.kind == "message" && (line.uid == uid.as_str()) == own);
+        let said: Vec<u64> = said.map(|(seq, _)| seq).collect();
+        let any = nth as u64 + 1;
+        let among = nth.checked_rem(said.len());
+        among
+            .filter(|_| own || !nth.is_multiple_of(3))
+            .map_or(any, |nth| said[nth])
     }
 
     /// Positions in the latest conversations of a site, each named once.
@@ -705,6 +832,15 @@ impl World {
             let of_site = |member: &str| member.split('|').nth(1) == Some(self.sites[n].as_str());
             let due: Vec<_> = due.iter().filter(|(m, _)| of_site(m)).cloned().collect();
             site.check_model(&self.models[n], &due)?;
+            let marks = site.marks()?;
+            for (whose, before) in &self.marks[n] {
+                let now = marks.get(whose).copied().unwrap_or_default();
+                ensure!(
+                    now.0 >= before.0 && now.1 >= before.1,
+                    "marks of {whose:?} went back from {before:?} to {now:?}"
+                );
+            }
+            self.marks[n] = marks;
         }
         self.check_pushes(&dump, &prefixes, &told, &pushes)?;
         for (n, entry, expected) in acks {

@@ -64,6 +64,7 @@ end
 D.user_key = function(e, uid) return e.S .. "u:" .. uid end
 D.conv_key = function(e, conv) return e.S .. "conv:" .. conv end
 D.log_key = function(e, conv) return e.S .. "log:" .. conv end
+D.gone_key = function(e, conv) return e.S .. "gone:" .. conv end
 D.list_key = function(e, uid) return e.S .. "convs:" .. uid end
 D.who_key = function(e, uid) return e.S .. "who:" .. uid end
 D.dm_key = function(e, a, b) return e.S .. "dm:" .. a .. "|" .. b end

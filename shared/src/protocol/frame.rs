@@ -5,13 +5,13 @@ use std::ops::RangeInclusive;
 use serde::Deserialize;
 
 use super::{
-    MAX_FRAME_BYTES, MAX_NAME_CHARS, MAX_TEXT_BYTES,
+    MAX_FRAME_BYTES, MAX_NAME_CHARS, MAX_SEQ, MAX_TEXT_BYTES,
     notice::json_string,
     read::{self, Read},
     resume::{self, Position, Token},
 };
 use crate::{
-    ids::{ClientId, ConversationId, MessageRef, Uid},
+    ids::{ClientId, ConversationId, MessageId, MessageRef, Uid},
     token::Secret,
 };
 
@@ -41,6 +41,13 @@ pub enum Request {
     },
     /// A question: the gateway answers it, and nothing changes.
     Read(Read),
+    /// `typing`: told to the other side at once or not at all, and kept nowhere.
+    Typing {
+        /// Which conversation; needed when there is more than one.
+        conversation: Option<ConversationId>,
+        /// Typing, or no more.
+        on: bool,
+    },
 }
 
 /// What a user does. Texts are JSON strings (quotes included), ready to be joined into outgoing
@@ -74,6 +81,26 @@ pub enum Verb {
         /// Which one; needed when there is more than one.
         conversation: Option<ConversationId>,
     },
+    /// `delivered`, `read`: how far the user has got in a conversation.
+    Mark {
+        /// Which one.
+        conversation: ConversationId,
+        /// The `seq` up to which the mark goes.
+        up_to: u64,
+        /// What was done up to there.
+        mark: Mark,
+    },
+    /// `recall`: take a message of one's own back.
+    Recall {
+        /// Where it is.
+        conversation: ConversationId,
+        /// Its place there.
+        seq: u64,
+        /// Its id, to be checked.
+        message: Option<MessageId>,
+        /// The sender's id of this frame, for the answer.
+        id: Option<MessageRef>,
+    },
     /// `resume`: this connection keeps its user's place when it is lost.
     Resume {
         /// The connection that it replaces.
@@ -93,11 +120,32 @@ pub enum Verb {
 }
 
 impl Verb {
-    /// The sender's id of the frame.
-    pub fn reference(&self) -> Option<MessageRef> {
+    /// The sender's own id of the frame: what answers it carries it as `ref`.
+    pub fn reference(&self) -> Option<&MessageRef> {
         match self {
-            Self::Message { id, .. } | Self::Direct { id, .. } => id.clone(),
+            Self::Message { id, .. } | Self::Direct { id, .. } | Self::Recall { id, .. } => {
+                id.as_ref()
+            }
             _ => None,
+        }
+    }
+}
+
+/// What was done with all messages up to a place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mark {
+    /// They have reached a device of the user.
+    Delivered,
+    /// The user has seen them; so they were delivered.
+    Read,
+}
+
+impl Mark {
+    /// The action, which is also the event's kind.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Read => "read",
         }
     }
 }
@@ -189,9 +237,21 @@ impl Payload {
             "close" => Request::Verb(Verb::Close {
                 conversation: self.conversation()?,
             }),
+            "typing" => Request::Typing {
+                conversation: self.conversation()?,
+                on: self.flag("on")?.unwrap_or(true),
+            },
             "direct" => Request::Verb(Verb::Direct {
                 to: self.to()?,
                 body: self.body()?,
+                id: reference,
+            }),
+            "delivered" => Request::Verb(self.mark(Mark::Delivered)?),
+            "read" => Request::Verb(self.mark(Mark::Read)?),
+            "recall" => Request::Verb(Verb::Recall {
+                conversation: self.the_conversation()?,
+                seq: self.seq("seq")?,
+                message: self.message_id()?,
                 id: reference,
             }),
             "refresh" => Request::Refresh {
@@ -214,6 +274,14 @@ impl Payload {
         match self.0.get(field) {
             None | Some(serde_json::Value::Null) => Ok(None),
             Some(serde_json::Value::String(text)) => Ok(Some(text)),
+            Some(_) => Err(bad(field)),
+        }
+    }
+
+    fn flag(&self, field: &'static str) -> Result<Option<bool>, Refusal> {
+        match self.0.get(field) {
+            None | Some(serde_json::Value::Null) => Ok(None),
+            Some(serde_json::Value::Bool(flag)) => Ok(Some(*flag)),
             Some(_) => Err(bad(field)),
         }
     }
@@ -244,6 +312,24 @@ impl Payload {
             .map(ConversationId::parse)
             .transpose();
         id.map_err(|_| bad("conversation"))
+    }
+
+    fn mark(&self, mark: Mark) -> Result<Verb, Refusal> {
+        Ok(Verb::Mark {
+            conversation: self.the_conversation()?,
+            up_to: self.seq("up_to")?,
+            mark,
+        })
+    }
+
+    /// A place in a log that must be named.
+    fn seq(&self, field: &'static str) -> Result<u64, Refusal> {
+        self.number(field, 1..=MAX_SEQ)?.ok_or(bad(field))
+    }
+
+    fn message_id(&self) -> Result<Option<MessageId>, Refusal> {
+        let id = self.text("message_id")?.map(MessageId::parse).transpose();
+        id.map_err(|_| bad("message_id"))
     }
 
     fn token(&self) -> Result<Option<Token>, Refusal> {
@@ -379,6 +465,8 @@ mod tests {
                 r#"{"action":"close","payload":{"conversation":"{s00}"}}"#,
                 "bad_field",
             ),
+            (r#"{"action":"typing"}"#, "ok"),
+            (r#"{"action":"typing","payload":{"on":"no"}}"#, "bad_field"),
             (r#"{"action":"staffOnline","payload":{"max":0}}"#, "bad_max"),
             (
                 r#"{"action":"staffOnline","payload":{"max":-1}}"#,
@@ -417,6 +505,43 @@ mod tests {
             "x".repeat(MAX_TEXT_BYTES + 1)
         );
         assert_eq!(code(&long), "too_large");
+    }
+
+    #[test]
+    fn marks_and_recalls_name_a_place() {
+        for (text, expected) in [
+            (
+                r#"{"action":"read","payload":{"conversation":"1.1.1-0.1","up_to":0}}"#,
+                "bad_field",
+            ),
+            (
+                r#"{"action":"delivered","payload":{"conversation":"1.1.1-0.1","up_to":9007199254740993}}"#,
+                "bad_field",
+            ),
+            (r#"{"action":"read","payload":{"up_to":1}}"#, "bad_field"),
+            (
+                r#"{"action":"read","payload":{"conversation":"1.1.1-0.1"}}"#,
+                "bad_field",
+            ),
+            (
+                r#"{"action":"read","payload":{"conversation":"1.1.1-0.1","up_to":1}}"#,
+                "ok",
+            ),
+            (
+                r#"{"action":"recall","payload":{"conversation":"1.1.1-0.1","seq":1.5}}"#,
+                "bad_field",
+            ),
+            (
+                r#"{"action":"recall","payload":{"conversation":"1.1.1-0.1","seq":1,"message_id":"*"}}"#,
+                "bad_field",
+            ),
+            (
+                r#"{"action":"recall","payload":{"conversation":"1.1.1-0.1","seq":1,"message_id":null}}"#,
+                "ok",
+            ),
+        ] {
+            assert_eq!(code(text), expected, "{text}");
+        }
     }
 
     #[test]

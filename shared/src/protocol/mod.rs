@@ -22,6 +22,8 @@ pub const MAX_WAITING_MESSAGES: usize = 20;
 /// Most bytes of such messages, as JSON strings.
 pub const MAX_WAITING_BYTES: usize = 16 * 1024;
 
+/// The largest place in a log that a client may name: Lua and JSON hold numbers exactly up to here.
+pub const MAX_SEQ: u64 = 1 << 53;
 /// Most conversations that a client may name when it resumes.
 pub const MAX_POSITIONS: usize = 50;
 

@@ -3,15 +3,16 @@
 
 use std::fmt;
 
-use super::frame::{Payload, Refusal, bad};
+use super::{
+    MAX_SEQ,
+    frame::{Payload, Refusal, bad},
+};
 use crate::ids::{ConversationId, MessageRef};
 
 /// Most entries or conversations in one answer.
 pub const MAX_PAGE: u64 = 100;
 /// How many there are in an answer when the client does not say.
 pub const DEFAULT_PAGE: u64 = 50;
-/// The largest place in a log that a client may name: JSON numbers are exact up to here.
-const MAX_SEQ: u64 = 1 << 53;
 
 /// A question and the client's id for it, which its answers repeat as `ref`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_json::Value;
 
-use super::MAX_POSITIONS;
+use super::{MAX_POSITIONS, MAX_SEQ};
 use crate::ids::{ConversationId, IdError, MessageId};
 
 /// Longest resume token, in bytes; ours have about a hundred.
@@ -88,9 +88,6 @@ impl Position {
         }
     }
 }
-
-/// Largest number that Lua holds exactly.
-const MAX_SEQ: u64 = 1 << 53;
 
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -49,6 +49,7 @@ impl SiteDump<'_> {
             let mut actual = self.hash(&format!("u:{uid}"));
             // Only their order means something, and that is checked above.
             let numbers = (actual.remove("duty"), actual.remove("turn"));
+            actual.remove("b"); // nobody is held back here: when it will be full is any time
             let on_duty = model.users[uid].duty.is_some();
             ensure!(
                 numbers.0.is_some() == on_duty,
@@ -115,7 +116,11 @@ impl SiteDump<'_> {
                 ensure!(field("idle") == idle.to_string(), about());
                 ensure!(field("at").parse::<u64>()? >= *at, about());
             }
-            State::Ended => ensure!(field("state") == "ended", about()),
+            State::Ended => {
+                ensure!(field("state") == "ended", about());
+                let staff = expected.staff.as_deref();
+                ensure!(field("staff") == staff.unwrap_or_default(), about());
+            }
             State::Direct { members, renewed } => {
                 ensure!(field("state") == "direct", about());
                 ensure!([field("a"), field("b")] == *members, about());
@@ -126,6 +131,7 @@ impl SiteDump<'_> {
                 ensure!(dm == Some(name), about());
             }
         }
+        self.check_marks(name, &hash, expected)?;
         let expected_timers: Vec<f64> = timer_due.into_iter().map(|due| due as f64).collect();
         ensure!(
             timers == expected_timers,
@@ -164,6 +170,38 @@ impl SiteDump<'_> {
             })
             .collect();
         same(&format!("log of {name}"), &log, &lines)
+    }
+
+    /// Marks, what is unread by them, and recalled messages.
+    fn check_marks(
+        &self,
+        name: &str,
+        hash: &BTreeMap<String, String>,
+        expected: &Conversation,
+    ) -> Result<()> {
+        let about = || format!("conversation {name}: {hash:?} instead of {expected:?}");
+        let side = |side: &str| (format!("d{side}"), format!("r{side}"));
+        let members = expected.members();
+        let past = expected.past.iter().map(String::as_str);
+        let past = past.filter(|uid| !members.contains(uid));
+        let past = past.map(|uid| (uid, side(&format!(":{uid}"))));
+        let sides = ["a", "b"].map(side);
+        let marks = members.iter().copied().zip(sides).chain(past);
+        for (uid, (delivered, read)) in marks {
+            let wanted = expected.marks.get(uid).copied().unwrap_or_default();
+            let delivered = hash.get(&delivered).map_or("0", String::as_str);
+            ensure!(delivered == wanted.delivered.to_string(), about());
+            let read = hash.get(&read).map_or("0 0", String::as_str);
+            let seen = expected.written_to(uid, wanted.read);
+            ensure!(read == format!("{} {seen}", wanted.read), about());
+        }
+        let gone = self.hash(&format!("gone:{name}"));
+        let recalled = expected.recalled.iter();
+        let recalled = recalled.map(|(seq, by)| (seq.to_string(), by.to_string()));
+        same("recalled", &gone, &recalled.collect())?;
+        let recalls = hash.get("recalls").map_or("0", String::as_str);
+        ensure!(recalls == gone.len().to_string(), about());
+        Ok(())
     }
 
     /// Everybody's list has what they took part in, for as long as it is kept.

@@ -97,6 +97,8 @@ impl SiteDump<'_> {
             ids.dedup();
             ensure!(ids.len() == log.len(), "{conv} has an id twice");
             check_counts(&hash, &log).with_context(|| format!("{conv}: {hash:?}"))?;
+            check_marks(&hash, &log).with_context(|| format!("{conv}: {hash:?}"))?;
+            self.check_recalls(&conv, &hash, &log)?;
             let ended = hash["state"] == "ended";
             let expires = ended || hash["state"] == "direct";
             let listed = |role: &str| {
@@ -107,7 +109,8 @@ impl SiteDump<'_> {
             if let Some(unlisted) = ["customer", "staff", "a", "b"].into_iter().find_map(listed) {
                 ensure!(ended, unlisted);
             }
-            for key in [format!("conv:{conv}"), format!("log:{conv}")] {
+            for kind in ["conv", "log", "gone"] {
+                let key = format!("{kind}:{conv}");
                 let is_there = self.dump.0.contains_key(&self.key(&key));
                 ensure!(
                     !is_there || self.ttl(&key).is_some() == expires,
@@ -115,12 +118,67 @@ impl SiteDump<'_> {
                 );
             }
         }
-        for kind in ["sent:", "convs:", "who:", "dm:"] {
+        for kind in ["sent:", "convs:", "who:", "dm:", "revoked:"] {
             for name in self.names(kind) {
                 let ttl = self.ttl(&format!("{kind}{name}"));
                 ensure!(ttl.is_some(), "{kind}{name} lives for ever");
             }
         }
+        Ok(())
+    }
+
+    /// How far everybody has got in each conversation, by conversation and user: delivered and read.
+    pub fn marks(&self) -> Result<BTreeMap<(String, String), (u64, u64)>> {
+        let mut marks = BTreeMap::new();
+        for conv in self.names("conv:") {
+            let hash = self.hash(&format!("conv:{conv}"));
+            for (name, delivered) in &hash {
+                let Some(whose) = name.strip_prefix('d').filter(|whose| is_whose(whose)) else {
+                    continue;
+                };
+                let uid = match whose {
+                    "a" => hash.get("customer").unwrap_or_else(|| &hash["a"]),
+                    "b" => hash.get("staff").unwrap_or_else(|| &hash["b"]),
+                    past => &past[1..],
+                };
+                let read = hash.get(&format!("r{whose}"));
+                let read = read.and_then(|read| read.split(' ').next()).unwrap_or("0");
+                let whose = (conv.clone(), uid.to_owned());
+                marks.insert(whose, (delivered.parse()?, read.parse()?));
+            }
+        }
+        Ok(marks)
+    }
+
+    /// A recalled message is one of the same sender, and it is recalled once.
+    fn check_recalls(
+        &self,
+        conv: &str,
+        hash: &BTreeMap<String, String>,
+        log: &[LogLine],
+    ) -> Result<()> {
+        let mut gone = self.hash(&format!("gone:{conv}"));
+        let recalls = hash.get("recalls").map_or("0", String::as_str);
+        ensure!(
+            recalls == gone.len().to_string(),
+            "{conv} counts {recalls} of {gone:?}"
+        );
+        for (id, fields) in log {
+            let Some(of) = fields.get("recalled") else {
+                continue;
+            };
+            let by = gone
+                .remove(of)
+                .with_context(|| format!("{of} is not gone from {conv}"))?;
+            ensure!(*id == format!("{by}-0"), "{id} is {by}");
+            let message = &log[of.parse::<usize>()? - 1].1;
+            let same = |name: &str| message.get(name) == fields.get(name);
+            ensure!(
+                message.contains_key("message") && same("uid") && same("from"),
+                "{id} of {conv} recalls {message:?}"
+            );
+        }
+        ensure!(gone.is_empty(), "nobody recalled {gone:?} of {conv}");
         Ok(())
     }
 
@@ -132,7 +190,7 @@ impl SiteDump<'_> {
             };
             let kind = rest.split(':').next().unwrap_or_default();
             match kind {
-                "conv" | "log" | "sent" | "convs" | "who" | "dm" => {
+                "conv" | "log" | "gone" | "sent" | "convs" | "who" | "dm" | "revoked" => {
                     ensure!(kept.ttl_ms.is_some(), "{name} has no TTL");
                 }
                 "turn" => {}
@@ -162,4 +220,34 @@ fn check_counts(hash: &BTreeMap<String, String>, log: &[LogLine]) -> Result<()> 
     let last = log.last().and_then(|(_, fields)| fields.get("counts"));
     ensure!(hash.get("counts") == last, "counts are not of {log:?}");
     Ok(())
+}
+
+/// Marks are within the log, what was read was delivered, and a read mark counts the other side's
+/// messages up to it.
+fn check_marks(hash: &BTreeMap<String, String>, log: &[LogLine]) -> Result<()> {
+    for (name, value) in hash {
+        let Some(whose) = name.strip_prefix('r').filter(|whose| is_whose(whose)) else {
+            continue;
+        };
+        let (read, seen) = value
+            .split_once(' ')
+            .context("a read mark has two numbers")?;
+        let read: usize = read.parse()?;
+        let delivered: usize = hash[&format!("d{whose}")].parse()?;
+        ensure!(
+            read <= delivered && delivered <= log.len(),
+            "{name} or d{whose}"
+        );
+        let counts = read.checked_sub(1).map_or("0 0", |at| &log[at].1["counts"]);
+        let (by_a, by_b) = counts.split_once(' ').context("two counts")?;
+        ensure!(
+            seen == if whose == "a" { by_b } else { by_a },
+            "{name} of {counts}"
+        );
+    }
+    Ok(())
+}
+
+fn is_whose(mark: &str) -> bool {
+    mark == "a" || mark == "b" || mark.starts_with(':')
 }

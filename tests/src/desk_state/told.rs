@@ -50,13 +50,48 @@ impl SiteDump<'_> {
                 self.put_line(&mut payload, model, *conv, *seq)?;
                 return Ok(json!({ "action": "message", "payload": payload }));
             }
+            What::Withheld(conv, seq) => {
+                let line = &model.conversations[*conv].log[*seq - 1];
+                let mut payload = json!({ "from": line.from, "recalled": true });
+                payload["conversation"] = json!(model.name(*conv));
+                self.put_line(&mut payload, model, *conv, *seq)?;
+                return Ok(json!({ "action": "message", "payload": payload }));
+            }
+            What::Receipt(conv, uid, marks, unread) => {
+                let (delivered, read) = (marks.delivered, marks.read);
+                let mut payload = json!({ "uid": uid, "delivered": delivered, "read": read });
+                payload["conversation"] = json!(model.name(*conv));
+                if let Some(unread) = unread {
+                    payload["unread"] = json!(unread);
+                }
+                return Ok(json!({ "action": "receipt", "payload": payload }));
+            }
+            What::Recalled(conv, seq, reference) => {
+                let conversation = &model.conversations[*conv];
+                let line = &conversation.log[*seq - 1];
+                let mut payload = json!({ "of": seq, "uid": line.uid });
+                payload["conversation"] = json!(model.name(*conv));
+                payload["of_id"] = json!(self.log(model.name(*conv))[*seq - 1].1["id"]);
+                if let Some(reference) = reference {
+                    payload["ref"] = json!(reference);
+                }
+                self.put_line(&mut payload, model, *conv, conversation.recalled[seq])?;
+                return Ok(json!({ "action": "recalled", "payload": payload }));
+            }
             What::Snapshot {
                 uid,
                 duty,
                 conversations,
             } => return self.render_snapshot(model, uid, duty.as_ref(), conversations),
-            What::History { name, lines, reset } => {
-                return self.render_history(model, name, *lines, *reset);
+            What::History {
+                name,
+                lines,
+                reset,
+                recalled,
+            } => {
+                let mut frame = self.render_history(model, name, *lines, *reset)?;
+                withhold(&mut frame, recalled);
+                return Ok(frame);
             }
             What::Welcome(uid) => {
                 let fields = vec![
@@ -99,7 +134,8 @@ impl SiteDump<'_> {
             let name = model.name(standing.conv);
             let mut item = json!({
                 "conversation": name, "state": standing.state, "seq": standing.seq,
-                "unread": standing.of_other, "read": 0, "delivered": 0, "peer_read": 0, "peer_delivered": 0,
+                "unread": standing.unread, "read": standing.own.read, "delivered": standing.own.delivered,
+                "peer_read": standing.peer.read, "peer_delivered": standing.peer.delivered,
             });
             if let Some((_, head)) = self.log(name).get(standing.seq.wrapping_sub(1)) {
                 item["id"] = json!(head["id"]);
@@ -142,6 +178,7 @@ impl SiteDump<'_> {
             match line.kind {
                 "message" => entry["message"] = serde_json::from_str(&line.value)?,
                 "ended" | "requeued" => entry["reason"] = json!(line.value),
+                "recalled" => entry["of"] = serde_json::from_str(&line.value)?,
                 _ => {}
             }
             entries.push(entry);
@@ -191,6 +228,17 @@ impl SiteDump<'_> {
             "{ack:?} of {line:?}"
         );
         Ok(())
+    }
+}
+
+/// Leaves the words of recalled messages out of a page of history.
+fn withhold(frame: &mut Value, recalled: &[usize]) {
+    let entries = frame["payload"]["entries"].as_array_mut();
+    for entry in entries.into_iter().flatten() {
+        if recalled.iter().any(|seq| entry["seq"] == json!(seq)) {
+            entry["recalled"] = json!(true);
+            entry.as_object_mut().map(|entry| entry.remove("message"));
+        }
     }
 }
 

@@ -4,7 +4,10 @@
 use frontdesk_shared::{
     event::{Event, Kind, SHARED_QUEUE},
     ids::{BootId, ClientId, ConversationId, Lane, MessageRef, Site, Uid},
-    protocol::{Lang, Role, frame::Verb},
+    protocol::{
+        Lang, Role,
+        frame::{Mark, Verb},
+    },
     push,
 };
 use frontdesk_tests::{
@@ -213,6 +216,27 @@ impl Actors {
             (_, 0..4) => Verb::CustomerConnect,
             (_, 5) => Verb::CustomerLeave,
             (_, 6) => Verb::Close { conversation },
+            (_, 7..9) if self.conversations.last().is_some() => {
+                let conversation = self.conversations.last().cloned().expect("one");
+                let (seq, mark) = (
+                    rng.random_range(1..6),
+                    *pick(rng, &[Mark::Delivered, Mark::Read]),
+                );
+                if rng.random_ratio(1, 2) {
+                    Verb::Mark {
+                        conversation,
+                        up_to: seq,
+                        mark,
+                    }
+                } else {
+                    Verb::Recall {
+                        conversation,
+                        seq,
+                        message: None,
+                        id: None,
+                    }
+                }
+            }
             (_, 7) => Verb::Resume {
                 replaces: None,
                 positions: Vec::new(),

@@ -51,6 +51,17 @@ pub fn check_verb(verb: &Verb) {
         Verb::Close {
             conversation: Some(conversation),
         } => assert!(is_id(conversation.as_str(), ".-")),
+        Verb::Mark {
+            conversation,
+            up_to: seq,
+            ..
+        }
+        | Verb::Recall {
+            conversation, seq, ..
+        } => {
+            assert!(is_id(conversation.as_str(), ".-"));
+            assert!((1..=1 << 53).contains(seq), "{seq}");
+        }
         Verb::Resume {
             replaces,
             positions,

@@ -2,7 +2,7 @@
 
 use frontdesk_shared::{
     event::{Event, Kind},
-    ids::{BootId, ClientId, ConversationId, MessageRef, Site, Uid},
+    ids::{BootId, ClientId, ConversationId, MessageId, MessageRef, Site, Uid},
     protocol::{
         Lang, MAX_FRAME_BYTES,
         frame::{self, Refusal, Request, Verb},
@@ -30,12 +30,16 @@ const ACTIONS: &[&str] = &[
     "customerLeave",
     "message",
     "close",
-    "direct",
+    "delivered",
+    "read",
+    "recall",
     "refresh",
+    "direct",
     "resume",
     "history",
     "transcript",
     "conversations",
+    "typing",
 ];
 const PAYLOAD: &[&str] = &[
     "message",
@@ -43,12 +47,16 @@ const PAYLOAD: &[&str] = &[
     "conversation",
     "name",
     "max",
+    "up_to",
+    "seq",
+    "message_id",
     "to",
     "token",
     "positions",
     "before",
     "after",
     "limit",
+    "on",
     "code",
     "prefix",
     "token",
@@ -82,7 +90,7 @@ fn whatever_comes_the_decoder_answers_and_what_it_accepts_keeps_its_bounds() {
         "unknown_action",
         "bad_max",
     ];
-    subject.report(&[&["accepted", "read"][..], &codes].concat());
+    subject.report(&[&["accepted", "read", "typing"][..], &codes].concat());
 }
 
 /// What the documented frames say arrives, whatever the texts in them.
@@ -127,6 +135,14 @@ fn check_accepted(text: &str, request: Request) -> &'static str {
             check_read(&value, &read);
             "read"
         }
+        Request::Typing { conversation, on } => {
+            let payload = &value["payload"];
+            assert_eq!(value["action"], "typing");
+            assert_eq!(on, payload["on"].as_bool().unwrap_or(true));
+            let named = conversation.as_ref().map(ConversationId::as_str);
+            assert_eq!(named, payload["conversation"].as_str());
+            "typing"
+        }
     }
 }
 
@@ -147,6 +163,14 @@ fn check_accepted_verb(value: &Value, verb: Verb) {
             "message"
         }
         Verb::Close { .. } => "close",
+        Verb::Mark { up_to, mark, .. } => {
+            assert_eq!(Some(*up_to), payload["up_to"].as_u64());
+            mark.as_str()
+        }
+        Verb::Recall { seq, .. } => {
+            assert_eq!(Some(*seq), payload["seq"].as_u64());
+            "recall"
+        }
         Verb::Resume { positions, .. } => {
             let count = payload["positions"].as_array().map_or(0, Vec::len);
             assert_eq!(positions.len(), count);
@@ -193,6 +217,10 @@ fn check_refusal(refusal: &Refusal) -> &'static str {
             Some("before"),
             Some("after"),
             Some("limit"),
+            Some("on"),
+            Some("up_to"),
+            Some("seq"),
+            Some("message_id"),
         ],
         other => panic!("the code {other} is not documented"),
     };
@@ -258,7 +286,9 @@ fn composed(rng: &mut impl Rng) -> String {
             text(rng)
         };
         let value = match name.as_str() {
-            "max" if rng.random_ratio(3, 4) => rng.random_range(-2..9).to_string(),
+            "max" | "up_to" | "seq" if rng.random_ratio(3, 4) => {
+                rng.random_range(-2..9).to_string()
+            }
             _ => value(rng),
         };
         members.push(format!("{}:{value}", Value::from(name)));
@@ -341,6 +371,27 @@ fn valid(verb: &Verb) -> Value {
         Verb::Close { conversation } => {
             json!({"action": "close", "payload":
                 {"conversation": conversation.as_ref().map(ConversationId::as_str)}})
+        }
+        Verb::Mark {
+            conversation,
+            up_to,
+            mark,
+        } => {
+            json!({"action": mark.as_str(), "payload":
+                {"conversation": conversation.as_str(), "up_to": up_to}})
+        }
+        Verb::Recall {
+            conversation,
+            seq,
+            message,
+            id,
+        } => {
+            let (message, id) = (
+                message.as_ref().map(MessageId::as_str),
+                id.as_ref().map(MessageRef::as_str),
+            );
+            json!({"action": "recall", "payload":
+                {"conversation": conversation.as_str(), "seq": seq, "message_id": message, "id": id}})
         }
     }
 }

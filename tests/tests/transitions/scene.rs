@@ -12,7 +12,7 @@ use frontdesk_shared::{
 use frontdesk_tests::{
     desk_state::SiteDump,
     lane_driver::{LaneDriver, Pushed, Socket, on_duty},
-    redis_dump::Dump,
+    redis_dump::{Content, Dump},
     redis_server::{Options, RedisServer},
 };
 use frontdesk_worker::{desk::settings::DeskSettings, library::Outcome};
@@ -89,6 +89,17 @@ impl Scene {
         socket
     }
 
+    /// What is called by a name.
+    pub fn id_of(&self, name: &str) -> String {
+        let (thing, n) = name.split_once('.').unwrap_or((name, ""));
+        let (id, _) = self
+            .names
+            .iter()
+            .find(|(_, known)| known == thing)
+            .expect("a name");
+        format!("{id}.{n}")
+    }
+
     pub async fn open(&mut self, uid: &str) -> Socket {
         let socket = self.socket(uid);
         self.change(uid, socket.open()).await;
@@ -125,7 +136,9 @@ impl Scene {
         assert_eq!(pending.len(), 1, "one entry waits");
         let entries = [pending[0].prepared.clone()];
         // Of two events one is later: a time that was written again shows as a change.
-        self.driver.pass(entries[0].id).await;
+        if entries[0].id.ms <= self.driver.time_ms().await {
+            self.driver.pass(entries[0].id).await;
+        }
         let event = self.driver.event_id(lane, entries[0].id);
         self.events += 1;
         self.names.push((event, format!("e{}", self.events)));
@@ -177,6 +190,12 @@ impl Scene {
             dump.0.retain(|name, kept| {
                 kept.ttl_ms = kept.ttl_ms.map(round);
                 let rest = name.strip_prefix(&prefix).unwrap_or(name);
+                // Moved by every message; limits.rs looks at them.
+                if let Content::Hash(fields) = &mut kept.content
+                    && rest.contains(":u:")
+                {
+                    fields.remove("b");
+                }
                 !elsewhere.contains(&rest.split(':').next().unwrap_or(rest))
             });
             dump
@@ -244,6 +263,12 @@ pub fn about(pushed: &Pushed) -> String {
         format!("{name}={value}")
     });
     fields.collect::<Vec<_>>().join(" ")
+}
+
+/// The conversation that a customer is in.
+pub async fn conversation_of(scene: &mut Scene, uid: &str) -> String {
+    let conversation = scene.driver.conversation_of(uid).await;
+    conversation.expect("in a conversation")
 }
 
 pub fn lane(uid: &str) -> Lane {

@@ -208,8 +208,10 @@ async fn staff_offline_requeues_at_the_front_if_so_set(options: Options) {
     // alice is with sam, bob with sue; carl waits for sam, dora for sue.
     scene.send(&mut sam, Verb::StaffOffline).await.is(r#"
         + conv:e4.1 bytes=0
+        + conv:e4.1 d:sam=0
         + conv:e4.1 last=e13.1
         + conv:e4.1 past=sam
+        + conv:e4.1 r:sam=0 0
         + conv:e4.1 seq=2
         + conv:e4.1 state=waiting
         + conv:e4.1 words=0

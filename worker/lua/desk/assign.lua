@@ -74,10 +74,9 @@ D.assign = function(c, e, customer, staff, conv)
     D.get(D.user_key(e, staff), "conns", "lang", "name", "open", "convs")
   if queue then D.dequeue(c, e, customer, queue) end
   local key = D.conv_key(e, conv)
-  local seq, prev, counts, past = D.get(key, "seq", "last", "counts", "past")
+  local seq, prev, counts, past, recalls = D.get(key, "seq", "last", "counts", "past", "recalls")
   redis.call("HSET", key, "state", "open", "customer", customer, "staff", staff, "at", D.int(c.now))
-  -- Marks are somebody's own: who takes over has read nothing yet.
-  if past and D.latest(past) ~= staff then redis.call("HDEL", key, "db", "rb") end
+  if past then D.rejoin(key, staff) end
   if not left then
     local idle = D.int(D.clock(c) + tonumber(c.settings.idle_ms))
     redis.call("HSET", key, "idle", idle)
@@ -99,7 +98,7 @@ D.assign = function(c, e, customer, staff, conv)
     .. ',"name":' .. name .. D.tail(entry) .. "}}")
   D.push_conns(e, s_conns, D.head(s_lang, "new_customer") .. conversation
     .. ',"customer":"' .. customer .. '"' .. D.tail(entry) .. "}}")
-  if tonumber(entry.seq) > 1 then D.push_words(e, conv, s_conns) end
+  if tonumber(entry.seq) > 1 then D.push_words(e, conv, s_conns, recalls) end
   c.touched = c.touched + 2
 end
 

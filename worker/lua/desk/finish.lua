@@ -29,7 +29,7 @@ end
 -- Ends a conversation, waiting or open, and tells both sides. Free places are filled by the caller.
 D.finish = function(c, e, conv, reason)
   local key = D.conv_key(e, conv)
-  local state, customer, staff = D.get(key, "state", "customer", "staff")
+  local state, customer, staff, recalls = D.get(key, "state", "customer", "staff", "recalls")
   local conns, lang, lane, queue, left =
     D.get(D.user_key(e, customer), "conns", "lang", "lane", "queue", "left")
   if state == "waiting" then
@@ -45,6 +45,7 @@ D.finish = function(c, e, conv, reason)
   local entry = D.log(e, conv, "system", e.uid, "ended", reason)
   redis.call("PEXPIRE", key, c.settings.retention_ms)
   redis.call("PEXPIRE", D.log_key(e, conv), c.settings.retention_ms)
+  if recalls then redis.call("PEXPIRE", D.gone_key(e, conv), c.settings.retention_ms) end
   D.list(c, e, customer, conv)
   if state == "open" then D.list(c, e, staff, conv) end
 

@@ -4,15 +4,14 @@
 -- Puts an open conversation of a staff member who leaves back into a queue, by its old ticket.
 local requeue = function(c, e, conv)
   local key = D.conv_key(e, conv)
-  local customer, ticket, staff, past = D.get(key, "customer", "ticket", "staff", "past")
+  local customer, ticket, staff = D.get(key, "customer", "ticket", "staff")
   local conns, lang, lane, left = D.get(D.user_key(e, customer), "conns", "lang", "lane", "left")
   D.release(e, staff, conv)
-  redis.call("HDEL", key, "staff", "at")
   if not left then
     redis.call("ZREM", c.P .. "due", D.timer(e, "idle", customer, conv, lane))
     redis.call("HDEL", key, "idle")
   end
-  redis.call("HSET", key, "past", D.with_past(past, staff))
+  D.part(key, staff)
   local place = D.enqueue(c, e, customer, conv, ticket, D.left_queue(left))
   local entry = D.log(e, conv, "system", staff, "requeued", "staff_offline")
   D.list(c, e, customer, conv)

@@ -3,7 +3,8 @@
 
 -- Appends the entry that follows number `seq` with id `prev` (nil at the beginning) and counts it in
 -- the conversation, together with further fields of that hash. `counts` is how many messages each side
--- has written with this one; `kind` is message, assigned, ended or requeued.
+-- has written with this one; `kind` is message, assigned, ended, requeued or
+-- recalled.
 -- Returns {seq, id, prev, time}.
 D.append = function(e, conv, seq, prev, counts, from, uid, kind, value, ref, ...)
   local entry = {
@@ -27,31 +28,49 @@ D.log = function(e, conv, from, uid, kind, value)
   return D.append(e, conv, seq, prev, counts or "0 0", from, uid, kind, value, nil)
 end
 
--- The `message` frame of a log entry; `body` is a JSON string. Who is no more than a user of the site is
--- named by `uid`.
+-- The fields of an entry as a stream has it, by name.
+D.fields = function(entry)
+  local fields = {}
+  for i = 1, #entry[2], 2 do fields[entry[2][i]] = entry[2][i + 1] end
+  return fields
+end
+
+-- The fields of the entry at a place, or nil.
+D.entry = function(e, conv, seq)
+  local place = D.int(seq) .. "-0"
+  local entry = redis.call("XRANGE", D.log_key(e, conv), place, place)[1]
+  return entry and D.fields(entry)
+end
+
+-- The `message` frame of a log entry; `body` is a JSON string, nil if it was recalled. Who is no more than a
+-- user of the site is named by `uid`.
 D.message_frame = function(conv, from, body, entry, uid)
   local who = uid and (from .. '","uid":"' .. uid) or from
   -- As D.tail, but joined at once: each text that is made costs Redis by its bytes.
-  return '{"action":"message","payload":{"from":"' .. who .. '","message":' .. body
+  return '{"action":"message","payload":{"from":"' .. who
+    .. (body and '","message":' or '","recalled":true') .. (body or "")
     .. ',"conversation":"' .. conv .. '","seq":' .. entry.seq .. ',"id":"' .. entry.id
     .. (entry.prev and '","prev":"' .. entry.prev .. '","time":' or '","time":') .. entry.time .. "}}"
 end
 
 -- The last messages of a conversation, for a staff member who takes it over: at most L.words, and no more
--- than L.push_bytes of them (but always the last one).
-D.push_words = function(e, conv, conns)
-  -- Entries that are no messages are few: one per assignment and requeue, so the messages are among
-  -- twice as many entries; of one more only the id is needed, as the predecessor of the first.
-  local count = 2 * L.words + 1
+-- than L.push_bytes of them (but always the last one). `recalls` is how many messages were recalled:
+-- those come without their words.
+D.push_words = function(e, conv, conns, recalls)
+  -- Entries that are no messages are few: one per assignment and requeue, and per recalled message, so
+  -- the messages are among twice as many entries, or three times; of one more only the id is needed,
+  -- as the predecessor of the first.
+  local count = (recalls and 3 or 2) * L.words + 1
+  local gone_key = recalls and D.gone_key(e, conv)
   local newest = redis.call("XREVRANGE", D.log_key(e, conv), "+", "-", "COUNT", count)
   local frames, before = {}, nil
   if #newest == count then before = table.remove(newest)[2][6] end
   for i = #newest, 1, -1 do
-    local f = {}
-    for k = 1, #newest[i][2], 2 do f[newest[i][2][k]] = newest[i][2][k + 1] end
+    local f = D.fields(newest[i])
     if f.message then
       local seq = string.match(newest[i][1], "^%d+")
-      frames[#frames + 1] = D.message_frame(conv, f.from, f.message,
+      local gone = recalls and redis.call("HGET", gone_key, seq)
+      frames[#frames + 1] = D.message_frame(conv, f.from, not gone and f.message,
         { seq = seq, id = f.id, prev = before, time = f.time })
     end
     before = f.id

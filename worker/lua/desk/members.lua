@@ -1,11 +1,11 @@
--- What outlives connections: who belongs to a conversation, how far they have read it, and the list
--- of each user's conversations.
+-- What outlives connections: who belongs to a conversation, and how far they have read it.
 --
 -- A conversation has two sides: a is the customer, or the first member of a direct conversation; b is
 -- the staff member, or the second. `past` names earlier staff, the latest last: they may read it.
 --   counts   "<messages of a> <messages of b>": in the hash up to now, in each entry of the log up to it
 --   da, db   up to which seq a and b have been delivered
 --   ra, rb   "<seq> <messages of the other side up to it>" that a and b have read
+--   d:<uid>, r:<uid>   the same of earlier staff
 --   renewed  when the expiry of a direct conversation was set; see desk/direct.lua
 
 local FIELDS = {
@@ -29,6 +29,15 @@ end
 -- The same, or "past" for earlier staff. The one rule of who may read.
 D.reader = function(conv, uid)
   return D.member(conv, uid) or (conv.past and D.has(conv.past, uid) and "past") or nil
+end
+
+-- The conversation that a user names and is a member of, and their side; or nil and the error code. To
+-- strangers it says no more than of one that does not exist.
+D.mine = function(e, uid, id)
+  local conv = D.conv(e, id)
+  local side = conv and D.member(conv, uid)
+  if side then return conv, side end
+  return nil, conv and D.reader(conv, uid) and "forbidden" or "no_conversation"
 end
 
 -- Who is on the other side: a uid, or nil while nobody is.
@@ -64,45 +73,24 @@ D.unread = function(conv, side)
   return (side == "a" and b or a) - seen
 end
 
--- Who is the latest of earlier staff.
-D.latest = function(past)
-  return string.match(past, "(%S+) $")
-end
-
--- `past` with the staff member who leaves as the latest; who left longest ago is forgotten at the bound.
-D.with_past = function(past, staff)
+-- A staff member leaves a conversation that goes on: they are earlier staff, and their marks are kept
+-- for when they take it over again. Who left longest ago is forgotten at the bound.
+D.part = function(key, staff)
+  local past, delivered, read = D.get(key, "past", "db", "rb")
   past = D.with(D.without(past or "", staff), staff)
-  if D.count(past) > L.past then past = string.match(past, "^%S+ (.*)$") end
-  return past
-end
-
--- Of a list that is full, the longest untouched conversation that is over, or nil.
-local droppable = function(e, key)
-  for _, conv in ipairs(redis.call("ZRANGE", key, 0, -1)) do
-    local state = redis.call("HGET", D.conv_key(e, conv), "state")
-    if not state or state == "ended" then return conv end
+  local oldest = D.count(past) > L.past and string.match(past, "^%S+")
+  if oldest then
+    past = D.without(past, oldest)
+    redis.call("HDEL", key, "d:" .. oldest, "r:" .. oldest)
   end
+  redis.call("HDEL", key, "staff", "at", "db", "rb")
+  redis.call("HSET", key, "past", past, "d:" .. staff, delivered or 0, "r:" .. staff, read or "0 0")
 end
 
--- Whether a user may begin one more conversation: their list has room, or can make some.
-D.has_room = function(e, uid)
-  local key = D.list_key(e, uid)
-  return redis.call("ZCARD", key) < L.conversations or droppable(e, key) ~= nil
-end
-
--- Notes in a user's list that a conversation has begun, was assigned, requeued or has ended, or that the
--- expiry of a direct one was renewed; not for each message. What is new pushes out what is over: what Redis has forgotten, and beyond the bound
--- what is oldest. Staff are assigned to even if all of their list lives on (direct conversations
--- do); it is then longer by what they have open.
-D.list = function(c, e, uid, conv)
-  local key, retention = D.list_key(e, uid), tonumber(c.settings.retention_ms)
-  if redis.call("ZADD", key, e.time, conv) == 1 then
-    local forgotten = D.int(tonumber(e.time) - retention)
-    for _, old in ipairs(redis.call("ZRANGEBYSCORE", key, "-inf", forgotten, "LIMIT", 0, L.pruned)) do
-      if redis.call("EXISTS", D.conv_key(e, old)) == 0 then redis.call("ZREM", key, old) end
-    end
-    local over = redis.call("ZCARD", key) > L.conversations and droppable(e, key)
-    if over then redis.call("ZREM", key, over) end
-  end
-  redis.call("PEXPIRE", key, D.keep_ms(c))
+-- Earlier staff take a conversation over again; anybody else begins without marks.
+D.rejoin = function(key, staff)
+  local delivered, read = D.get(key, "d:" .. staff, "r:" .. staff)
+  if not delivered then return end
+  redis.call("HDEL", key, "d:" .. staff, "r:" .. staff)
+  redis.call("HSET", key, "db", delivered, "rb", read)
 end

@@ -39,6 +39,8 @@ impl App for Desk {
 
     fn settings(&self) -> Fields {
         let settings = &self.settings;
+        let us = 1_000_000.0 / f64::from(settings.rate.rate_per_user);
+        let ahead = us * f64::from(settings.rate.rate_burst - 1);
         vec![
             ("idle_ms", (settings.idle_s * 1000).to_string()),
             ("max_per_staff", settings.max_per_staff.to_string()),
@@ -55,6 +57,9 @@ impl App for Desk {
                 u8::from(settings.leave_message).to_string(),
             ),
             ("retention_ms", (settings.retention_s * 1000).to_string()),
+            ("rate_us", format!("{us:.0}")),
+            ("rate_ahead_us", format!("{ahead:.0}")),
+            ("recall_ms", (settings.recall_s * 1000).to_string()),
             ("default_name", json_string(&settings.default_staff_name)),
         ]
     }
@@ -148,6 +153,28 @@ fn prepare_verb(uid: &str, verb: &Verb, fields: &mut Fields) -> &'static str {
                     .map(|c| ("conversation", c.to_string())),
             );
             "close_conversation"
+        }
+        Verb::Mark {
+            conversation,
+            up_to,
+            mark,
+        } => {
+            fields.push(("conversation", conversation.to_string()));
+            fields.push(("up_to", up_to.to_string()));
+            fields.push(("mark", mark.as_str().to_owned()));
+            "mark"
+        }
+        Verb::Recall {
+            conversation,
+            seq,
+            message,
+            id,
+        } => {
+            fields.push(("conversation", conversation.to_string()));
+            fields.push(("seq", seq.to_string()));
+            fields.extend(message.as_ref().map(|m| ("message", m.to_string())));
+            fields.extend(id.as_ref().map(|id| ("id", id.to_string())));
+            "recall"
         }
         Verb::Resume {
             replaces,

@@ -3,7 +3,10 @@
 use std::fmt;
 
 use clap::{Args, ValueEnum, builder::BoolishValueParser};
-use frontdesk_shared::{config::ConfigError, protocol::MAX_NAME_CHARS};
+use frontdesk_shared::{
+    config::{ConfigError, RateArgs},
+    protocol::MAX_NAME_CHARS,
+};
 
 /// Longest queue that can be configured: scores of queue lengths stay exact up to it.
 pub const MAX_QUEUE_LIMIT: u32 = 200_000;
@@ -54,6 +57,12 @@ pub struct DeskSettings {
     /// Seconds for which an ended conversation is kept, and a direct one after its last message
     #[arg(long, env = "FRONTDESK_RETENTION_S", default_value_t = 7 * 24 * 60 * 60)]
     pub retention_s: u64,
+    /// How much one user may send.
+    #[command(flatten)]
+    pub rate: RateArgs,
+    /// Seconds for which a sender may recall a message (0: never)
+    #[arg(long, env = "FRONTDESK_RECALL_S", default_value_t = 120)]
+    pub recall_s: u64,
     /// Name of staff who come on duty without one
     #[arg(long, env = "FRONTDESK_DEFAULT_STAFF_NAME", default_value = "客服")]
     pub default_staff_name: String,
@@ -107,6 +116,8 @@ impl Default for DeskSettings {
             customer_direct: false,
             leave_message: false,
             retention_s: 7 * 24 * 60 * 60,
+            rate: RateArgs::default(),
+            recall_s: 120,
             default_staff_name: "客服".to_owned(),
         }
     }
@@ -131,6 +142,9 @@ impl DeskSettings {
         }
         if !(1..=10 * 365 * 24 * 60 * 60).contains(&self.retention_s) {
             return wrong("--retention-s (FRONTDESK_RETENTION_S) must be 1 second to ten years");
+        }
+        if self.recall_s > 24 * 60 * 60 {
+            return wrong("--recall-s (FRONTDESK_RECALL_S) must be at most 86400 seconds");
         }
         if name.clone().count() > MAX_NAME_CHARS
             || name.clone().count() == 0
@@ -177,6 +191,7 @@ mod tests {
         assert!(check(|s| s.grace_s = 3601).is_err());
         assert!(check(|s| s.max_per_staff = 0).is_err());
         assert!(check(|s| s.queue_limit = 200_001).is_err());
+        assert!(check(|s| s.recall_s = 86_401).is_err());
         assert!(check(|s| s.default_staff_name = String::new()).is_err());
     }
 }

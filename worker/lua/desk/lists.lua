@@ -1,0 +1,32 @@
+-- convs:<uid>, the list of a user's conversations by their last change.
+
+-- Of a list that is full, the longest untouched conversation that is over, or nil.
+local droppable = function(e, key)
+  for _, conv in ipairs(redis.call("ZRANGE", key, 0, -1)) do
+    local state = redis.call("HGET", D.conv_key(e, conv), "state")
+    if not state or state == "ended" then return conv end
+  end
+end
+
+-- Whether a user may begin one more conversation: their list has room, or can make some.
+D.has_room = function(e, uid)
+  local key = D.list_key(e, uid)
+  return redis.call("ZCARD", key) < L.conversations or droppable(e, key) ~= nil
+end
+
+-- Notes in a user's list that a conversation has begun, was assigned, requeued or has ended, or that the
+-- expiry of a direct one was renewed; not for each message. What is new pushes out what is over: what
+-- Redis has forgotten, and beyond the bound what is oldest. Staff are assigned to even if all of their
+-- list lives on (direct conversations do); it is then longer by what they have open.
+D.list = function(c, e, uid, conv)
+  local key, retention = D.list_key(e, uid), tonumber(c.settings.retention_ms)
+  if redis.call("ZADD", key, e.time, conv) == 1 then
+    local forgotten = D.int(tonumber(e.time) - retention)
+    for _, old in ipairs(redis.call("ZRANGEBYSCORE", key, "-inf", forgotten, "LIMIT", 0, L.pruned)) do
+      if redis.call("EXISTS", D.conv_key(e, old)) == 0 then redis.call("ZREM", key, old) end
+    end
+    local over = redis.call("ZCARD", key) > L.conversations and droppable(e, key)
+    if over then redis.call("ZREM", key, over) end
+  end
+  redis.call("PEXPIRE", key, D.keep_ms(c))
+end
