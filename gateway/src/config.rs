@@ -11,7 +11,7 @@ use clap::{
     builder::{BoolishValueParser, RangedU64ValueParser},
 };
 use frontdesk_shared::{
-    config::{ConfigError, IdentityArgs, OptionalAddr, RedisArgs, TelemetryArgs},
+    config::{ConfigError, IdentityArgs, OptionalAddr, RateArgs, RedisArgs, TelemetryArgs},
     protocol::Lang,
 };
 use ipnet::IpNet;
@@ -61,6 +61,9 @@ pub struct Config {
     /// Logs.
     #[command(flatten)]
     pub telemetry: TelemetryArgs,
+    /// How much one user may send.
+    #[command(flatten)]
+    pub rate: RateArgs,
     /// Address for WebSocket and HTTP, as in 127.0.0.1:9502 or 0.0.0.0:9502
     #[arg(long, env = "FRONTDESK_LISTEN", default_value = "127.0.0.1:9502")]
     pub listen: SocketAddr,

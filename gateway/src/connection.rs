@@ -60,6 +60,8 @@ struct Connection {
     waiting: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     /// What it wants to see.
     asked: Asked,
+    /// How much it has sent lately: see `Gateway::rate`.
+    bucket: Instant,
     /// What came before `open` was in the log.
     early: Option<Message>,
     last_seen: Instant,
@@ -85,6 +87,7 @@ pub(crate) fn serve(
         n: 0,
         waiting: None,
         asked: Asked::default(),
+        bucket: Instant::now(),
         early: None,
         last_seen: Instant::now(),
         next_ping: Instant::now(),
@@ -229,16 +232,14 @@ impl Connection {
     /// Does what is asked for, or says why not and when to try again.
     fn serve(&mut self, request: Request) -> Result<(), (Refusal, Option<Duration>)> {
         match request {
-            Request::Verb(verb) => match self.presence.too_busy() {
-                None => self.append(verb),
-                retry_after => return Err((busy(verb.reference().cloned()), retry_after)),
-            },
+            Request::Verb(verb) => {
+                self.admit(verb.reference().cloned())?;
+                self.append(verb);
+            }
             Request::Resume { token, positions } => {
                 let replaces = token.map(|token| self.presence.resumed(&token));
                 let replaces = replaces.transpose().map_err(|refusal| (refusal, None))?;
-                if let retry_after @ Some(_) = self.presence.too_busy() {
-                    return Err((busy(None), retry_after));
-                }
+                self.admit(None)?;
                 self.outbox.set_resumes();
                 self.append(Verb::Resume {
                     replaces,
@@ -251,9 +252,21 @@ impl Connection {
             }
             Request::Read(read) => {
                 let asked = self.asked.ask(read);
-                asked.map_err(|read| (busy(read.id), Some(reads::RETRY_AFTER)))?;
+                asked.map_err(|read| (refusal("busy", read.id), Some(reads::RETRY_AFTER)))?;
             }
+            Request::Typing { conversation, on } => self.presence.types(conversation, on),
         }
+        Ok(())
+    }
+
+    /// Whether one more event of this socket may go to the log now.
+    fn admit(&mut self, id: Option<MessageRef>) -> Result<(), (Refusal, Option<Duration>)> {
+        if let Some(after) = self.presence.too_busy() {
+            return Err((refusal("busy", id), Some(after)));
+        }
+        let (rate, now) = (self.presence.gateway.rate, Instant::now());
+        let turn = rate.turn(&mut self.bucket, now, now);
+        turn.map_err(|turn| (refusal("rate_limited", id), Some(turn - now)))?;
         Ok(())
     }
 
@@ -406,9 +419,9 @@ async fn left(socket: &mut Socket, early: &mut Option<Message>) -> End {
     pending().await
 }
 
-fn busy(reference: Option<MessageRef>) -> Refusal {
+fn refusal(code: &'static str, reference: Option<MessageRef>) -> Refusal {
     Refusal {
-        code: "busy",
+        code,
         field: None,
         reference: reference.map(|id| id.to_string()),
     }

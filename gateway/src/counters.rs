@@ -16,24 +16,30 @@ use redis::{RedisError, aio::MultiplexedConnection};
 /// The numbers of the last payloads, by shard.
 pub(crate) type Numbers = [u64; SHARDS as usize];
 
-/// Reads the stored numbers of a boot, from the primary: a replica lags, or has stopped.
+/// Reads the stored numbers of a boot for some shards, from the primary: a replica lags, or has
+/// stopped. Of the others nothing is due: their number is 0.
 pub(crate) async fn stored(
     connection: &mut MultiplexedConnection,
     boot: &BootId,
+    of: impl Fn(Shard) -> bool,
 ) -> Result<Numbers, RedisError> {
     expect_primary(connection).await?;
+    let mut numbers = Numbers::default();
+    let shards: Vec<Shard> = Shard::all().filter(|shard| of(*shard)).collect();
+    if shards.is_empty() {
+        return Ok(numbers);
+    }
     let mut pipeline = redis::pipe();
-    for shard in Shard::all() {
+    for shard in shards.iter().copied() {
         let number = pipeline.cmd("HGET").arg(keys::pushes(shard));
         number.arg(boot.as_str());
     }
     let found: Vec<Option<u64>> = pipeline.query_async(connection).await?;
-    let mut numbers = Numbers::default();
-    if found.len() != numbers.len() {
+    if found.len() != shards.len() {
         return Err((redis::ErrorKind::UnexpectedReturnType, "too few numbers").into());
     }
-    for (number, found) in numbers.iter_mut().zip(found) {
-        *number = found.unwrap_or(0);
+    for (shard, found) in shards.into_iter().zip(found) {
+        numbers[usize::from(shard.number())] = found.unwrap_or(0);
     }
     Ok(numbers)
 }

@@ -6,7 +6,8 @@
 //! The path of a push: the gateway's own channel → `downlink` (the one subscriber) → `registry`
 //! (who is here?) → `outbox` (a socket's bounded queue) → `connection` → the client.
 //!
-//! What a client asks to see goes past the log: `reads`, on a `link` of its own.
+//! What changes nothing goes past the log, each on a `link` of its own, at a `pace`: `reads` answers what a
+//! client asks to see, `typing` tells the other side who is typing.
 //!
 //! One start under one boot id is a [`Gateway`]; a boot that was declared dead is given up and the
 //! process goes on under another one. `front` is what outlives it. `heartbeat` keeps the
@@ -35,6 +36,7 @@ mod link;
 mod metrics;
 mod origin;
 mod outbox;
+mod pace;
 mod presence;
 mod pressure;
 mod reads;
@@ -45,6 +47,7 @@ mod server;
 #[doc(hidden)] // for examples/echo.rs
 pub mod socket;
 mod status;
+mod typing;
 mod uplink;
 
 use std::{net::SocketAddr, sync::Arc};
@@ -118,12 +121,15 @@ pub(crate) struct Gateway {
     pub(crate) uplink: uplink::Uplink,
     pub(crate) pressure: Arc<pressure::Pressure>,
     pub(crate) bell: Arc<roll_call::Bell>,
+    /// How much one socket may send.
+    pub(crate) rate: pace::Rate,
     pub(crate) resync: Arc<resync::Resync>,
     /// Signs and reads resume tokens.
     pub(crate) resume: ResumeKey,
     /// Reads the tokens that `refresh` brings.
     pub(crate) auth: Arc<Auth>,
     pub(crate) reads: reads::Reads,
+    pub(crate) typing: typing::Typing,
     pub(crate) tasks: TaskTracker,
 }
 
@@ -151,10 +157,15 @@ impl Gateway {
             uplink,
             pressure: context.pressure.clone(),
             bell: context.bell.clone(),
+            rate: pace::Rate::new(
+                f64::from(front.config.rate.rate_per_user),
+                f64::from(front.config.rate.rate_burst),
+            ),
             resync: Arc::default(),
             resume,
             auth: front.auth.clone(),
             reads: reads::Reads::new(redis.clone(), &front.config),
+            typing: typing::Typing::default(),
             tasks: front.tasks.clone(),
         };
         (Arc::new(gateway), context, appends)
@@ -301,6 +312,7 @@ impl Boot {
         roles.spawn(downlink::Downlink::new(redis.clone(), gateway.clone()).run(stop.clone()));
         roles.spawn(heartbeat::run(redis.clone(), gateway.clone(), stop.clone()));
         roles.spawn(roll_call::run(redis.clone(), gateway.clone(), stop.clone()));
+        roles.spawn(typing::run(redis.clone(), gateway.clone(), stop.clone()));
         roles.spawn(resync::run(gateway.resync.clone(), stop.clone()));
         roles.spawn(pressure::run(redis.clone(), gateway.clone(), stop.clone()));
         front.put(gateway.clone());

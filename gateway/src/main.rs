@@ -4,9 +4,9 @@
 use std::{num::NonZero, process::ExitCode, thread::available_parallelism};
 
 use frontdesk_gateway::{Cli, Command, Config, Error, listen, prepare, run};
-use frontdesk_shared::{config, telemetry};
+use frontdesk_shared::{config, runtime::runtime, telemetry};
 use tokio::{
-    runtime::{Builder, Runtime},
+    runtime::Runtime,
     signal::unix::{SignalKind, signal},
 };
 use tokio_util::sync::CancellationToken;
@@ -32,7 +32,7 @@ fn main() -> ExitCode {
             Err(error) => refuse(&format!("{error:#}")),
         };
     }
-    match runtime(config.threads).and_then(|runtime| runtime.block_on(live(config))) {
+    match start(config.threads).and_then(|runtime| runtime.block_on(live(config))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error @ Error::RoleEnded) => {
             error!("{error}");
@@ -42,19 +42,13 @@ fn main() -> ExitCode {
     }
 }
 
-/// One thread needs no other to be woken and shares nothing, which is cheaper per message; so it has
-/// a runtime of its own kind.
-fn runtime(threads: usize) -> Result<Runtime, Error> {
+fn start(threads: usize) -> Result<Runtime, Error> {
     let processors = || available_parallelism().map_or(1, NonZero::get);
     let threads = match threads {
         0 => (processors() / PROCESSORS_PER_THREAD).max(1),
         threads => threads,
     };
-    let mut builder = match threads {
-        1 => Builder::new_current_thread(),
-        _ => Builder::new_multi_thread(),
-    };
-    Ok(builder.worker_threads(threads).enable_all().build()?)
+    Ok(runtime(threads)?)
 }
 
 /// Does what an operator asked for, instead of serving.

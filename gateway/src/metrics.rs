@@ -43,6 +43,7 @@ pub(crate) struct Metrics {
     pub(crate) roll_calls: IntCounter,
     pub(crate) reads: IntCounterVec,
     pub(crate) read_seconds: Histogram,
+    pub(crate) typing: Typing,
     pub(crate) roll_call_findings: IntCounterVec,
 }
 
@@ -52,6 +53,23 @@ pub(crate) struct FramesIn {
     pub(crate) text: IntCounter,
     pub(crate) binary: IntCounter,
     pub(crate) control: IntCounter,
+}
+
+/// What became of words that somebody is typing.
+pub(crate) struct Typing {
+    pub(crate) told: IntCounter,
+    pub(crate) dropped: IntCounter,
+}
+
+impl Typing {
+    fn register() -> prometheus::Result<Self> {
+        let help = "Words that somebody types: told, or dropped under pressure";
+        let by_outcome = counters("typing_total", help, "outcome")?;
+        Ok(Self {
+            told: by_outcome.with_label_values(&["told"]),
+            dropped: by_outcome.with_label_values(&["dropped"]),
+        })
+    }
 }
 
 /// Events confirmed in the log, likewise.
@@ -132,6 +150,7 @@ impl Metrics {
                 "From a page's being asked for to its answer",
                 exponential_buckets(0.000_5, 2.0, 13)?
             ))?,
+            typing: Typing::register()?,
             roll_call_findings: counters(
                 "roll_call_findings_total",
                 "Sockets closed because the state did not know them, and the reverse",

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use frontdesk_shared::{
     event::{Event, Kind},
-    ids::{ClientId, Lane, Shard},
+    ids::{ClientId, ConversationId, Lane, Shard},
     protocol::{frame::Refusal, notice::by_key, resume::Token},
 };
 use tokio::runtime::Handle;
@@ -13,7 +13,7 @@ use tracing::debug;
 
 use crate::{
     Gateway, auth::Identity, backoff::Backoff, outbox::Outbox, registry::Registration,
-    uplink::Outcome,
+    typing::Said, uplink::Outcome,
 };
 
 /// A connection's being here. Dropping it takes the socket out and appends its `close`, whatever
@@ -57,6 +57,18 @@ impl Presence {
             uid: self.identity.uid.clone(),
             kind,
         }
+    }
+
+    /// Its user types, or has stopped.
+    pub(crate) fn types(&self, conversation: Option<ConversationId>, on: bool) {
+        self.gateway.typing.say(Said {
+            site: self.identity.site.clone(),
+            uid: self.identity.uid.clone(),
+            lang: self.identity.lang,
+            client: self.client.clone(),
+            conversation,
+            on,
+        });
     }
 
     /// The connection that a resume token was made for, if it was this user's.

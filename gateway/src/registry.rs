@@ -64,6 +64,11 @@ impl Registry {
         (registration, outbox)
     }
 
+    /// Whether no socket of the shard is here.
+    pub(crate) fn is_empty(&self, shard: Shard) -> bool {
+        self.read(shard).here.is_empty()
+    }
+
     /// Calls `deliver` for each target that is here; returns how many are not.
     pub(crate) fn for_each<'a>(
         &self,

@@ -1,6 +1,6 @@
 //! One socket of the load: as cheap as it can be, since the tool must not be what is measured.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::{net::TcpStream, time::timeout};
@@ -8,6 +8,9 @@ use tokio_tungstenite::{
     WebSocketStream, client_async_with_config,
     tungstenite::{
         Error, Message, Utf8Bytes,
+        client::IntoClientRequest as _,
+        handshake::client::Request,
+        http::header::AUTHORIZATION,
         protocol::{CloseFrame, WebSocketConfig, frame::coding::CloseCode},
     },
 };
@@ -15,6 +18,7 @@ use tokio_tungstenite::{
 use crate::{
     frame::Frame,
     target::{Gateway, Side},
+    tokens::Tokens,
 };
 
 /// Bytes read at a time, kept by each socket.
@@ -61,6 +65,8 @@ pub(crate) struct Identity {
     pub(crate) site: String,
     pub(crate) uid: String,
     pub(crate) side: Side,
+    /// What it comes with, unless the gateways are in open mode.
+    pub(crate) tokens: Option<Arc<Tokens>>,
     /// For the bare relay: `place of the gateway, uid` of the peer.
     pub(crate) peer: Option<(usize, String)>,
 }
@@ -78,6 +84,16 @@ impl Identity {
             url = format!("{url}&via={via}&peer={peer}");
         }
         url
+    }
+
+    /// The handshake: with a new token each time, where tokens are needed.
+    fn request(&self) -> Result<Request, Error> {
+        let mut request = self.url().into_client_request()?;
+        if let Some(tokens) = &self.tokens {
+            let bearer = tokens.bearer(&self.site, &self.uid, self.side);
+            request.headers_mut().insert(AUTHORIZATION, bearer.parse()?);
+        }
+        Ok(request)
     }
 }
 
@@ -97,8 +113,9 @@ impl Socket {
                 .await
                 .map_err(|error| failed(&error))?;
             stream.set_nodelay(true).map_err(|error| failed(&error))?;
+            let request = who.request().map_err(|error| failed(&error))?;
             let bounds = WebSocketConfig::default().read_buffer_size(READ_BUFFER);
-            match client_async_with_config(who.url(), stream, Some(bounds)).await {
+            match client_async_with_config(request, stream, Some(bounds)).await {
                 Ok((ws, _)) => Ok(Self { ws }),
                 Err(Error::Http(answer)) => Err(OpenError::Refused(answer.status().as_u16())),
                 Err(error) => Err(failed(&error)),

@@ -6,7 +6,10 @@ use anyhow::{Result, ensure};
 use clap::{Args, Parser, Subcommand};
 use serde::{Deserialize, Serialize};
 
-use crate::scenario::{desk, idle, relay, soak, storm};
+use crate::{
+    scenario::{desk, idle, relay, soak, storm},
+    tokens::Tokens,
+};
 
 /// Loads a Frontdesk cluster across its gateways, checks what comes back, and reports.
 ///
@@ -63,7 +66,7 @@ pub(crate) struct Run<O: Args> {
 #[derive(Debug, Clone, Args, Serialize, Deserialize)]
 pub(crate) struct Load {
     /// A gateway's address; give one --gateway for each, or the load balancer's. The gateways must be
-    /// in open mode. Loopback unless you name another
+    /// in open mode, or see --secret-env. Loopback unless you name another
     #[arg(long, default_value = "ws://127.0.0.1:9502/")]
     pub(crate) gateway: Vec<String>,
     /// Sites to spread over, one after the other over the 16 shards. A site is one shard: its events
@@ -87,6 +90,19 @@ pub(crate) struct Load {
     /// The addresses are those of `baseline`: no acks, no desk (relay, idle and storm only)
     #[arg(long)]
     pub(crate) bare: bool,
+    /// Name of the environment variable that holds the gateways' secret: each user comes with a token
+    /// signed with it (HS256). Without it the gateways must be in open mode
+    #[arg(long, value_name = "VARIABLE")]
+    #[serde(default)]
+    pub(crate) secret_env: Option<String>,
+    /// What the gateways have as --jwt-issuer
+    #[arg(long, default_value = "frontdesk")]
+    #[serde(default)]
+    pub(crate) jwt_issuer: String,
+    /// What the gateways have as --jwt-audience
+    #[arg(long, default_value = "frontdesk")]
+    #[serde(default)]
+    pub(crate) jwt_audience: String,
 }
 
 /// What is watched beside the load.
@@ -178,7 +194,7 @@ impl Load {
             self.run.as_deref().is_none_or(fits),
             "--run must be 1 to 24 letters, digits and -, beginning with a letter or digit"
         );
-        Ok(())
+        Tokens::of(self).map(drop)
     }
 }
 

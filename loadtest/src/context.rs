@@ -21,6 +21,7 @@ use crate::{
     latency::{Kind, Latencies, micros},
     scenario::Scenario,
     target::{Gateway, Side},
+    tokens::Tokens,
 };
 
 /// What one process of the load has to do.
@@ -60,6 +61,8 @@ pub(crate) struct Record {
 #[derive(Debug)]
 pub(crate) struct Context {
     pub(crate) plan: Plan,
+    /// What its users come with, unless the gateways are in open mode.
+    tokens: Option<Arc<Tokens>>,
     record: Mutex<Record>,
     /// Says that everything is prepared, with the number of connections.
     ready: mpsc::UnboundedSender<u64>,
@@ -81,6 +84,8 @@ impl Context {
     ) -> Arc<Self> {
         let since = SystemTime::now().duration_since(UNIX_EPOCH);
         Arc::new(Self {
+            // The variable was there when the plan was made; without it the gateways refuse.
+            tokens: Tokens::of(&plan.load).ok().flatten(),
             plan,
             record: Mutex::default(),
             ready,
@@ -140,6 +145,7 @@ impl Context {
             site: plan.sites[place].clone(),
             uid: uid(side),
             side,
+            tokens: self.tokens.clone(),
             peer: plan
                 .load
                 .bare

@@ -36,9 +36,9 @@ counts! {
     delivered,
     /// Messages acknowledged.
     acked,
-    /// Messages sent again with the same id: no ack for 10 s, refused as busy, or after a lost socket.
+    /// Messages sent again with the same id: no ack for 10 s, refused for now, or after a lost socket.
     resent,
-    /// Messages that were answered with `busy`.
+    /// Messages that were answered with `busy` or `rate_limited`.
     busy,
     /// Customers who came.
     arrived,
@@ -70,7 +70,7 @@ counts! {
     misnumbered,
     /// A staff member had more customers than `max`.
     over_capacity,
-    /// Frames of the server that say `error`, other than `busy`.
+    /// Frames of the server that say `error`, other than those.
     errors,
     /// Conversations that ended although neither side had left.
     cut_off,

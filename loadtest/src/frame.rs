@@ -41,6 +41,11 @@ impl<'a> Frame<'a> {
         self.action == what || self.payload.code == Some(what)
     }
 
+    /// Whether something was not taken for now: to be sent again later.
+    pub(crate) fn is_refused_for_now(&self) -> bool {
+        self.is("busy") || self.is("rate_limited")
+    }
+
     /// Whether it is somebody's words: those have no code.
     pub(crate) fn is_words(&self) -> bool {
         self.action == "message" && self.payload.code.is_none()

@@ -4,8 +4,8 @@
 //!   [`context::Plan`], starts the [`process`]es that make the load, and puts their ticks together
 //!   ([`tally`], [`summary`], [`outcome`]).
 //! - In each process [`scenario`] does what its name says, with [`client`] sockets and [`frame`]s to
-//!   [`target`] gateways and sites; [`check`] and [`count`] look for broken promises, [`latency`]
-//!   measures from the due time. [`probe`] is a quiet pair beside the load.
+//!   [`target`] gateways and sites, with [`tokens`] where these are wanted; [`check`] and [`count`]
+//!   look for broken promises, [`latency`] measures from the due time. [`probe`] is a quiet pair beside the load.
 //! - [`sample`] watches the servers, [`live`] shows how it goes, [`report`] draws it, [`merge`] joins
 //!   the results of several machines.
 //! - [`baseline`] is the bare relay to compare with, [`bench`] compares.
@@ -31,6 +31,7 @@ mod scenario;
 mod summary;
 mod tally;
 mod target;
+mod tokens;
 
 use std::process::ExitCode;
 

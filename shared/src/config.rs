@@ -6,7 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use clap::{Args, Parser, ValueEnum, builder::BoolishValueParser};
+use clap::{
+    Args, Parser, ValueEnum,
+    builder::{BoolishValueParser, RangedU64ValueParser},
+};
 use zeroize::Zeroizing;
 
 use crate::token::Secret;
@@ -184,6 +187,27 @@ fn weakness(secret: &str) -> Option<String> {
         Some("can be guessed".to_owned())
     } else {
         None
+    }
+}
+
+/// How much one user may send.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct RateArgs {
+    /// Most messages per second of one user on average, over all devices. Gateways hold each socket to it,
+    /// workers each user: give both the same
+    #[arg(long, env = "FRONTDESK_RATE_PER_USER", default_value_t = 50, value_parser = RangedU64ValueParser::<u32>::new().range(1..=1_000_000))]
+    pub rate_per_user: u32,
+    /// Most messages of one user at once, after a quiet time
+    #[arg(long, env = "FRONTDESK_RATE_BURST", default_value_t = 200, value_parser = RangedU64ValueParser::<u32>::new().range(1..=1_000_000))]
+    pub rate_burst: u32,
+}
+
+impl Default for RateArgs {
+    fn default() -> Self {
+        Self {
+            rate_per_user: 50,
+            rate_burst: 200,
+        }
     }
 }
 

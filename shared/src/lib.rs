@@ -4,9 +4,9 @@
 //! appended to the stream that [`ids`] and [`keys`] name; the worker's script answers with
 //! [`push`]es published on the gateway's channel.
 //!
-//! [`token`] makes identities, [`redis`] opens connections and judges the server's settings, [`stream`] reads entries, [`config`] holds the settings
-//! both programs have, [`http`] serves a router with bounded handshakes, [`telemetry`] is logs and
-//! metrics.
+//! [`token`] makes identities, [`redis`] opens connections and judges the server's settings, [`stream`] reads entries,
+//! [`config`] holds the settings both programs have, [`runtime`] is their threads, [`http`] serves a router with
+//! bounded handshakes, [`telemetry`] is logs and metrics.
 
 pub mod config;
 pub mod event;
@@ -16,6 +16,7 @@ pub mod keys;
 pub mod protocol;
 pub mod push;
 pub mod redis;
+pub mod runtime;
 pub mod stream;
 pub mod telemetry;
 pub mod token;

@@ -1,4 +1,4 @@
-//! What a worker publishes on a gateway's channel: bytes framed so that the gateway finds the
+//! What is published on a gateway's channel: bytes framed so that the gateway finds the
 //! targets without parsing any JSON.
 //!
 //! ```text
@@ -8,7 +8,7 @@
 //! …more records
 //! ```
 //! `counter` numbers the scripts' payloads per (shard, boot) from 1, so a gateway sees a hole at
-//! once; `0` marks payloads outside that numbering (acks). The scripts write the same bytes in
+//! once; `0` marks payloads outside that numbering (acks; who is typing). The scripts write the same bytes in
 //! `worker/lua/push.lua`.
 //!
 //! A gateway also publishes on its own channel: `P <n>\n` is its [`probe`], by which it notices a
@@ -153,7 +153,7 @@ pub fn read_probe(message: &[u8]) -> Option<u64> {
     std::str::from_utf8(number).ok()?.parse().ok()
 }
 
-/// Builds a payload outside the numbering (counter 0): acks.
+/// Builds a payload outside the numbering (counter 0): acks, who is typing.
 #[derive(Debug)]
 pub struct Builder {
     bytes: Vec<u8>,
@@ -167,7 +167,7 @@ impl Builder {
         }
     }
 
-    /// Adds a text frame for one connection.
+    /// Adds a text frame for a connection, or several separated by commas.
     pub fn frame(&mut self, event: &str, target: &str, frame: &str) {
         self.bytes
             .extend_from_slice(format!("F {event} {} {target}\n", frame.len()).as_bytes());

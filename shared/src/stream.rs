@@ -3,8 +3,6 @@
 //! The redis crate's own types refuse a whole reply for one field whose name is not UTF-8. Such an
 //! entry would be read again for ever, and with it every lane of its shard would stand still.
 
-use std::collections::HashMap;
-
 use redis::{FromRedisValue, ParsingError, Value};
 
 use crate::{ids::StreamId, redis::text};
@@ -14,9 +12,31 @@ use crate::{ids::StreamId, redis::text};
 pub struct StreamEntry {
     /// Its place in the stream.
     pub id: StreamId,
-    /// Its fields; of a name that is there twice, the last. A name that is no text is left out:
-    /// nothing of ours has such a name.
-    pub fields: HashMap<String, Value>,
+    /// Its fields.
+    pub fields: Fields,
+}
+
+/// The fields of an entry. A name that is no text is left out: nothing of ours has such a name.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Fields(Vec<(String, Value)>);
+
+impl Fields {
+    /// The text of a field; of a name that is there twice, the last. An entry has so few that looking
+    /// at each is the fastest way.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        let mut from_the_last = self.0.iter().rev();
+        let (_, value) = from_the_last.find(|(it, _)| it == name)?;
+        text(value)
+    }
+
+    /// Bytes of names and values.
+    pub fn bytes(&self) -> usize {
+        let size = |value: &Value| match value {
+            Value::BulkString(bytes) => bytes.len(),
+            _ => 0,
+        };
+        self.0.iter().map(|(name, it)| name.len() + size(it)).sum()
+    }
 }
 
 /// The entries of one stream: what XRANGE answers.
@@ -45,15 +65,17 @@ impl FromRedisValue for Streams {
     }
 }
 
-fn pairs(flat: Vec<Value>) -> HashMap<String, Value> {
-    let mut fields = HashMap::with_capacity(flat.len() / 2);
+fn pairs(flat: Vec<Value>) -> Fields {
+    let mut fields = Vec::with_capacity(flat.len() / 2);
     let mut flat = flat.into_iter();
     while let (Some(name), Some(value)) = (flat.next(), flat.next()) {
-        if let Some(name) = text(&name) {
-            fields.insert(name.to_owned(), value);
-        }
+        let name = match name {
+            Value::BulkString(bytes) => String::from_utf8(bytes).ok(),
+            name => text(&name).map(str::to_owned),
+        };
+        fields.extend(name.map(|name| (name, value)));
     }
-    fields
+    Fields(fields)
 }
 
 #[cfg(test)]
@@ -77,15 +99,18 @@ mod tests {
         let expected = Entries(vec![
             StreamEntry {
                 id: StreamId { ms: 1, seq: 0 },
-                fields: HashMap::from([("v".to_owned(), bulk(b"2"))]),
+                fields: Fields(vec![("v".into(), bulk(b"1")), ("v".into(), bulk(b"2"))]),
             },
             StreamEntry {
                 id: StreamId { ms: 1, seq: 1 },
-                fields: HashMap::from([("v".to_owned(), bulk(b"\xff"))]),
+                fields: Fields(vec![("v".into(), bulk(b"\xff"))]),
             },
         ]);
         let range = Entries::from_redis_value(entries.clone()).expect("an answer to XRANGE");
         assert_eq!(range, expected);
+        assert_eq!(range.0[0].fields.text("v"), Some("2"));
+        assert_eq!(range.0[1].fields.text("v"), None);
+        assert_eq!(range.0[0].fields.text("x"), None);
 
         // RESP2 answers XREAD with pairs, RESP3 with a map, and both with nil if nothing came.
         let pair = Value::Array(vec![bulk(b"k"), entries.clone()]);

@@ -44,9 +44,10 @@ impl Default for Builder {
         Self {
             gateways: 2,
             workers: 2,
-            gateway: Settings::default(),
-            // Places in queues move by the tick; everything else keeps its default.
-            worker: Settings::default().set("tick-ms", 200),
+            // Many talk faster here than people; places in queues move by the tick. Everything else
+            // keeps its default.
+            gateway: unhurried(),
+            worker: unhurried().set("tick-ms", 200),
             redis: Options::default(),
             proxies: false,
         }
@@ -319,6 +320,12 @@ impl Cluster {
             })
             .unwrap_or_else(|| panic!("{name} holds no lane of the site {DEFAULT_SITE}"))
     }
+}
+
+fn unhurried() -> Settings {
+    Settings::default()
+        .set("rate-per-user", 100_000)
+        .set("rate-burst", 100_000)
 }
 
 fn unique(kind: &str) -> String {

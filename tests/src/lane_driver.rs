@@ -6,6 +6,7 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use frontdesk_shared::{
+    config::RateArgs,
     event::Event,
     ids::{BootId, Lane, Shard, Site, StreamId, Uid},
     keys,
@@ -18,13 +19,25 @@ use frontdesk_worker::{
     app::Transition,
     desk::{Desk, settings::DeskSettings},
     lane::apply::prepare,
-    library::{Answers, Library, Outcome, Prepared, event_id},
+    library::{Answers, Library, Outcome, Prepared, event_id, packed, packed_settings},
 };
 use futures_util::StreamExt as _;
 use redis::aio::{MultiplexedConnection, PubSubStream};
 use serde_json::Value;
 
 use crate::{redis_dump::Dump, wait};
+
+/// Settings with which nobody says too much: a test says in a second what people say in an hour.
+pub fn unhurried() -> DeskSettings {
+    let rate = RateArgs {
+        rate_per_user: 100_000,
+        rate_burst: 100_000,
+    };
+    DeskSettings {
+        rate,
+        ..DeskSettings::default()
+    }
+}
 
 pub use crate::socket::{
     Socket, on_duty, read_to, recall, resume, words, words_to, words_to_user, words_with_id,
@@ -211,15 +224,22 @@ impl LaneDriver {
             .arg(shard.number())
             .arg(keys::GATEWAY_CHANNEL_PREFIX);
         let settings = frontdesk_worker::app::App::settings(&self.desk);
-        call.arg(settings.len());
-        for (name, value) in settings {
-            call.arg(name).arg(value);
-        }
-        call.arg(lane.number()).arg(1);
-        call.arg(id.to_string()).arg(transition);
-        call.arg(fields.len());
-        for (name, value) in fields {
-            call.arg(name).arg(value);
+        call.arg(packed_settings(&settings));
+        let value = |of: &[u8]| {
+            let field = fields.iter().find(|(name, _)| name == of);
+            field.map_or(&b""[..], |(_, value)| value)
+        };
+        let common = [value(b"site"), value(b"prefix")];
+        let own = fields.iter();
+        let own = own.filter(|(name, _)| name != b"prefix" && name != b"site");
+        let names = own.clone().map(|(name, _)| &name[..]);
+        let shape = std::iter::once(transition).chain(common).chain(names);
+        call.arg(1).arg(packed(shape));
+        call.arg(lane.number()).arg(1).arg(id.to_string());
+        let before = self.applied(lane).await.unwrap_or(StreamId::ZERO);
+        call.arg(id.to_string()).arg(before.to_string()).arg(1);
+        for (_, value) in own {
+            call.arg(value);
         }
         let mut lanes: Vec<Vec<Vec<u8>>> = self.library.run(&mut self.connection, &call).await?;
         Ok(lanes.pop().unwrap_or_default())
@@ -280,21 +300,23 @@ impl LaneDriver {
             .await
             .expect("a stream");
         let (shard, desk) = (self.shard, &self.desk);
-        let pending = |StreamEntry { id, fields }| {
-            let get = |name: &str| {
-                let value = fields.get(name);
-                value.and_then(frontdesk_shared::redis::text)
-            };
+        let after = from.strip_prefix('(').map(StreamId::parse);
+        let after = after.and_then(Result::ok).unwrap_or(StreamId::ZERO);
+        let ids: Vec<StreamId> = reply.0.iter().map(|entry| entry.id).collect();
+        let befores = std::iter::once(after).chain(ids);
+        let pending = |(StreamEntry { id, fields }, before)| {
+            let get = |name: &str| fields.text(name);
             let transition = prepare(desk, event_id(shard, lane, id), get);
             Pending {
                 event: Event::decode(get).ok(),
                 prepared: Prepared {
                     id,
+                    before,
                     transition: transition.expect("of a known version"),
                 },
             }
         };
-        reply.0.into_iter().map(pending).collect()
+        reply.0.into_iter().zip(befores).map(pending).collect()
     }
 
     /// One call of the apply script.

@@ -18,8 +18,16 @@ use frontdesk_tests::{
 use serde_json::{Value, json};
 use tokio::time::{Duration, Instant, interval};
 
-/// Rows that need a fault, an overload or people of another kind, and have tests of their own elsewhere.
-const NOT_IN_A_DAY: [&str; 4] = ["busy", "internal", "too_many_conversations", "no_user"];
+/// Rows that need a fault, an overload, a forgery or people of another kind, and have tests of their own elsewhere.
+const NOT_IN_A_DAY: [&str; 7] = [
+    "busy",
+    "internal",
+    "too_many_conversations",
+    "no_user",
+    "rate_limited",
+    "bad_resume",
+    "resync",
+];
 
 fn text(payload: &Value, field: &str) -> String {
     let text = payload[field].as_str();

@@ -26,7 +26,7 @@ use frontdesk_shared::{
 use frontdesk_tests::{
     desk_model::{DeskModel, Moment, Told, WRONG_ID},
     desk_state::SiteDump,
-    lane_driver::{LaneDriver, Settled},
+    lane_driver::{LaneDriver, Settled, unhurried},
     redis_dump::Dump,
     redis_server::Options,
 };
@@ -124,6 +124,7 @@ enum Act {
     Lose {
         socket: usize,
     },
+    Revoke,
     Resume {
         socket: usize,
         replaces: Option<usize>,
@@ -268,6 +269,7 @@ fn act_of(staff: bool) -> impl Strategy<Value = Act> {
         8 => (socket.clone(), 0..=USERS, 0..2_u8, proptest::option::weighted(0.5, 0..6_u8))
             .prop_map(|(socket, to, text, id)| Act::Direct { socket, to, text, id }),
         4 => (socket.clone(), which(6)).prop_map(|(socket, which)| Act::End { socket, which }),
+        1 => Just(Act::Revoke),
         1 => socket.clone().prop_map(|socket| Act::SkipFrame { socket }),
         1 => socket.prop_map(|socket| Act::OpenAgain { socket }),
     ]
@@ -314,7 +316,7 @@ fn follows_the_model(policy: Policy, on_staff_leave: OnStaffLeave) {
         queue_limit: 3,
         leave_message: (policy == Policy::Shared) == (on_staff_leave == OnStaffLeave::Close),
         customer_direct: on_staff_leave == OnStaffLeave::Requeue,
-        ..DeskSettings::default()
+        ..unhurried()
     };
     let cases = std::env::var_os("PROPTEST_CASES");
     let config = ProptestConfig {
@@ -521,6 +523,10 @@ impl World {
                     client: socket.client,
                     clean: matches!(act, Act::Close { .. }),
                 };
+            }
+            Act::Revoke => {
+                self.sockets.remove(&place);
+                return Kind::Revoke { keep_s: 60 };
             }
             Act::Resume {
                 socket,

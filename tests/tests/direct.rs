@@ -7,7 +7,7 @@
 )]
 
 use frontdesk_tests::{
-    client::{Client, Incoming},
+    client::Client,
     cluster::{Cluster, DEFAULT_SITE},
     conversation_log,
 };
@@ -127,7 +127,7 @@ async fn words_wait_for_who_is_away() {
     }
     let mut ben2 = cluster.connect(0, &format!("uid={ben}")).await;
     ben2.ask("conversations", json!({"id": "q1"})).await;
-    let list = expect_answer(&mut ben2, "conversations").await;
+    let list = ben2.expect_answer("conversations").await;
     let conversation = &list["conversations"][0];
     assert_eq!(conversation["state"], "direct", "{list}");
     assert_eq!(conversation["with"], *ann);
@@ -136,7 +136,7 @@ async fn words_wait_for_who_is_away() {
     assert_eq!(conversation["last"]["from"], "user");
     let payload = json!({"conversation": conversation["conversation"], "id": "q2"});
     ben2.ask("history", payload).await;
-    let history = expect_answer(&mut ben2, "history").await;
+    let history = ben2.expect_answer("history").await;
     let entries = history["entries"].as_array().expect("a list");
     let words: Vec<_> = entries.iter().map(|entry| &entry["message"]).collect();
     assert_eq!(words, ["two", "one"]);
@@ -149,13 +149,6 @@ async fn words_wait_for_who_is_away() {
     eve.ask("history", payload).await;
     eve.expect("error", "forbidden").await;
     assert_eq!(cluster.dead_letters().await, 0);
-}
-
-async fn expect_answer(client: &mut Client, action: &str) -> Value {
-    match client.next().await {
-        Incoming::Frame(mut frame) if frame["action"] == action => frame["payload"].take(),
-        _ => client.fail(&format!("wanted {action}")),
-    }
 }
 
 #[tokio::test]
@@ -193,5 +186,61 @@ async fn matrix(customer_direct: bool) {
             }
         }
     }
+    assert_eq!(cluster.dead_letters().await, 0);
+}
+
+#[tokio::test]
+async fn marks_and_recalls_are_as_in_any_conversation() {
+    let cluster = Cluster::start().await;
+    let (ann, ben) = uids(&cluster).await;
+    let mut ann1 = cluster.connect(0, &format!("uid={ann}&role=staff")).await;
+    let mut ben1 = cluster.connect(1, &format!("uid={ben}")).await;
+    let mut ben2 = cluster.connect(0, &format!("uid={ben}")).await;
+    write(&mut ann1, &ben, "one", "m1").await;
+    let ack = ann1.expect_ack("m1").await;
+    write(&mut ann1, &ben, "two", "m2").await;
+    ann1.expect_ack("m2").await;
+    for device in [&mut ben1, &mut ben2] {
+        device.expect_words("user", "one").await;
+        device.expect_words("user", "two").await;
+    }
+    let conversation = &ack["conversation"];
+
+    let payload = json!({"conversation": conversation, "up_to": 1});
+    ben1.ask("read", payload).await;
+    let seen = ann1.expect_answer("receipt").await;
+    assert_eq!(seen["uid"], *ben);
+    assert_eq!((&seen["delivered"], &seen["read"]), (&json!(1), &json!(1)));
+    let own = ben2.expect_answer("receipt").await;
+    assert_eq!(own["unread"], 1);
+
+    let payload = json!({"conversation": conversation, "seq": 2, "id": "r1"});
+    ben2.ask("recall", payload).await;
+    let refused = ben2.expect("error", "forbidden").await;
+    assert_eq!(refused["ref"], "r1", "it is not theirs");
+    let payload = json!({"conversation": conversation, "seq": 2, "id": "r2"});
+    ann1.ask("recall", payload).await;
+    assert_eq!(ann1.expect_answer("recalled").await["ref"], "r2");
+    for device in [&mut ben1, &mut ben2] {
+        let recalled = device.expect_answer("recalled").await;
+        let place = (&recalled["of"], &recalled["seq"], &recalled["uid"]);
+        assert_eq!(place, (&json!(2), &json!(3), &json!(ann)));
+    }
+    ben1.ask("history", json!({"conversation": conversation}))
+        .await;
+    let history = ben1.expect_answer("history").await;
+    assert_eq!(history["entries"][0]["kind"], "recalled");
+    assert_eq!(history["entries"][1]["recalled"], true);
+    assert!(history["entries"][1]["message"].is_null(), "{history}");
+    assert_eq!(history["entries"][2]["message"], "one");
+
+    // Strangers mark and take back nothing.
+    let mut eve = cluster.connect(1, "uid=eve").await;
+    let payload = json!({"conversation": conversation, "up_to": 2});
+    eve.ask("read", payload).await;
+    eve.expect("error", "no_conversation").await;
+    let payload = json!({"conversation": conversation, "seq": 1});
+    eve.ask("recall", payload).await;
+    eve.expect("error", "no_conversation").await;
     assert_eq!(cluster.dead_letters().await, 0);
 }

@@ -8,7 +8,7 @@
 
 use std::{path::Path, process::Stdio};
 
-use frontdesk_tests::{cluster::Cluster, process, redis_server::RedisServer};
+use frontdesk_tests::{cluster::Cluster, process, redis_server::RedisServer, tokens::SECRET};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::process::Command;
@@ -17,8 +17,13 @@ const TOOL: &str = "frontdesk-loadtest";
 
 /// Runs the tool; gives its exit code, the JSON line, and what it said.
 async fn tool(args: &[String]) -> (i32, Value, String) {
+    tool_with(args, &[]).await
+}
+
+async fn tool_with(args: &[String], env: &[(&str, &str)]) -> (i32, Value, String) {
     let mut command = Command::new(process::binary(TOOL));
     command.args(args).stdin(Stdio::null()).kill_on_drop(true);
+    command.envs(env.iter().copied());
     for (variable, _) in std::env::vars_os() {
         if variable.to_string_lossy().starts_with("FRONTDESK_") {
             command.env_remove(variable);
@@ -55,6 +60,32 @@ async fn held(cluster: &Cluster, scenario: &str, options: &[&str]) -> Value {
     assert_eq!(code, 0, "{scenario}: {said}\n{result}");
     assert_eq!(result["broken"], serde_json::json!({}), "{said}");
     result
+}
+
+/// The same load with a token for each user; the secret is in no result.
+#[tokio::test]
+async fn gateways_that_want_tokens_are_loaded_with_the_secret() {
+    let cluster = Cluster::builder().signed().start().await;
+    let options = [
+        "--pairs",
+        "3",
+        "--duration-s",
+        "1",
+        "--warmup-s",
+        "0",
+        "--secret-env",
+        "LOAD_SECRET",
+    ];
+    let all = args(&cluster, "relay", &options);
+    let (code, _, said) = tool(&all).await;
+    assert_eq!(code, 2, "{said}");
+    assert!(said.contains("LOAD_SECRET"), "{said}");
+    let (code, result, said) = tool_with(&all, &[("LOAD_SECRET", SECRET)]).await;
+    assert_eq!(code, 0, "{said}\n{result}");
+    assert!(count(&result, "delivered") > 0, "{result}");
+    assert!(!result.to_string().contains(SECRET) && !said.contains(SECRET));
+    let (code, _, said) = tool_with(&all, &[("LOAD_SECRET", "another")]).await;
+    assert_eq!(code, 2, "refused: {said}");
 }
 
 #[tokio::test]

@@ -25,7 +25,7 @@ const SECRET: &str = "--secret=6b1f0c2e9d8a47537a5c3d2e1f00b9a8c7d6e5f4";
 const GATEWAY: &str = "frontdesk-gateway";
 const WORKER: &str = "frontdesk-worker";
 const COMMON: [&str; 4] = ["redis-url", "allow-weak-redis", "log", "log-format"];
-const OF_GATEWAY: [&str; 17] = [
+const OF_GATEWAY: [&str; 19] = [
     "secret",
     "secret-file",
     "jwt-algorithm",
@@ -43,8 +43,10 @@ const OF_GATEWAY: [&str; 17] = [
     "max-connections",
     "drain-timeout-s",
     "supervisor-sees-recalled",
+    "rate-per-user",
+    "rate-burst",
 ];
-const OF_WORKER: [&str; 15] = [
+const OF_WORKER: [&str; 17] = [
     "metrics-listen",
     "worker-id",
     "lease-ms",
@@ -59,6 +61,8 @@ const OF_WORKER: [&str; 15] = [
     "customer-direct",
     "leave-message",
     "retention-s",
+    "rate-per-user",
+    "rate-burst",
     "recall-s",
 ];
 

@@ -3,9 +3,12 @@
 -- Takes entries of several lanes of one shard; each lane is judged by itself.
 --
 -- KEYS   1 the shard's `applied` hash   2… the lanes' streams
--- ARGV   shard prefix, shard, gateway channel prefix, then counts and pairs:
---        number of settings, name, value, …; then for each stream its lane, number of entries, and
---        for each entry stream id, transition, number of fields, name, value, …
+-- ARGV   shard prefix, shard, gateway channel prefix, settings (packed: name, value, …), number of shapes,
+--        for each shape (what entries have in common, said once) packed: transition, site, site's prefix,
+--        names of fields
+--        for each stream: lane, number of entries, id of the last of them
+--        for each entry of each stream: id, id of the entry before it, number of its shape, value, …
+--        Packed is each text with its length before it: `4:name5:value`.
 -- Returns for each stream a list with one text per entry looked at (less than given when L.touched
 -- users are touched: the worker calls again with the rest):
 --   OK | ACK <client> <ref> <conversation> <seq> <message id> <ms> | DUP | GAP | DEAD <error>
@@ -15,85 +18,174 @@
 --        again, since Lua has no rollback and a retry would double what was written.
 -- Acks are published by the worker once this reply has reached it: with appendfsync always it
 -- leaves Redis after the fsync.
+--
+-- Which entry is the first after `applied` the worker knows, since it has read the stream: XREAD brings
+-- entries without a hole, nothing is inserted into a stream, and only what is applied is trimmed. What a
+-- stream can lose since then is its end or all of it, so the last entry given must still be there; an
+-- XRANGE of one entry, where reading all of them again cost an eighth of the call.
+--
+-- `applied` is written once, for all lanes, after the entries: what fails outside a transition's pcall is
+-- caught, raised again only behind that write, and nothing before it can end the call (a script that has written
+-- cannot be killed; with allow-oom no write is refused for memory, and the other refusals came before the
+-- script began). On disk and on replicas the call is one MULTI/EXEC, so its order does not matter there.
 
-local function read_pairs(args, at)
-  local pairs_read, n = {}, tonumber(args[at])
-  for i = at + 1, at + 2 * n, 2 do
-    pairs_read[args[i]] = args[i + 1]
+local function unpack_texts(packed)
+  local texts, at = {}, 1
+  while at <= #packed do
+    local length, from = string.match(packed, "^(%d+):()", at)
+    at = from + tonumber(length)
+    texts[#texts + 1] = string.sub(packed, from, at - 1)
   end
-  return pairs_read, at + 1 + 2 * n
+  return texts
 end
 
-local function apply_entry(c, entry, transition, fields)
+-- What is made of a packed text is kept for later calls, which mostly say the same. Read only.
+local kept, how_many = {}, 0
+local function unpacked(packed, make)
+  local made = kept[packed]
+  if not made then
+    if how_many == L.kept then kept, how_many = {}, 0 end
+    made = make(unpack_texts(packed))
+    kept[packed], how_many = made, how_many + 1
+  end
+  return made
+end
+
+local function make_settings(texts)
+  local settings = {}
+  for i = 1, #texts, 2 do settings[texts[i]] = texts[i + 1] end
+  return settings
+end
+
+local function make_shape(texts)
+  local shape = { run = T[texts[1]], transition = texts[1], count = #texts - 3 }
+  -- Without them no key can be made.
+  if texts[2] ~= "" and texts[3] ~= "" then shape.site, shape.S = texts[2], texts[3] end
+  for i = 4, #texts do shape[i - 3] = texts[i] end
+  return shape
+end
+
+-- Reads the lanes of the call and what is applied of them. Returns where the entries begin.
+local function read_lanes(c, keys, args, at)
+  local numbers, lanes = {}, {}
+  for i = 1, #keys - 1 do
+    numbers[i] = args[at]
+    lanes[i] = { number = args[at], count = tonumber(args[at + 1]), newest = args[at + 2], stream = keys[i + 1] }
+    at = at + 3
+  end
+  local applied = redis.call("HMGET", c.applied, unpack(numbers))
+  for i, lane in ipairs(lanes) do
+    lane.before = applied[i] or "0-0"
+    lane.last = lane.before
+  end
+  c.lanes = lanes
+  return at
+end
+
+-- Whether the lane's entries are still in the stream.
+local function are_there(lane)
+  if lane.there == nil then
+    lane.there = #redis.call("XRANGE", lane.stream, lane.newest, lane.newest) == 1
+  end
+  return lane.there
+end
+
+local function apply_entry(c, lane, id, shape, args, at)
+  local fields = { site = shape.site }
+  for i = 1, shape.count do
+    fields[shape[i]] = args[at + i]
+  end
   local e = {
-    id = c.shard .. "." .. c.lane .. "." .. entry[1],
-    time = string.match(entry[1], "^%d+"),
+    id = c.shard .. "." .. lane.number .. "." .. id,
+    entry = id,
+    time = string.match(id, "^%d+"),
     made = 0,
     out = {},
-    S = fields.prefix,
-    site = fields.site,
+    S = shape.S,
+    site = shape.site,
     uid = fields.uid,
   }
-  redis.call("HSET", c.applied, c.lane, entry[1])
-  local run = T[transition]
-  if not run then
-    D.dead_letter(c, e, entry, transition)
-    return "DEAD " .. transition
+  lane.last = id
+  if not shape.run then
+    D.dead_letter(c, e, lane, shape.transition)
+    return "DEAD " .. shape.transition
   end
-  local done, result = pcall(run, c, e, fields)
+  local done, result = pcall(shape.run, c, e, fields)
   if done then
     D.keep(c, e)
     return result or "OK"
   end
   -- Redis raises either text or a table with the text in `err`.
   local why = type(result) == "table" and result.err or tostring(result)
-  D.dead_letter(c, e, entry, why)
+  D.dead_letter(c, e, lane, why)
   D.tell_sender(c, e, fields)
   return "DEAD " .. why
 end
 
 -- Applies entries of one lane, from args[at] on. Returns its answers, and where the next lane begins.
-local function apply_lane(c, stream_key, args, at)
-  local count = tonumber(args[at + 1])
-  c.lane, at = args[at], at + 2
-  local last = redis.call("HGET", c.applied, c.lane)
-  local stream = redis.call("XRANGE", stream_key, last and ("(" .. last) or "-", "+", "COUNT", count)
-  local results, next_entry, ended = {}, 1, false
-  for i = 1, count do
+local function apply_lane(c, lane, args, at)
+  local results, ended = {}, false
+  c.lane = lane.number
+  for i = 1, lane.count do
     if c.touched >= L.touched then break end
-    local id, transition, fields = args[at], args[at + 1]
-    fields, at = read_pairs(args, at + 2)
-    local entry = stream[next_entry]
+    local id, before, shape = args[at], args[at + 1], c.shapes[args[at + 2]]
     if ended then
       -- Behind a gap: not looked at.
-    elseif entry and entry[1] == id then
-      results[i] = apply_entry(c, entry, transition, fields)
-      last, next_entry = id, next_entry + 1
-    elseif last and not D.after(id, last) then
+    elseif before == lane.last and are_there(lane) then
+      results[i] = apply_entry(c, lane, id, shape, args, at + 2)
+    elseif not D.after(id, lane.last) then
       results[i] = "DUP"
     else
       results[i], ended = "GAP", true
     end
+    at = at + 3 + shape.count
   end
   return results, at
 end
 
-local function apply(keys, args)
-  local time = redis.call("TIME")
-  local c = {
-    P = args[1], shard = args[2], channel = args[3],
-    applied = keys[1],
-    now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000),
-    out = {}, boots = {}, touched = 0,
-  }
-  local answers, at = {}, nil
-  c.settings, at = read_pairs(args, 4)
-  for i = 2, #keys do
+local function apply_lanes(c, args, at)
+  local answers = {}
+  for i, lane in ipairs(c.lanes) do
     if c.touched >= L.touched then break end
-    answers[i - 1], at = apply_lane(c, keys[i], args, at)
+    answers[i], at = apply_lane(c, lane, args, at)
   end
-  D.publish(c)
   return answers
+end
+
+local function save_applied(c)
+  local moved = {}
+  for _, lane in ipairs(c.lanes) do
+    if lane.last ~= lane.before then
+      moved[#moved + 1] = lane.number
+      moved[#moved + 1] = lane.last
+    end
+  end
+  if #moved > 0 then redis.call("HSET", c.applied, unpack(moved)) end
+end
+
+-- The time is asked for where it is needed, once.
+local CALL = { __index = function(c, name)
+  if name ~= "now" then return nil end
+  local time = redis.call("TIME")
+  c.now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+  return c.now
+end }
+
+local function apply(keys, args)
+  local c = setmetatable({
+    P = args[1], shard = args[2], channel = args[3],
+    settings = unpacked(args[4], make_settings),
+    applied = keys[1],
+    shapes = {}, out = {}, boots = {}, touched = 0,
+  }, CALL)
+  local shapes = tonumber(args[5])
+  for i = 1, shapes do c.shapes[D.int(i)] = unpacked(args[5 + i], make_shape) end
+  local at = read_lanes(c, keys, args, 6 + shapes)
+  local done, result = pcall(apply_lanes, c, args, at)
+  save_applied(c)
+  if not done then error(result, 0) end
+  D.publish(c)
+  return result
 end
 
 -- allow-oom: what the log has accepted must be applied, or a full memory could never be freed.

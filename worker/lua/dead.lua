@@ -1,9 +1,10 @@
 -- What becomes of an entry whose transition failed: the dead-letter stream has it, and its sender knows.
 
--- Outside pcall, so nothing here may fail: Lua passes at most some 8,000 values at once, and an
--- entry may hold any number of fields.
-D.dead_letter = function(c, e, entry, why)
-  local fields, most = entry[2], 2 * L.dead_fields
+-- Outside the transition's pcall, so nothing here may fail: Lua passes at most some 8,000 values at once,
+-- and an entry may hold any number of fields.
+D.dead_letter = function(c, e, lane, why)
+  local entry = redis.call("XRANGE", lane.stream, e.entry, e.entry)[1]
+  local fields, most = entry and entry[2] or {}, 2 * L.dead_fields
   if #fields > most then
     why = why .. " (cut: the first " .. L.dead_fields .. " of " .. #fields / 2 .. " fields)"
   end

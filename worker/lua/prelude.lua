@@ -14,6 +14,11 @@ D.int = function(number)
   return string.format("%.0f", number)
 end
 
+-- A number from a text that we have written ourselves.
+D.number = function(text)
+  return tonumber(text)
+end
+
 -- "1526919030474-55" -> 1526919030474, 55
 D.halves = function(id)
   local ms, seq = string.match(id, "^(%d+)-(%d+)$")
@@ -85,5 +90,5 @@ end
 -- The next id of something that this event makes: `<event id>.n`, the same in a replay.
 D.make_id = function(e)
   e.made = e.made + 1
-  return e.id .. "." .. e.made
+  return e.id .. "." .. D.int(e.made)
 end

@@ -13,7 +13,7 @@ end
 D.record = function(e, kind, boot, targets, bytes)
   local out, n = e.out, #e.out
   out[n + 1] = boot
-  out[n + 2] = kind .. " " .. e.id .. " " .. #bytes .. " " .. targets .. "\n"
+  out[n + 2] = kind .. " " .. e.id .. " " .. D.int(#bytes) .. " " .. targets .. "\n"
   out[n + 3] = bytes
 end
 

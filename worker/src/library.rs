@@ -32,6 +32,10 @@ pub const MAX_DEAD_LETTER_FIELDS: usize = 64;
 pub const MAX_TIMERS_PER_TICK: usize = 100;
 /// Most sites of a shard that the metrics look at.
 pub const MAX_SITES_IN_STATS: usize = 200;
+/// Most packed texts whose meaning the apply script keeps: an App's transitions and the sites of a shard.
+pub const MAX_KEPT: usize = 1000;
+/// Whole numbers up to this one, and their texts, are not converted but looked up.
+pub const SMALL_NUMBERS: u64 = 1000;
 /// Most bytes of earlier words that staff who take a conversation over are sent.
 pub const MAX_PUSHED_WORDS_BYTES: u64 = 64 * 1024;
 /// Most conversations that a user's list holds.
@@ -72,6 +76,10 @@ const BEFORE: &[Source] = &[
     Source {
         name: "prelude.lua",
         code: include_str!("../lua/prelude.lua"),
+    },
+    Source {
+        name: "numbers.lua",
+        code: include_str!("../lua/numbers.lua"),
     },
     Source {
         name: "push.lua",
@@ -119,7 +127,7 @@ const AFTER: &[Source] = &[
 pub struct Library {
     code: String,
     prefix: String,
-    settings: Fields,
+    settings: Vec<u8>,
 }
 
 /// An entry of a lane, ready to be applied.
@@ -127,6 +135,8 @@ pub struct Library {
 pub struct Prepared {
     /// Its place in the stream.
     pub id: StreamId,
+    /// The place of the entry before it, as the stream was read: where reading began, for the first.
+    pub before: StreamId,
     /// What applies it.
     pub transition: Transition,
 }
@@ -177,7 +187,7 @@ impl Library {
         Self {
             code,
             prefix,
-            settings: app.settings(),
+            settings: packed_settings(&app.settings()),
         }
     }
 
@@ -279,12 +289,29 @@ impl Library {
             .arg(keys::shard_prefix(shard))
             .arg(shard.number())
             .arg(keys::GATEWAY_CHANNEL_PREFIX);
-        put_fields(&mut command, &self.settings);
-        for (lane, entries) in lanes {
+        command.arg(&self.settings);
+        let mut shapes: Vec<&Transition> = Vec::new();
+        for entry in lanes.clone().flat_map(|(_, entries)| entries) {
+            if shape_of(&entry.transition, &shapes).is_none() {
+                shapes.push(&entry.transition);
+            }
+        }
+        command.arg(shapes.len());
+        for shape in &shapes {
+            command.arg(packed_shape(shape));
+        }
+        for (lane, entries) in lanes.clone() {
+            let newest = entries.last().map_or(StreamId::ZERO, |entry| entry.id);
             command.arg(lane.number()).arg(entries.len());
-            for entry in entries {
-                command.arg(entry.id.to_string()).arg(entry.transition.name);
-                put_fields(&mut command, &entry.transition.fields);
+            command.arg(newest.to_string());
+        }
+        for entry in lanes.flat_map(|(_, entries)| entries) {
+            let shape = shape_of(&entry.transition, &shapes).unwrap_or_default();
+            command.arg(entry.id.to_string());
+            command.arg(entry.before.to_string()).arg(shape + 1);
+            let own = entry.transition.fields.iter();
+            for (_, value) in own.filter(|(name, _)| !SHARED.contains(name)) {
+                command.arg(value);
             }
         }
         command
@@ -324,11 +351,47 @@ fn is_missing(error: &RedisError) -> bool {
     error.to_string().contains("Function not found")
 }
 
-fn put_fields(command: &mut redis::Cmd, fields: &Fields) {
-    command.arg(fields.len());
-    for (name, value) in fields {
-        command.arg(*name).arg(value);
+/// Fields that are the same for many entries; a call says them once per shape.
+const SHARED: [&str; 2] = ["prefix", "site"];
+
+/// Which shape a transition has: the first with the same name, names of fields and shared values.
+fn shape_of(transition: &Transition, shapes: &[&Transition]) -> Option<usize> {
+    let same = |((a, x), (b, y)): (&(&str, String), &(&str, String))| {
+        a == b && (x == y || !SHARED.contains(a))
+    };
+    shapes.iter().position(|shape| {
+        shape.name == transition.name
+            && shape.fields.len() == transition.fields.len()
+            && shape.fields.iter().zip(&transition.fields).all(same)
+    })
+}
+
+/// Texts as one argument, each with its length before it.
+pub fn packed<'a>(texts: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
+    let mut packed = Vec::new();
+    for text in texts {
+        packed.extend_from_slice(text.len().to_string().as_bytes());
+        packed.push(b':');
+        packed.extend_from_slice(text);
     }
+    packed
+}
+
+/// An App's settings as the apply script takes them.
+pub fn packed_settings(settings: &Fields) -> Vec<u8> {
+    let texts = settings.iter().flat_map(|(name, value)| [*name, value]);
+    packed(texts.map(str::as_bytes))
+}
+
+fn packed_shape(shape: &Transition) -> Vec<u8> {
+    let value = |of: &str| {
+        let field = shape.fields.iter().find(|(name, _)| *name == of);
+        field.map_or("", |(_, value)| value)
+    };
+    let head = [shape.name, value("site"), value("prefix")];
+    let names = shape.fields.iter().map(|(name, _)| *name);
+    let names = names.filter(|name| !SHARED.contains(name));
+    packed(head.into_iter().chain(names).map(str::as_bytes))
 }
 
 impl Outcome {
@@ -398,6 +461,8 @@ fn generated() -> String {
         ("dead_fields", MAX_DEAD_LETTER_FIELDS as u64),
         ("timers", MAX_TIMERS_PER_TICK as u64),
         ("sites", MAX_SITES_IN_STATS as u64),
+        ("kept", MAX_KEPT as u64),
+        ("small", SMALL_NUMBERS),
         ("push_bytes", MAX_PUSHED_WORDS_BYTES),
         ("sent", SENT_IDS as u64),
         ("sent_ms", SENT_MS),

@@ -5,10 +5,11 @@
 //! POST /api/v1/tickets (Bearer) ───▶ ?ticket= ────┼─▶ Identity ─▶ `open` (role, iat) ─▶ the script
 //! POST /api/v1/visitors (anybody) ─▶ ?ticket= ────┘       └─ `refresh` on the socket renews it
 //! ```
-//! `signed` is what the settings say and `asked` what a request says; `token` reads tokens (`provider` is the cryptography under it), `ticket` keeps one-time tickets in
-//! Redis, `visitor` makes identities for anonymous customers, `routes` are the two addresses,
-//! `resume` signs what a lost connection is resumed with, `command` is `token` and `revoke` for
-//! operators. Open mode believes what the query says.
+//! `signed` is what the settings say and `asked` what a request says; `token` reads tokens (`provider`
+//! is the cryptography under it), `ticket` keeps one-time tickets in Redis, `visitor` makes identities
+//! for anonymous customers, `routes` are the two addresses, `resume` signs what a lost connection is
+//! resumed with, `command` is `token` and `revoke` for operators. Open mode believes what the query
+//! says.
 //!
 //! A token or ticket never reaches a log line, an error or Redis: they travel as [`Secret`], which
 //! cannot be printed, and what refuses one names the rule.

@@ -14,7 +14,6 @@ mod asked;
 mod conversations;
 mod entry;
 mod history;
-mod pace;
 
 use std::time::Duration;
 
@@ -39,9 +38,9 @@ use crate::{
     config::Config,
     link::{Link, ReadScript},
     metrics::METRICS,
+    pace::{Pace, Rate},
 };
 pub(crate) use asked::Asked;
-use pace::Pace;
 
 /// Most reads of this gateway that Redis works on at once.
 const MAX_AT_ONCE: usize = 8;
@@ -121,7 +120,7 @@ impl Reads {
         Self {
             link: Link::new(redis),
             permits: Semaphore::new(MAX_AT_ONCE),
-            pace: Pace::new(PAGES_PER_SECOND, PAGES_AT_ONCE),
+            pace: Pace::new(Rate::new(PAGES_PER_SECOND, PAGES_AT_ONCE)),
             history: ReadScript::new(&[entries, history]),
             conversations: ReadScript::new(&[entries, conversations]),
             originals: config.supervisor_sees_recalled,

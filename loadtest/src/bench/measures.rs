@@ -145,6 +145,7 @@ async fn enter(load: &Load) -> Result<Vec<Socket>> {
             uid: format!("asking.{n}"),
             side: Side::Customer,
             peer: None,
+            tokens: None,
         };
         sockets.push(Socket::enter(&who).await?);
     }

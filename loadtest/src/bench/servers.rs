@@ -97,6 +97,8 @@ impl Servers {
             let mut args = vec!["--log-format".to_owned(), "text".into()];
             args.extend(["--redis-url".into(), self.redis_url.clone()]);
             args.extend(["--metrics-listen".into(), metrics.to_string()]);
+            // A closed loop says as much as it can.
+            args.extend(["--rate-per-user".into(), "1000000".into()]);
             args
         };
         for n in 1..=setup.workers {
@@ -150,6 +152,9 @@ impl Servers {
             warmup_s,
             processes: 0,
             bare: self.system == System::Bare,
+            secret_env: None,
+            jwt_issuer: String::new(),
+            jwt_audience: String::new(),
         }
     }
 

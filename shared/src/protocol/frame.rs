@@ -41,6 +41,13 @@ pub enum Request {
     },
     /// A question: the gateway answers it, and nothing changes.
     Read(Read),
+    /// `typing`: told to the other side at once or not at all, and kept nowhere.
+    Typing {
+        /// Which conversation; needed when there is more than one.
+        conversation: Option<ConversationId>,
+        /// Typing, or no more.
+        on: bool,
+    },
 }
 
 /// What a user does. Texts are JSON strings (quotes included), ready to be joined into outgoing
@@ -230,6 +237,10 @@ impl Payload {
             "close" => Request::Verb(Verb::Close {
                 conversation: self.conversation()?,
             }),
+            "typing" => Request::Typing {
+                conversation: self.conversation()?,
+                on: self.flag("on")?.unwrap_or(true),
+            },
             "direct" => Request::Verb(Verb::Direct {
                 to: self.to()?,
                 body: self.body()?,
@@ -263,6 +274,14 @@ impl Payload {
         match self.0.get(field) {
             None | Some(serde_json::Value::Null) => Ok(None),
             Some(serde_json::Value::String(text)) => Ok(Some(text)),
+            Some(_) => Err(bad(field)),
+        }
+    }
+
+    fn flag(&self, field: &'static str) -> Result<Option<bool>, Refusal> {
+        match self.0.get(field) {
+            None | Some(serde_json::Value::Null) => Ok(None),
+            Some(serde_json::Value::Bool(flag)) => Ok(Some(*flag)),
             Some(_) => Err(bad(field)),
         }
     }
@@ -446,6 +465,8 @@ mod tests {
                 r#"{"action":"close","payload":{"conversation":"{s00}"}}"#,
                 "bad_field",
             ),
+            (r#"{"action":"typing"}"#, "ok"),
+            (r#"{"action":"typing","payload":{"on":"no"}}"#, "bad_field"),
             (r#"{"action":"staffOnline","payload":{"max":0}}"#, "bad_max"),
             (
                 r#"{"action":"staffOnline","payload":{"max":-1}}"#,

@@ -105,6 +105,7 @@ pub const NOTICES: &[Notice] = &[
     error("bad_resume", "恢复凭据无效", "The resume token is not valid"),
     error("no_user", "没有这个用户", "There is no such user"),
     error("forbidden", "无权执行此操作", "You may not do this here"),
+    error("rate_limited", "发送过于频繁,请稍后再试", "Too fast, please slow down"),
     error("no_message", "没有这条消息", "There is no such message"),
     error("recall_expired", "已超过可撤回的时间", "It is too late to recall this message"),
     error("busy", "系统繁忙,请稍后再试", "The system is busy, please try again later"),
@@ -133,7 +134,9 @@ pub fn error_frame(
         let _ = write!(frame, r#","ref":{}"#, json_string(reference));
     }
     if let Some(after) = retry_after {
-        let _ = write!(frame, r#","retry_after_ms":{}"#, after.as_millis());
+        // Rounded up: a moment before would be too early.
+        let ms = after.as_micros().div_ceil(1000);
+        let _ = write!(frame, r#","retry_after_ms":{ms}"#);
     }
     frame.push_str("}}");
     frame

@@ -118,7 +118,7 @@ impl SiteDump<'_> {
                 );
             }
         }
-        for kind in ["sent:", "convs:", "who:", "dm:"] {
+        for kind in ["sent:", "convs:", "who:", "dm:", "revoked:"] {
             for name in self.names(kind) {
                 let ttl = self.ttl(&format!("{kind}{name}"));
                 ensure!(ttl.is_some(), "{kind}{name} lives for ever");
@@ -190,7 +190,7 @@ impl SiteDump<'_> {
             };
             let kind = rest.split(':').next().unwrap_or_default();
             match kind {
-                "conv" | "log" | "gone" | "sent" | "convs" | "who" | "dm" => {
+                "conv" | "log" | "gone" | "sent" | "convs" | "who" | "dm" | "revoked" => {
                     ensure!(kept.ttl_ms.is_some(), "{name} has no TTL");
                 }
                 "turn" => {}

@@ -150,24 +150,24 @@ impl Drill {
             for n in 0..cast.staff {
                 drill.enter(
                     site,
-                    format!("s{n}"),
+                    &format!("s{n}"),
                     Some((n + 1).min(3)),
                     cast.devices_of(n),
                 );
             }
             for n in 0..cast.customers {
-                drill.enter(site, format!("c{n}"), None, cast.devices_of(n));
+                drill.enter(site, &format!("c{n}"), None, cast.devices_of(n));
             }
         }
         drill
     }
 
     /// Somebody with one socket who does not resume, or with so many devices that do.
-    fn enter(&mut self, site: &str, uid: String, max: Option<usize>, devices: Option<usize>) {
+    fn enter(&mut self, site: &str, uid: &str, max: Option<usize>, devices: Option<usize>) {
         for device in 0..devices.unwrap_or(1) {
             let name = Name {
                 site: site.to_owned(),
-                uid: uid.clone(),
+                uid: uid.to_owned(),
                 max,
                 device,
                 resumes: devices.is_some(),

@@ -307,7 +307,7 @@ impl Person {
 
     async fn live_as_customer(&mut self) {
         match self.chance.random_range(0..1000) {
-            0..700 => self.say(None).await,
+            0..700 => self.say_as_customer().await,
             700..715 => self.do_("customerLeave", json!({})).await,
             715..722 => self.hang_up(Some(1000)).await,
             722..727 => self.hang_up(None).await,
@@ -337,7 +337,17 @@ impl Person {
     /// Customers who are served keep talking a little.
     async fn chatter(&mut self) {
         if self.name.max.is_none() && !self.open.is_empty() && self.spoke.elapsed() > CHATTER {
+            self.say_as_customer().await;
+        }
+    }
+
+    /// Of several devices one may leave and ask again while another one's words are refused, and that
+    /// refusal be lost: so they say which conversation they mean, and words are refused again.
+    async fn say_as_customer(&mut self) {
+        if self.resuming.is_none() {
             self.say(None).await;
+        } else if let Some(conversation) = self.open.first().cloned() {
+            self.say(Some(conversation)).await;
         }
     }
 

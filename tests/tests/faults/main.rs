@@ -15,6 +15,7 @@ mod mix;
 mod network;
 mod processes;
 mod redis;
+mod resuming;
 
 use std::time::Duration;
 

@@ -6,10 +6,10 @@ use frontdesk_tests::{
     fuzz::{Case, Subject},
     hostile::bytes,
     key_table::KeyTable,
-    lane_driver::{LaneDriver, Pushed},
+    lane_driver::{LaneDriver, Pushed, unhurried},
     redis_server::RedisServer,
 };
-use frontdesk_worker::{desk::settings::DeskSettings, library::Outcome};
+use frontdesk_worker::library::Outcome;
 use rand::Rng as _;
 
 use super::{
@@ -37,7 +37,7 @@ fn whatever_a_transition_is_given_the_call_succeeds_and_the_lane_goes_on() {
 }
 
 async fn life(subject: &mut Subject, case: &mut Case, server: &RedisServer, table: &KeyTable) {
-    let mut driver = neighbours::driver(server, DeskSettings::default()).await;
+    let mut driver = neighbours::driver(server, unhurried()).await;
     let mut neighbours = Neighbours::meet(&mut driver).await;
     let mut actors = Actors::new(neighbours::hostile_site(&driver));
     for n in 0..CALLS {

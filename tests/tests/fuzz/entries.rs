@@ -10,7 +10,7 @@ use frontdesk_shared::{
 use frontdesk_tests::{
     fuzz::{Case, Subject},
     key_table::KeyTable,
-    lane_driver::{LaneDriver, Settled},
+    lane_driver::{LaneDriver, Settled, unhurried},
     redis_server::RedisServer,
 };
 use frontdesk_worker::{
@@ -53,7 +53,7 @@ async fn life(subject: &mut Subject, case: &mut Case, server: &RedisServer, tabl
         policy: [Policy::Shortest, Policy::Shared][usize::from(case.number % 2 == 1)],
         on_staff_leave: [OnStaffLeave::Close, OnStaffLeave::Requeue]
             [usize::from(case.number / 2 % 2 == 1)],
-        ..DeskSettings::default()
+        ..unhurried()
     };
     let mut driver = neighbours::driver(server, settings).await;
     let mut neighbours = Neighbours::meet(&mut driver).await;
@@ -126,10 +126,7 @@ async fn check_log_rule(driver: &mut LaneDriver, settled: &[Settled]) {
     let events: BTreeSet<String> = letters
         .iter()
         .map(|letter| {
-            let event = letter
-                .fields
-                .get("event")
-                .and_then(frontdesk_shared::redis::text);
+            let event = letter.fields.text("event");
             event.expect("a dead letter names its event").to_owned()
         })
         .collect();

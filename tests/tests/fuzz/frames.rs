@@ -33,12 +33,13 @@ const ACTIONS: &[&str] = &[
     "delivered",
     "read",
     "recall",
-    "direct",
     "refresh",
+    "direct",
     "resume",
     "history",
     "transcript",
     "conversations",
+    "typing",
 ];
 const PAYLOAD: &[&str] = &[
     "message",
@@ -55,6 +56,7 @@ const PAYLOAD: &[&str] = &[
     "before",
     "after",
     "limit",
+    "on",
     "code",
     "prefix",
     "token",
@@ -88,7 +90,7 @@ fn whatever_comes_the_decoder_answers_and_what_it_accepts_keeps_its_bounds() {
         "unknown_action",
         "bad_max",
     ];
-    subject.report(&[&["accepted", "read"][..], &codes].concat());
+    subject.report(&[&["accepted", "read", "typing"][..], &codes].concat());
 }
 
 /// What the documented frames say arrives, whatever the texts in them.
@@ -132,6 +134,14 @@ fn check_accepted(text: &str, request: Request) -> &'static str {
         Request::Read(read) => {
             check_read(&value, &read);
             "read"
+        }
+        Request::Typing { conversation, on } => {
+            let payload = &value["payload"];
+            assert_eq!(value["action"], "typing");
+            assert_eq!(on, payload["on"].as_bool().unwrap_or(true));
+            let named = conversation.as_ref().map(ConversationId::as_str);
+            assert_eq!(named, payload["conversation"].as_str());
+            "typing"
         }
     }
 }
@@ -207,6 +217,7 @@ fn check_refusal(refusal: &Refusal) -> &'static str {
             Some("before"),
             Some("after"),
             Some("limit"),
+            Some("on"),
             Some("up_to"),
             Some("seq"),
             Some("message_id"),

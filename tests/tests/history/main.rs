@@ -7,8 +7,12 @@
 )]
 
 mod conversations;
+mod direct;
 mod faults;
+mod limits;
 mod pages;
 mod readers;
 mod scene;
+mod supervisors;
 mod transcript;
+mod typing;

@@ -5,6 +5,7 @@ use frontdesk_tests::{
     client::Client,
     cluster::{Cluster, DEFAULT_SITE},
     conversation_log::{self, Entry},
+    tokens::token,
 };
 use serde_json::{Value, json};
 
@@ -28,10 +29,26 @@ impl Scene {
 
     /// `bob` takes so many customers at a time.
     pub async fn with_places(cluster: Cluster, places: u32) -> Self {
-        let mut staff = cluster.connect(1, "uid=bob").await;
+        let staff = cluster.connect(1, "uid=bob").await;
+        let customer = cluster.connect(0, "uid=alice").await;
+        Self::between(cluster, customer, staff, places).await
+    }
+
+    /// The same with signed identities.
+    pub async fn signed(cluster: Cluster) -> Self {
+        let staff = Client::connect_with(cluster.addr(1), &token("bob", "staff")).await;
+        let customer = Client::connect_with(cluster.addr(0), &token("alice", "customer")).await;
+        Self::between(cluster, customer, staff, 5).await
+    }
+
+    async fn between(
+        cluster: Cluster,
+        mut customer: Client,
+        mut staff: Client,
+        places: u32,
+    ) -> Self {
         staff.ask("staffOnline", json!({"max": places})).await;
         staff.expect("message", "on_duty").await;
-        let mut customer = cluster.connect(0, "uid=alice").await;
         let conversation = meet(&mut customer, &mut staff).await;
         Self {
             cluster,

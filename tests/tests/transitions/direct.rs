@@ -2,6 +2,7 @@
 
 use frontdesk_shared::{
     event::Kind,
+    ids::ConversationId,
     protocol::{Lang, Role, frame::Verb},
 };
 use frontdesk_tests::{
@@ -230,13 +231,10 @@ async fn roles_decide_who_may_write_to_whom(options: Options) {
 async fn may_no_longer(scene: &mut Scene, sockets: &mut [Socket], names: &[String; 2]) {
     let conv = only_conversation(scene, &names[0]).await;
     set_role(scene, &names[1], "service").await;
-    for socket in sockets {
+    // A service may not speak at all.
+    for (socket, answer) in sockets.iter_mut().zip(["forbidden", "wrong_role"]) {
         let change = scene.send(socket, words_to("?", &conv)).await;
-        assert!(
-            change.told()[0].contains("error/forbidden"),
-            "{:?}",
-            change.lines
-        );
+        assert!(change.told()[0].contains(answer), "{:?}", change.lines);
     }
 }
 
@@ -300,6 +298,18 @@ async fn a_direct_conversation_has_no_end_but_its_expiry(options: Options) {
         let left = dump.0[name].ttl_ms.expect("expires");
         assert!(left > 608_000_000, "{name} lives for {left} ms");
     }
+    // What says that a message was recalled expires with it, and is renewed with it.
+    scene.send(&mut sue, recall_of(&conv, 3)).await;
+    let gone = scene.driver.key(&format!("gone:{conv}"));
+    expire(&mut scene, std::slice::from_ref(&gone)).await;
+    let written = write.arg("renewed").arg(earlier);
+    let () = written
+        .query_async(&mut scene.driver.connection)
+        .await
+        .expect("written");
+    scene.send(&mut sue, words_to("again", &conv)).await;
+    let left = scene.driver.dump().await.0[&gone].ttl_ms.expect("expires");
+    assert!(left > 608_000_000, "it lives for {left} ms");
     // What has expired begins anew.
     let mut gone = redis::cmd("DEL");
     let gone = gone.arg(&names[..5]);
@@ -311,6 +321,15 @@ async fn a_direct_conversation_has_no_end_but_its_expiry(options: Options) {
         .send(&mut sue, words_to_user("four", "sam", None))
         .await;
     assert_ne!(only_conversation(&mut scene, "sue").await, conv);
+}
+
+fn recall_of(conversation: &str, seq: u64) -> Verb {
+    Verb::Recall {
+        conversation: ConversationId::parse(conversation).expect("well-formed"),
+        seq,
+        message: None,
+        id: None,
+    }
 }
 
 async fn expire(scene: &mut Scene, names: &[String]) {

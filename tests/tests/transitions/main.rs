@@ -38,6 +38,7 @@ mod customers;
 mod direct;
 mod identity;
 mod left;
+mod limits;
 mod lists;
 mod lost;
 mod marks;

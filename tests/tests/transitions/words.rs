@@ -2,7 +2,7 @@
 
 use frontdesk_shared::protocol::frame::Verb;
 use frontdesk_tests::{
-    lane_driver::{Pushed, on_duty, words, words_with_id},
+    lane_driver::{Pushed, on_duty, unhurried, words, words_with_id},
     redis_server::Options,
 };
 use frontdesk_worker::{
@@ -217,7 +217,7 @@ async fn an_id_with_another_body_is_refused(options: Options) {
 }
 
 async fn remembered_ids_are_bounded_and_forgotten_after_a_day(options: Options) {
-    let mut scene = Scene::new(options, DeskSettings::default()).await;
+    let mut scene = Scene::new(options, unhurried()).await;
     scene.staff("sam", 1).await;
     let mut alice = scene.customer("alice").await;
     let count = 2 * SENT_IDS + 10;

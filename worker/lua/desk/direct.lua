@@ -5,21 +5,6 @@
 -- retention. A message renews that at most hourly; the field `renewed`, which is read and written anyway,
 -- says when it was.
 
--- How old an expiry that is renewed by use may be, and how long what it keeps lives: what was used is
--- kept for the retention, and at most that much longer.
-D.renew_ms = function(c)
-  return math.min(L.renew_ms, tonumber(c.settings.retention_ms))
-end
-
-D.keep_ms = function(c)
-  return D.int(tonumber(c.settings.retention_ms) + D.renew_ms(c))
-end
-
--- Remembers that a user of the site has been there, and as whom.
-D.seen = function(c, e, uid, role)
-  redis.call("SET", D.who_key(e, uid), role, "PX", D.keep_ms(c))
-end
-
 -- Who may write directly, by role, and be written to; customers by the setting.
 local MAY = { any = true, staff = true, supervisor = true }
 

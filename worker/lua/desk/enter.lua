@@ -4,23 +4,48 @@
 -- Returns true, or nil after telling the gateway to close the socket (retryably): a frame before
 -- this one was lost, or the connection is not registered.
 D.is_next = function(e, a, n)
-  if n and tonumber(a.n) == tonumber(n) + 1 then return true end
+  if n and D.number(a.n) == D.number(n) + 1 then return true end
   D.push_client(e, "C", a.client, "4004")
   return nil
 end
 
--- Records that the frame was taken.
-D.take = function(e, a)
-  redis.call("HSET", D.user_key(e, e.uid), "n:" .. a.client, a.n)
+-- Records that the frame was taken, and the token for it. `key` and `field`, where it is counted, may be
+-- given by who has them.
+D.take = function(e, a, key, field)
+  key, field = key or D.user_key(e, e.uid), field or "n:" .. a.client
+  if a.bucket then
+    redis.call("HSET", key, field, a.n, "b", a.bucket)
+  else
+    redis.call("HSET", key, field, a.n)
+  end
+end
+
+local answer_error = function(e, a, lang, code, rest)
+  D.take(e, a)
+  local ref = a.id and (',"ref":"' .. a.id .. '"') or ""
+  D.push_client(e, "F", a.client, D.head(lang, code) .. ref .. rest .. "}}")
 end
 
 -- Takes the frame and answers it with an `error`; `ref` is the sender's id of the frame, `field` which
 -- of its fields is at fault.
 D.refuse = function(e, a, lang, code, field)
-  D.take(e, a)
-  local ref = a.id and (',"ref":"' .. a.id .. '"') or ""
-  local at = field and (',"field":"' .. field .. '"') or ""
-  D.push_client(e, "F", a.client, D.head(lang, code) .. ref .. at .. "}}")
+  answer_error(e, a, lang, code, field and (',"field":"' .. field .. '"') or "")
+end
+
+-- Takes a token out of the user's bucket, which is theirs on all devices. `b` is its field in
+-- u:<uid>: when it will be full again, in us by the time of events. What is left is written when the
+-- frame is taken. True if there was none: then the frame is taken and refused.
+D.too_fast = function(c, e, a, lang, b)
+  c.rate_us = c.rate_us or tonumber(c.settings.rate_us)
+  c.rate_ahead_us = c.rate_ahead_us or tonumber(c.settings.rate_ahead_us)
+  local now = tonumber(e.time) * 1000
+  local full = math.max(tonumber(b or 0), now)
+  local wait = full - now - c.rate_ahead_us
+  if wait > 0 then
+    answer_error(e, a, lang, "rate_limited", ',"retry_after_ms":' .. D.int(math.ceil(wait / 1000)))
+    return true
+  end
+  a.bucket = D.int(full + c.rate_us)
 end
 
 -- Which of their open conversations a staff member means: the named one, or the only one, if it

@@ -8,7 +8,7 @@
 -- Returns {seq, id, prev, time}.
 D.append = function(e, conv, seq, prev, counts, from, uid, kind, value, ref, ...)
   local entry = {
-    seq = D.int(tonumber(seq or 0) + 1), id = D.make_id(e), prev = prev or nil, time = e.time,
+    seq = D.int(D.number(seq or "0") + 1), id = D.make_id(e), prev = prev or nil, time = e.time,
   }
   local key, place = D.log_key(e, conv), entry.seq .. "-0"
   if ref then
@@ -46,9 +46,11 @@ end
 -- user of the site is named by `uid`.
 D.message_frame = function(conv, from, body, entry, uid)
   local who = uid and (from .. '","uid":"' .. uid) or from
+  -- As D.tail, but joined at once: each text that is made costs Redis by its bytes.
   return '{"action":"message","payload":{"from":"' .. who
-    .. (body and '","message":' .. body or '","recalled":true')
-    .. ',"conversation":"' .. conv .. '"' .. D.tail(entry) .. "}}"
+    .. (body and '","message":' or '","recalled":true') .. (body or "")
+    .. ',"conversation":"' .. conv .. '","seq":' .. entry.seq .. ',"id":"' .. entry.id
+    .. (entry.prev and '","prev":"' .. entry.prev .. '","time":' or '","time":') .. entry.time .. "}}"
 end
 
 -- The last messages of a conversation, for a staff member who takes it over: at most L.words, and no more

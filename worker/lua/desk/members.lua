@@ -54,9 +54,10 @@ end
 
 -- The text with one more message of a side.
 D.counted = function(text, side)
-  local a, b = D.counts(text)
-  if side == "a" then return D.int(a + 1) .. " " .. D.int(b) end
-  return D.int(a) .. " " .. D.int(b + 1)
+  local a, b = string.match(text or "", "^(%d+) (%d+)$")
+  a, b = a or "0", b or "0"
+  if side == "a" then return D.int(D.number(a) + 1) .. " " .. b end
+  return a .. " " .. D.int(D.number(b) + 1)
 end
 
 -- A read mark: its seq, and how many messages of the other side it covers.

@@ -7,32 +7,32 @@
 -- may be an old one.
 
 local sent_key = function(e, generation)
-  return e.S .. "sent:" .. e.uid .. ":" .. generation
+  return e.S .. "sent:" .. e.uid .. generation
 end
 
 -- What is kept of the id, or nil; and the note `#`.
 local find_sent = function(e, id)
-  local sent, note = D.get(sent_key(e, 0), id, "#")
+  local sent, note = D.get(sent_key(e, ":0"), id, "#")
   if not sent and (not note or string.sub(note, -1) == "1") then
-    sent = redis.call("HGET", sent_key(e, 1), id)
+    sent = redis.call("HGET", sent_key(e, ":1"), id)
   end
   return sent, note
 end
 
 local remember_sent = function(e, a, ack, note)
-  local key = sent_key(e, 0)
+  local key = sent_key(e, ":0")
   local count, since, old = string.match(note or "", "^(%d+) (%d+) (%d)$")
   if not count then -- new, or an earlier version's
-    count, old = redis.call("HLEN", key), redis.call("EXISTS", sent_key(e, 1))
+    count, old = redis.call("HLEN", key), redis.call("EXISTS", sent_key(e, ":1"))
   end
-  count = tonumber(count)
+  count = D.number(count)
   if count >= L.sent then
-    redis.call("RENAME", key, sent_key(e, 1))
+    redis.call("RENAME", key, sent_key(e, ":1"))
     count, since, old = 0, nil, 1
   end
-  local renew = not since or tonumber(e.time) - tonumber(since) > L.sent_renew_ms
+  local renew = not since or e.time - since > L.sent_renew_ms
   if renew then since = e.time end
-  redis.call("HSET", key, a.id, a.digest .. " " .. ack, "#", count + 1 .. " " .. since .. " " .. old)
+  redis.call("HSET", key, a.id, a.digest .. " " .. ack, "#", D.int(count + 1) .. " " .. since .. " " .. old)
   if renew then redis.call("PEXPIRE", key, L.sent_ms) end
 end
 

@@ -39,6 +39,8 @@ impl App for Desk {
 
     fn settings(&self) -> Fields {
         let settings = &self.settings;
+        let us = 1_000_000.0 / f64::from(settings.rate.rate_per_user);
+        let ahead = us * f64::from(settings.rate.rate_burst - 1);
         vec![
             ("idle_ms", (settings.idle_s * 1000).to_string()),
             ("max_per_staff", settings.max_per_staff.to_string()),
@@ -55,6 +57,8 @@ impl App for Desk {
                 u8::from(settings.leave_message).to_string(),
             ),
             ("retention_ms", (settings.retention_s * 1000).to_string()),
+            ("rate_us", format!("{us:.0}")),
+            ("rate_ahead_us", format!("{ahead:.0}")),
             ("recall_ms", (settings.recall_s * 1000).to_string()),
             ("default_name", json_string(&settings.default_staff_name)),
         ]

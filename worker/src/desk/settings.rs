@@ -3,7 +3,10 @@
 use std::fmt;
 
 use clap::{Args, ValueEnum, builder::BoolishValueParser};
-use frontdesk_shared::{config::ConfigError, protocol::MAX_NAME_CHARS};
+use frontdesk_shared::{
+    config::{ConfigError, RateArgs},
+    protocol::MAX_NAME_CHARS,
+};
 
 /// Longest queue that can be configured: scores of queue lengths stay exact up to it.
 pub const MAX_QUEUE_LIMIT: u32 = 200_000;
@@ -54,6 +57,9 @@ pub struct DeskSettings {
     /// Seconds for which an ended conversation is kept, and a direct one after its last message
     #[arg(long, env = "FRONTDESK_RETENTION_S", default_value_t = 7 * 24 * 60 * 60)]
     pub retention_s: u64,
+    /// How much one user may send.
+    #[command(flatten)]
+    pub rate: RateArgs,
     /// Seconds for which a sender may recall a message (0: never)
     #[arg(long, env = "FRONTDESK_RECALL_S", default_value_t = 120)]
     pub recall_s: u64,
@@ -110,6 +116,7 @@ impl Default for DeskSettings {
             customer_direct: false,
             leave_message: false,
             retention_s: 7 * 24 * 60 * 60,
+            rate: RateArgs::default(),
             recall_s: 120,
             default_staff_name: "客服".to_owned(),
         }

@@ -11,8 +11,8 @@ macro_rules! sources {
 pub(super) const SOURCES: &[Source] = sources![
     "enter.lua",
     "members.lua",
-    "lists.lua",
     "roles.lua",
+    "lists.lua",
     "log.lua",
     "sent.lua",
     "direct.lua",

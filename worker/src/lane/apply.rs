@@ -7,10 +7,9 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use frontdesk_shared::{
     event::{DecodeError, Event, Kind},
     ids::{EventId, Lane, Shard, StreamId},
-    redis::text,
     stream::StreamEntry,
 };
-use redis::{RedisError, Value, aio::MultiplexedConnection};
+use redis::{RedisError, aio::MultiplexedConnection};
 use tracing::{debug, error, warn};
 
 use super::{Context, ahead::Ahead};
@@ -28,16 +27,6 @@ pub const MAX_BYTES_PER_CALL: usize = 128 * 1024;
 /// Most bytes of entries that a worker holds in memory, all shards together.
 pub const MAX_READ_BYTES: usize = 64 * 1024 * 1024;
 
-/// How much of the memory for entries one takes.
-pub fn bytes(entry: &StreamEntry) -> usize {
-    let size = |value: &Value| match value {
-        Value::BulkString(bytes) => bytes.len(),
-        _ => 0,
-    };
-    let fields = entry.fields.iter();
-    fields.map(|(name, value)| name.len() + size(value)).sum()
-}
-
 /// Why a session ended. The next one starts again from `applied`.
 #[derive(Debug, thiserror::Error)]
 pub enum SessionEnd {
@@ -53,6 +42,17 @@ pub enum SessionEnd {
     /// Redis failed or refused; the outcome of the last call is unknown, which the log rule allows.
     #[error("Redis: {0}")]
     Redis(#[from] RedisError),
+}
+
+/// What one XREAD brought of one lane: all that came after a place, up to some number, without a hole.
+#[derive(Debug)]
+pub struct Read {
+    /// The lane.
+    pub lane: Lane,
+    /// The place.
+    pub after: StreamId,
+    /// The entries.
+    pub entries: Vec<StreamEntry>,
 }
 
 /// Entries of one lane, in order.
@@ -80,11 +80,11 @@ pub struct Applier {
 
 impl Applier {
     /// Applies entries of some lanes, in however many calls that takes.
-    pub async fn apply(&mut self, read: Vec<(Lane, Vec<StreamEntry>)>) -> Result<(), SessionEnd> {
+    pub async fn apply(&mut self, read: Vec<Read>) -> Result<(), SessionEnd> {
         let mut newer = false;
         let mut lanes: Vec<Waiting> = Vec::with_capacity(read.len());
-        for (lane, entries) in read {
-            lanes.push(self.waiting(lane, &entries, &mut newer));
+        for part in &read {
+            lanes.push(self.waiting(part, &mut newer));
         }
         loop {
             let call = next_call(&lanes);
@@ -117,25 +117,28 @@ impl Applier {
     }
 
     /// Prepares a lane's entries, up to the first one of a newer version.
-    fn waiting(&self, lane: Lane, entries: &[StreamEntry], newer: &mut bool) -> Waiting {
+    fn waiting(&self, read: &Read, newer: &mut bool) -> Waiting {
         let mut waiting = Waiting {
-            lane,
-            entries: Vec::with_capacity(entries.len()),
-            sizes: Vec::with_capacity(entries.len()),
+            lane: read.lane,
+            entries: Vec::with_capacity(read.entries.len()),
+            sizes: Vec::with_capacity(read.entries.len()),
             done: 0,
         };
-        for entry in entries {
-            let event = event_id(self.shard, lane, entry.id);
-            let get = |name: &str| entry.fields.get(name).and_then(text);
+        let mut before = read.after;
+        for entry in &read.entries {
+            let event = event_id(self.shard, read.lane, entry.id);
+            let get = |name: &str| entry.fields.text(name);
             let Some(transition) = prepare(&*self.context.app, event, get) else {
                 *newer = true;
                 break;
             };
-            waiting.sizes.push(bytes(entry));
+            waiting.sizes.push(entry.fields.bytes());
             waiting.entries.push(Prepared {
                 id: entry.id,
+                before,
                 transition,
             });
+            before = entry.id;
         }
         waiting
     }

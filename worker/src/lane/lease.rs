@@ -44,6 +44,20 @@ pub struct Timing {
     pub heartbeat: Duration,
 }
 
+impl Timing {
+    /// A lease's time in Redis. A dead worker's lanes move once others have seen its counter stand still
+    /// for `lease`, which takes up to a heartbeat more; so long its leases may take to fade.
+    fn ttl(self) -> Duration {
+        self.lease + self.heartbeat
+    }
+
+    /// How old leases become, since to renew them costs Redis a command per lane: so old that they
+    /// still outlast a round that fails.
+    fn renew_after(self) -> Duration {
+        self.ttl().saturating_sub(self.heartbeat * 5 / 2)
+    }
+}
+
 /// The keeper's end of one shard's reader.
 #[derive(Debug)]
 pub struct Slot {
@@ -160,7 +174,7 @@ impl Keeper {
             .all(|shard| self.held.get(shard) == wanted.get(shard));
         let fresh = self
             .renewed
-            .is_some_and(|at| at.elapsed() < self.timing.lease / 2);
+            .is_some_and(|at| at.elapsed() < self.timing.renew_after());
         if !(settled && fresh) {
             self.shrink(&wanted).await;
             let released = self.lease(&mut connection, &wanted).await?;
@@ -276,7 +290,7 @@ impl Keeper {
                 .map(|lane| keys::lease(*shard, *lane))
                 .collect();
             let mut call = self.context.library.call("lease", &names);
-            call.arg(self.timing.lease.as_millis().to_string())
+            call.arg(self.timing.ttl().as_millis().to_string())
                 .arg(&self.token);
             let held = self.held.get(shard).unwrap_or(&none);
             for lane in &lanes {

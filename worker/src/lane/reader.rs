@@ -15,7 +15,7 @@ use frontdesk_shared::{
     ids::{Lane, Shard, StreamId},
     keys,
     redis::info_field,
-    stream::{StreamEntry, Streams},
+    stream::{Entries, Streams},
 };
 use rand::Rng as _;
 use redis::{RedisResult, aio::MultiplexedConnection};
@@ -25,7 +25,7 @@ use tracing::{debug, info, warn};
 use super::{
     Context, Lanes,
     ahead::Ahead,
-    apply::{Applier, MAX_READ_BYTES, SessionEnd, bytes},
+    apply::{Applier, MAX_READ_BYTES, Read, SessionEnd},
 };
 use crate::metrics::METRICS;
 
@@ -64,7 +64,11 @@ struct Session {
 
 /// How far a lane is read and applied.
 struct Position {
+    /// The lane's stream.
+    key: String,
     last: StreamId,
+    /// The same as XREAD takes it: most lanes bring nothing at most reads.
+    text: String,
     /// Entries since the last trim.
     untrimmed: usize,
     /// When the last one came.
@@ -182,7 +186,9 @@ impl Reader {
                     .and_then(|id| StreamId::parse(&id).ok())
                     .unwrap_or(StreamId::ZERO);
                 let position = Position {
+                    key: keys::events(self.shard, lane),
                     last,
+                    text: last.to_string(),
                     untrimmed: 0,
                     busy: Instant::now(),
                 };
@@ -201,25 +207,29 @@ impl Reader {
     /// One XREAD over all lanes, and its entries applied.
     async fn read_once(&mut self, session: &mut Session) -> Result<(), SessionEnd> {
         let reply = self.xread(session).await?;
-        let mut read: Vec<(Lane, Vec<StreamEntry>)> = Vec::new();
-        for (key, entries) in reply.unwrap_or_default().0 {
-            let mut lanes = session.lanes.keys();
-            if let Some(lane) = lanes.find(|lane| keys::events(self.shard, **lane) == key) {
-                read.push((*lane, entries.0));
-            }
+        let (mut read, now): (Vec<Read>, _) = (Vec::new(), Instant::now());
+        for (key, Entries(entries)) in reply.unwrap_or_default().0 {
+            let mut lanes = session.lanes.iter_mut();
+            let lane = lanes.find(|(_, position)| position.key == key);
+            let (Some((lane, position)), Some(newest)) = (lane, entries.last()) else {
+                continue;
+            };
+            let after = std::mem::replace(&mut position.last, newest.id);
+            position.text = newest.id.to_string();
+            position.untrimmed += entries.len();
+            position.busy = now;
+            let lane = *lane;
+            read.push(Read {
+                lane,
+                after,
+                entries,
+            });
         }
-        let size: usize = read.iter().flat_map(|(_, it)| it).map(bytes).sum();
+        let entries = read.iter().flat_map(|it| &it.entries);
+        let size: usize = entries.map(|entry| entry.fields.bytes()).sum();
         // More than all the room would wait for ever.
         let size = u32::try_from(size.min(MAX_READ_BYTES)).unwrap_or(u32::MAX);
         let _room = self.context.room.acquire_many(size).await.ok();
-        let now = Instant::now();
-        for (lane, entries) in &read {
-            if let (Some(position), Some(last)) = (session.lanes.get_mut(lane), entries.last()) {
-                position.last = last.id;
-                position.untrimmed += entries.len();
-                position.busy = now;
-            }
-        }
         if !read.is_empty() {
             session.applier.apply(read).await?;
         }
@@ -247,11 +257,11 @@ impl Reader {
             .arg("BLOCK")
             .arg(BLOCK.as_millis().to_string())
             .arg("STREAMS");
-        for lane in session.lanes.keys() {
-            command.arg(keys::events(self.shard, *lane));
+        for position in session.lanes.values() {
+            command.arg(&position.key);
         }
         for position in session.lanes.values() {
-            command.arg(position.last.to_string());
+            command.arg(&position.text);
         }
         let ahead = session.applier.ahead.take();
         let mut pipeline = redis::pipe();

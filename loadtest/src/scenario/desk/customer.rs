@@ -197,7 +197,7 @@ impl Customer {
             } else if frame.action == "queue_close" {
                 context.count(|counts| counts.cut_off += 1);
                 return End::CutOff;
-            } else if frame.is("busy") {
+            } else if frame.is_refused_for_now() {
                 context.count(|counts| counts.busy += 1);
                 return End::CutOff;
             } else if frame.action == "error" && !frame.is("no_conversation") {

@@ -104,7 +104,7 @@ impl Customer {
                 context.count(|counts| counts.acked += 1);
                 context.measure(Kind::Ack, due);
             }
-        } else if frame.is("busy") {
+        } else if frame.is_refused_for_now() {
             context.count(|counts| counts.busy += 1);
             let pause = frame.payload.retry_after_ms.unwrap_or(1000);
             exchange.pause = Some(Duration::from_millis(pause));

@@ -210,7 +210,7 @@ impl Staff {
             self.talks.remove(conversation);
             self.unacked
                 .retain(|_, answer| answer.conversation != conversation);
-        } else if frame.is("busy") {
+        } else if frame.is_refused_for_now() {
             context.count(|counts| counts.busy += 1);
             let pause = Duration::from_millis(frame.payload.retry_after_ms.unwrap_or(1000));
             if let Some(id) = frame.reference()

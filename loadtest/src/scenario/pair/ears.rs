@@ -25,7 +25,7 @@ impl Pair {
                 return context.count(|counts| counts.errors += 1);
             };
             self.acked(side, n, seq);
-        } else if frame.is("busy") {
+        } else if frame.is_refused_for_now() {
             context.count(|counts| counts.busy += 1);
             let pause = Duration::from_millis(payload.retry_after_ms.unwrap_or(1000));
             if let Some(n) = frame.reference() {

@@ -58,9 +58,9 @@ fn told(device: &mut Device, frame: &Value, logs: &Logs) -> Vec<(&'static str, S
     let mut wrong = Vec::new();
     match frame["action"].as_str().unwrap_or_default() {
         "ack" => {
-            if device.views.acked(payload) == Some(Taken::Wrong) {
-                wrong.push(("I2", "an ack contradicts what was told".to_owned()));
-            }
+            let contradicts = device.views.acked(payload) == Some(Taken::Wrong);
+            let what = || ("I2", "an ack contradicts what was told".to_owned());
+            wrong.extend(contradicts.then(what));
         }
         "message" | "chat_close" | "queue_close" => match device.views.push(payload) {
             Some(Taken::Known) => wrong.push(("I10", "pushed though it was told".to_owned())),
@@ -120,7 +120,9 @@ fn complete(report: &mut Report<'_>, name: &str, device: &Device, logs: &Logs) {
         };
         let settled: u64 = settled.parse().unwrap_or(0);
         let Some(view) = view else {
-            if hash.get("state").is_some_and(|state| state != "ended") {
+            let member =
+                ["customer", "staff"].map(|role| hash.get(role).is_some_and(|it| it == uid));
+            if member.contains(&true) && hash.get("state").is_some_and(|state| state != "ended") {
                 report.at_all(device.last, "I2", format!("{name} does not know {key:?}"));
             }
             continue;
@@ -136,7 +138,8 @@ fn complete(report: &mut Report<'_>, name: &str, device: &Device, logs: &Logs) {
             let right = seen.is_some_and(|seen| {
                 seen.id == entry.id && seen.words.as_ref().is_none_or(|words| *words == entry.body)
             });
-            if !right && !(seen.is_none() && own_end) {
+            let untold = seen.is_none() && own_end;
+            if !(right || untold) {
                 let what = format!("{name} has {seen:?}, written is {entry:?}");
                 report.at_all(device.last, "I2", what);
             }

@@ -202,20 +202,26 @@ impl Evidence {
         acks.collect::<BTreeSet<_>>().len()
     }
 
+    /// How often somebody was told that what they have is not what is written.
+    pub fn resets(&self) -> usize {
+        self.told(|frame| frame["action"] == "history" && frame["payload"]["reset"] == true)
+    }
+
+    /// How often somebody was told to resume on the same socket.
+    pub fn resyncs(&self) -> usize {
+        self.told(|frame| frame["action"] == "resync")
+    }
+
+    /// How many such frames were told.
+    fn told(&self, such: impl Fn(&serde_json::Value) -> bool) -> usize {
+        let records = self.all.iter();
+        let told = |record: &&Record| matches!(&record.what, What::Told(frame) if such(frame));
+        records.filter(told).count()
+    }
+
     /// What the drill was, in one line.
     pub fn summary(&self) -> String {
         let faults = self.records.iter().filter(|record| record.who == FAULTS);
-        let told = |action: &str, field: &str| {
-            let records = self.all.iter();
-            let such = |record: &&Record| match &record.what {
-                What::Told(frame) => {
-                    frame["action"] == action
-                        && (field.is_empty() || frame["payload"][field] == true)
-                }
-                _ => false,
-            };
-            records.filter(such).count()
-        };
         let refused = self.count(|what| {
             matches!(what, What::Told(frame) if frame["action"] == "error" && !frame["payload"]["ref"].is_null())
         });
@@ -236,9 +242,9 @@ impl Evidence {
             of("acknowledged"),
             of("times in the log"),
             messages::not_written(&self.undone, &self.logs()),
-            told("snapshot", ""),
-            told("resync", ""),
-            told("history", "reset"),
+            self.told(|frame| frame["action"] == "snapshot"),
+            self.resyncs(),
+            self.resets(),
             broken.len(),
         )
     }

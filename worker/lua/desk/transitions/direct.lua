@@ -3,17 +3,19 @@
 -- fields  prefix site uid client n body id digest to first second
 --   body is a JSON string; id the sender's, with a digest of `to` and the body; first and second are uid
 --   and to in the order of their bytes
--- writes  u:<uid> {n:<client>}, log:<conv>, conv:<conv> {state, a, b, seq, last, counts, renewed},
+-- writes  u:<uid> {n:<client>, b}, log:<conv>, conv:<conv> {state, a, b, seq, last, counts, renewed},
 --         dm:<a>|<b>, convs:<uid> and who:<uid> of both, sent:<uid>:0 and :1
 -- answers ACK for a message with an id, the same again for the same id
 -- pushes  message to the other side and to the sender's other connections;
---         error id_reused, bad_field (to oneself), forbidden, no_user, too_many_conversations
+--         error id_reused, bad_field (to oneself), forbidden, no_user, too_many_conversations,
+--         rate_limited
 
 T.direct = function(c, e, a)
   local me = {}
-  local n, lang
-  n, lang, me.conns, me.role = D.get(D.user_key(e, e.uid), "n:" .. a.client, "lang", "conns", "role")
-  if not D.is_next(e, a, n) then return end
+  local n, lang, bucket
+  n, lang, bucket, me.conns, me.role =
+    D.get(D.user_key(e, e.uid), "n:" .. a.client, "lang", "b", "conns", "role")
+  if not D.is_next(e, a, n) or D.too_fast(c, e, a, lang, bucket) then return end
   local known, note = D.sent_before(e, a, lang)
   if known then return note end
   me.note = note

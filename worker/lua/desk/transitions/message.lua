@@ -2,13 +2,13 @@
 --
 -- fields  prefix site uid client n body id digest conversation
 --   body is a JSON string; id the sender's, with a digest of the body
--- writes  u:<uid> {n:<client>}, log:<conv>, conv:<conv> {seq, last, counts, idle, words, bytes},
+-- writes  u:<uid> {n:<client>, b}, log:<conv>, conv:<conv> {seq, last, counts, idle, words, bytes},
 --         sent:<uid>:0 and :1 (the ids of the last 256 to 512 messages, 24 to 25 h);
 --         in a direct conversation what desk/direct.lua writes
 -- answers ACK for a message with an id, the same again for the same id
 -- pushes  message to the other side and to the sender's other connections; still_queued;
---         error wrong_role, id_reused, no_conversation, which_conversation, queue_words_full; in a direct
---         conversation forbidden, no_user
+--         error wrong_role, id_reused, no_conversation, which_conversation, queue_words_full, rate_limited;
+--         in a direct conversation forbidden, no_user
 
 -- Routes for the sender: their conversation as customer or staff, or nil and the error code.
 local route = function(e, a, duty, convs, conv)
@@ -18,10 +18,10 @@ local route = function(e, a, duty, convs, conv)
 end
 
 T.message = function(c, e, a)
-  local key = D.user_key(e, e.uid)
-  local n, conns, lang, role, duty, convs, conv, left =
-    D.get(key, "n:" .. a.client, "conns", "lang", "role", "duty", "convs", "conv", "left")
-  if not D.is_next(e, a, n) then return end
+  local key, field = D.user_key(e, e.uid), "n:" .. a.client
+  local n, conns, lang, role, duty, convs, conv, left, bucket =
+    D.get(key, field, "conns", "lang", "role", "duty", "convs", "conv", "left", "b")
+  if not D.is_next(e, a, n) or D.too_fast(c, e, a, lang, bucket) then return end
   if not D.may_speak(role) then return D.refuse(e, a, lang, "wrong_role") end
   local known, note = D.sent_before(e, a, lang)
   if known then return note end
@@ -42,7 +42,7 @@ T.message = function(c, e, a)
     end
   end
 
-  D.take(e, a)
+  D.take(e, a, key, field)
   local from = duty and "staff" or "customer"
   local entry
   counts = D.counted(counts, duty and "b" or "a")
