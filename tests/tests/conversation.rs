@@ -18,8 +18,8 @@ use frontdesk_tests::{
 use serde_json::{Value, json};
 use tokio::time::{Duration, Instant, interval};
 
-/// Rows that need a fault, an overload, a forgery or people of another kind, and have tests of their own elsewhere.
-const NOT_IN_A_DAY: [&str; 7] = [
+/// Rows that need a fault, an overload, a token or people of another kind, and have tests of their own elsewhere.
+const NOT_IN_A_DAY: [&str; 9] = [
     "busy",
     "internal",
     "too_many_conversations",
@@ -27,6 +27,8 @@ const NOT_IN_A_DAY: [&str; 7] = [
     "rate_limited",
     "bad_resume",
     "resync",
+    "refreshed",
+    "bad_token",
 ];
 
 fn text(payload: &Value, field: &str) -> String {

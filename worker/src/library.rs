@@ -527,4 +527,32 @@ mod tests {
             r#"{"action":"ack","payload":{"ref":"m1","conversation":"v","seq":3,"id":"v.1","time":17}}"#
         );
     }
+
+    /// A name that nobody defines is nil until somebody calls it, which is then a dead letter.
+    #[test]
+    fn every_helper_that_is_called_is_defined() {
+        let desk = crate::desk::Desk::new(crate::desk::settings::DeskSettings::default());
+        let code = Library::new(&desk).code;
+        let lines = code
+            .lines()
+            .map(|line| line.split("--").next().unwrap_or_default());
+        let code: Vec<&str> = lines.collect();
+        let code = code.join("\n");
+        let name_at = |at: usize| -> &str {
+            let rest = &code[at..];
+            let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_');
+            &rest[..end.unwrap_or(rest.len())]
+        };
+        for (at, _) in code.match_indices("D.") {
+            let before = code[..at].chars().next_back();
+            if before.is_some_and(|c| c.is_alphanumeric() || "_.".contains(c)) {
+                continue;
+            }
+            let name = name_at(at + 2);
+            assert!(
+                code.contains(&format!("\nD.{name} = ")),
+                "D.{name} is nowhere"
+            );
+        }
+    }
 }

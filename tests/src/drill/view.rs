@@ -101,7 +101,8 @@ impl Views {
         Some(view.take(seq, seen))
     }
 
-    /// Takes a `history` frame. An error is what the client had and the server did not contradict.
+    /// Takes a `history` frame: the truth after the position. An error is what the client was told and is
+    /// otherwise now, which only a loss can explain.
     pub fn history(&mut self, payload: &Value) -> Result<(), String> {
         let name = payload["conversation"].as_str().unwrap_or_default();
         let entries = payload["entries"].as_array().cloned().unwrap_or_default();
@@ -111,24 +112,24 @@ impl Views {
                 return Ok(());
             }
         }
+        let mut wrong = Ok(());
         let view = self.0.entry(name.to_owned()).or_default();
         if payload["reset"] == true {
             view.first = entries[0]["seq"].as_u64().unwrap_or(1);
         }
         for line in &entries {
             let (seq, seen) = entry(line, line["kind"] == "message").ok_or("no entry")?;
-            // An ack may be of what Redis has lost since.
-            let only_acked = |known: &Seen| !known.told && known.id != seen.id;
-            if view.entries.get(&seq).is_some_and(only_acked) {
+            // What was acknowledged only, or told beyond a hole, may be what Redis has lost since.
+            let certain = view.entries.get(&seq).is_some_and(|known| known.told);
+            if view.take(seq, seen.clone()) == Taken::Wrong {
                 view.entries.split_off(&seq);
-            }
-            if view.take(seq, seen) == Taken::Wrong {
-                return Err(format!(
-                    "{line} contradicts what was told before, and no reset"
-                ));
+                view.take(seq, seen);
+                if certain {
+                    wrong = Err(format!("{line} contradicts what was told, and no reset"));
+                }
             }
         }
-        Ok(())
+        wrong
     }
 
     /// The last entry of which it is certain what came before.

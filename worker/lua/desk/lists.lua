@@ -1,4 +1,5 @@
--- convs:<uid>, the list of a user's conversations by their last change.
+-- What is kept of users who have gone, and for how long: convs:<uid>, the list of their conversations by
+-- the last change, and who:<uid>, their role.
 
 -- Of a list that is full, the longest untouched conversation that is over, or nil.
 local droppable = function(e, key)
@@ -6,6 +7,21 @@ local droppable = function(e, key)
     local state = redis.call("HGET", D.conv_key(e, conv), "state")
     if not state or state == "ended" then return conv end
   end
+end
+
+-- How old an expiry that is renewed by use may be, and how long what it keeps lives: what was used is
+-- kept for the retention, and at most that much longer.
+D.renew_ms = function(c)
+  return math.min(L.renew_ms, tonumber(c.settings.retention_ms))
+end
+
+D.keep_ms = function(c)
+  return D.int(tonumber(c.settings.retention_ms) + D.renew_ms(c))
+end
+
+-- Remembers that a user of the site has been there, and as whom.
+D.seen = function(c, e, uid, role)
+  redis.call("SET", D.who_key(e, uid), role, "PX", D.keep_ms(c))
 end
 
 -- Whether a user may begin one more conversation: their list has room, or can make some.

@@ -103,8 +103,8 @@ fn queues(report: &mut Report<'_>, records: &[Record]) {
         }
         // `queue_moved` names no conversation: it is the one that was queued on this socket.
         let queue = (record.socket, site_of(&record.who).to_owned());
-        if snapshot(frame).is_some() {
-            places.remove(&queue); // the conversation may be another one
+        if snapshot(frame).is_some() || frame["action"] == "resync" {
+            places.remove(&queue); // something was missed, or lost: it may be another conversation
         }
         match (payload["code"].as_str(), payload["queue"].as_u64()) {
             (Some("queued" | "queue_moved"), Some(place)) => {
