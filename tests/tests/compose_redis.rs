@@ -57,6 +57,7 @@ fn env() -> Vec<(String, String)> {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "one container's life")]
 fn redis_starts_with_its_users_and_their_passwords() {
     let env = env();
     let password = |user: &str| {
@@ -80,7 +81,8 @@ fn redis_starts_with_its_users_and_their_passwords() {
         .replace("--bind '*'", &format!("--bind 127.0.0.1 --port {number}"));
     let log = dir.path().join("redis.log");
     let args = ["-ec".to_owned(), start];
-    let mut redis = Child::start("redis", &find_program("sh"), &args, &env, &log);
+    let start = || Child::start("redis", &find_program("sh"), &args, &env, &log);
+    let mut redis = start();
     let health = health.replace("redis-cli", &format!("redis-cli -p {number}"));
     let healthy = || {
         let mut check = Command::new("sh");
@@ -113,6 +115,41 @@ fn redis_starts_with_its_users_and_their_passwords() {
         assert!(log_in(&format!("{user}:{}@", &password(user)[1..])).is_err());
     }
     assert!(log_in("").is_err(), "who does not log in is let in");
+    // Power is lost in the middle of a transaction. What is written after that outlives the next loss.
+    let operate = |command: &[&str]| {
+        let login = format!("operator:{}@", password("operator"));
+        let client = redis::Client::open(format!("redis://{login}127.0.0.1:{number}/")).unwrap();
+        let mut connection = client.get_connection().expect("logged in");
+        let mut pipe = redis::pipe();
+        pipe.atomic().cmd(command[0]).arg(&command[1..]);
+        pipe.query::<Vec<String>>(&mut connection)
+            .expect("done")
+            .join("")
+    };
+    operate(&["SET", "torn", "1"]);
     redis.kill9();
     assert!(!healthy());
+    let logs = fs::read_dir(dir.path().join("appendonlydir"))
+        .unwrap()
+        .flatten();
+    let newest = logs
+        .map(|file| file.path())
+        .find(|path| path.to_string_lossy().ends_with(".incr.aof"));
+    let newest = fs::OpenOptions::new()
+        .write(true)
+        .open(newest.expect("a log"))
+        .unwrap();
+    newest
+        .set_len(newest.metadata().unwrap().len() - 5)
+        .unwrap();
+    for command in [["SET", "kept", "1"].as_slice(), &["GET", "kept"]] {
+        redis = start();
+        wait::until_blocking("the container is healthy again", || {
+            assert!(redis.exited().is_none(), "{}", redis.log());
+            healthy().then_some(())
+        });
+        let answer = operate(command);
+        assert!(["OK", "1"].contains(&answer.as_str()), "{answer}");
+        redis.kill9();
+    }
 }
