@@ -116,17 +116,14 @@ fn redis_starts_with_its_users_and_their_passwords() {
     }
     assert!(log_in("").is_err(), "who does not log in is let in");
     // Power is lost in the middle of a transaction. What is written after that outlives the next loss.
-    let operate = |command: &[&str]| {
+    let operate = |pipe: &redis::Pipeline| {
         let login = format!("operator:{}@", password("operator"));
         let client = redis::Client::open(format!("redis://{login}127.0.0.1:{number}/")).unwrap();
         let mut connection = client.get_connection().expect("logged in");
-        let mut pipe = redis::pipe();
-        pipe.atomic().cmd(command[0]).arg(&command[1..]);
-        pipe.query::<Vec<String>>(&mut connection)
-            .expect("done")
-            .join("")
+        let answer = pipe.query::<Vec<String>>(&mut connection);
+        answer.expect("done").join("")
     };
-    operate(&["SET", "torn", "1"]);
+    operate(redis::pipe().atomic().set("torn", 1).set("torn", 2));
     redis.kill9();
     assert!(!healthy());
     let logs = fs::read_dir(dir.path().join("appendonlydir"))
@@ -142,7 +139,7 @@ fn redis_starts_with_its_users_and_their_passwords() {
     newest
         .set_len(newest.metadata().unwrap().len() - 5)
         .unwrap();
-    for command in [["SET", "kept", "1"].as_slice(), &["GET", "kept"]] {
+    for command in [redis::pipe().set("kept", 1), redis::pipe().get("kept")] {
         redis = start();
         wait::until_blocking("the container is healthy again", || {
             assert!(redis.exited().is_none(), "{}", redis.log());
