@@ -672,7 +672,9 @@ impl Step<'_> {
         *last = n;
         let role = self.m.users[&self.actor].role;
         let refused = match verb {
-            Verb::Message { .. } | Verb::Close { .. } if !may_serve(role) && !may_ask(role) => {
+            Verb::Message { .. } | Verb::Close { .. } | Verb::Mark { .. } | Verb::Recall { .. }
+                if !may_serve(role) && !may_ask(role) =>
+            {
                 Err("wrong_role")
             }
             Verb::StaffOnline { name, max } => self.staff_online(name.as_deref(), *max),

@@ -24,6 +24,9 @@ const ALONE: &[(&str, [&str; 4])] = &[
     ("customerLeave",   [NONE, WRONG, WRONG, WRONG]),
     ("message",         [NONE, NONE, NONE, WRONG]),
     ("close",           [NONE, NONE, NONE, WRONG]),
+    ("delivered",       [NONE, NONE, NONE, WRONG]),
+    ("read",            [NONE, NONE, NONE, WRONG]),
+    ("recall",          [NONE, NONE, NONE, WRONG]),
     ("direct",          [FORBIDDEN, "error/no_user", "error/no_user", FORBIDDEN]),
     ("history",         [NONE; 4]),
     ("transcript",      [NONE; 4]),
@@ -36,14 +39,20 @@ const ALONE: &[(&str, [&str; 4])] = &[
 const OF_OTHERS: &[(&str, [&str; 4])] = &[
     ("message",    [NONE, NONE, NONE, WRONG]),
     ("close",      [NONE, NONE, NONE, WRONG]),
+    ("delivered",  [NONE, NONE, NONE, WRONG]),
+    ("read",       [NONE, NONE, NONE, WRONG]),
+    ("recall",     [NONE, NONE, NONE, WRONG]),
     ("history",    [FORBIDDEN, FORBIDDEN, "history", "history"]),
     ("transcript", [FORBIDDEN, FORBIDDEN, "history", "history"]),
 ];
 
 fn frame(verb: &str, conversation: Option<&str>) -> Value {
-    let nowhere = Some("0.0.1-0.1").filter(|_| ["history", "transcript"].contains(&verb));
+    const NAMED: [&str; 5] = ["delivered", "read", "recall", "history", "transcript"];
+    let nowhere = Some("0.0.1-0.1").filter(|_| NAMED.contains(&verb));
     let mut payload = match verb {
         "message" => json!({"message": "let me in", "id": "m1"}),
+        "delivered" | "read" => json!({"up_to": 1}),
+        "recall" => json!({"seq": 1}),
         "direct" => json!({"to": "nobody", "message": "let me in"}),
         _ => json!({}),
     };

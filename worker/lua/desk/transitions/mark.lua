@@ -5,7 +5,7 @@
 --   mark is delivered or read
 -- writes  u:<uid> {n:<client>}, conv:<conv> {da, ra} or {db, rb}: one write, however many messages
 -- pushes  receipt to the other side, and with `unread` to the user's other connections, if something
---         has changed; error no_conversation, forbidden
+--         has changed; error wrong_role, no_conversation, forbidden
 
 -- How many messages each side has written up to a place.
 local counts_at = function(e, a, conv, seq)
@@ -23,8 +23,9 @@ local push = function(e, a, conns, conv, side)
 end
 
 T.mark = function(c, e, a)
-  local n, conns, lang = D.get(D.user_key(e, e.uid), "n:" .. a.client, "conns", "lang")
+  local n, conns, lang, role = D.get(D.user_key(e, e.uid), "n:" .. a.client, "conns", "lang", "role")
   if not D.is_next(e, a, n) then return end
+  if not D.may_speak(role) then return D.refuse(e, a, lang, "wrong_role") end
   local conv, side = D.mine(e, e.uid, a.conversation)
   if not conv then return D.refuse(e, a, lang, side) end
   D.take(e, a)

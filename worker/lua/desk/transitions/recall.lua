@@ -5,7 +5,7 @@
 --   message is the id that the message must have
 -- writes  u:<uid> {n:<client>, b}, log:<conv>, conv:<conv> {seq, last, recalls}, gone:<conv>
 -- pushes  recalled to both sides and to the sender's connections;
---         error no_conversation, no_message, forbidden, recall_expired, rate_limited
+--         error wrong_role, no_conversation, no_message, forbidden, recall_expired, rate_limited
 --
 -- gone:<conv> has for each recalled place the seq of its `recalled` entry, and the TTL of the log. The
 -- words stay in the log: streams do not change.
@@ -38,8 +38,10 @@ local recall = function(c, e, a, conv, message)
 end
 
 T.recall = function(c, e, a)
-  local n, conns, lang, bucket = D.get(D.user_key(e, e.uid), "n:" .. a.client, "conns", "lang", "b")
+  local n, conns, lang, role, bucket =
+    D.get(D.user_key(e, e.uid), "n:" .. a.client, "conns", "lang", "role", "b")
   if not D.is_next(e, a, n) or D.too_fast(c, e, a, lang, bucket) then return end
+  if not D.may_speak(role) then return D.refuse(e, a, lang, "wrong_role") end
   local conv = D.conv(e, a.conversation)
   if not (conv and D.reader(conv, e.uid)) then return D.refuse(e, a, lang, "no_conversation") end
   local message = D.entry(e, a.conversation, a.seq)
