@@ -117,8 +117,8 @@ fn redis_starts_with_its_users_and_their_passwords() {
     assert!(log_in("").is_err(), "who does not log in is let in");
     // Power is lost in the middle of a transaction. What is written after that outlives the next loss.
     let operate = |pipe: &redis::Pipeline| {
-        let login = format!("operator:{}@", password("operator"));
-        let client = redis::Client::open(format!("redis://{login}127.0.0.1:{number}/")).unwrap();
+        let operator = format!("operator:{}@", password("operator"));
+        let client = redis::Client::open(format!("redis://{operator}127.0.0.1:{number}/")).unwrap();
         let mut connection = client.get_connection().expect("logged in");
         let answer = pipe.query::<Vec<String>>(&mut connection);
         answer.expect("done").join("")
@@ -126,10 +126,10 @@ fn redis_starts_with_its_users_and_their_passwords() {
     operate(redis::pipe().atomic().set("torn", 1).set("torn", 2));
     redis.kill9();
     assert!(!healthy());
-    let logs = fs::read_dir(dir.path().join("appendonlydir"))
+    let files = fs::read_dir(dir.path().join("appendonlydir"))
         .unwrap()
         .flatten();
-    let newest = logs
+    let newest = files
         .map(|file| file.path())
         .find(|path| path.to_string_lossy().ends_with(".incr.aof"));
     let newest = fs::OpenOptions::new()
