@@ -135,6 +135,10 @@ run_dir=$(cd "$run_dir" && pwd)
 exec 9>"$run_dir/lock"
 flock -n 9 || fail "another cluster runs in $run_dir; stop it, or set FRONTDESK_RUN_DIR to another directory"
 
+# A torn end inside of a transaction, which Redis itself does not cut off whole: docs/OPERATIONS.md.
+manifest=$run_dir/redis/appendonlydir/appendonly.aof.manifest
+[ ! -e "$manifest" ] || redis-check-aof --fix "$manifest" <<<y >"$run_dir/redis-check-aof.log" ||
+    fail "the data in $run_dir/redis cannot be read; see $run_dir/redis-check-aof.log"
 free_port 6390
 redis_port=$port
 start redis redis-server deploy/redis.conf --port "$redis_port" --dir "$run_dir/redis"

@@ -57,6 +57,7 @@ fn env() -> Vec<(String, String)> {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "one container's life")]
 fn redis_starts_with_its_users_and_their_passwords() {
     let env = env();
     let password = |user: &str| {
@@ -80,7 +81,8 @@ fn redis_starts_with_its_users_and_their_passwords() {
         .replace("--bind '*'", &format!("--bind 127.0.0.1 --port {number}"));
     let log = dir.path().join("redis.log");
     let args = ["-ec".to_owned(), start];
-    let mut redis = Child::start("redis", &find_program("sh"), &args, &env, &log);
+    let start = || Child::start("redis", &find_program("sh"), &args, &env, &log);
+    let mut redis = start();
     let health = health.replace("redis-cli", &format!("redis-cli -p {number}"));
     let healthy = || {
         let mut check = Command::new("sh");
@@ -113,6 +115,38 @@ fn redis_starts_with_its_users_and_their_passwords() {
         assert!(log_in(&format!("{user}:{}@", &password(user)[1..])).is_err());
     }
     assert!(log_in("").is_err(), "who does not log in is let in");
+    // Power is lost in the middle of a transaction. What is written after that outlives the next loss.
+    let operate = |pipe: &redis::Pipeline| {
+        let operator = format!("operator:{}@", password("operator"));
+        let client = redis::Client::open(format!("redis://{operator}127.0.0.1:{number}/")).unwrap();
+        let mut connection = client.get_connection().expect("logged in");
+        let answer = pipe.query::<Vec<String>>(&mut connection);
+        answer.expect("done").join("")
+    };
+    operate(redis::pipe().atomic().set("torn", 1).set("torn", 2));
     redis.kill9();
     assert!(!healthy());
+    let files = fs::read_dir(dir.path().join("appendonlydir"))
+        .unwrap()
+        .flatten();
+    let newest = files
+        .map(|file| file.path())
+        .find(|path| path.to_string_lossy().ends_with(".incr.aof"));
+    let newest = fs::OpenOptions::new()
+        .write(true)
+        .open(newest.expect("a log"))
+        .unwrap();
+    newest
+        .set_len(newest.metadata().unwrap().len() - 5)
+        .unwrap();
+    for command in [redis::pipe().set("kept", 1), redis::pipe().get("kept")] {
+        redis = start();
+        wait::until_blocking("the container is healthy again", || {
+            assert!(redis.exited().is_none(), "{}", redis.log());
+            healthy().then_some(())
+        });
+        let answer = operate(command);
+        assert!(["OK", "1"].contains(&answer.as_str()), "{answer}");
+        redis.kill9();
+    }
 }
