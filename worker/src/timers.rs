@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use frontdesk_shared::{ids::Shard, keys};
+use frontdesk_shared::{ids::Shard, keys, redis::expect_primary};
 use redis::{RedisResult, aio::MultiplexedConnection};
 use tokio::{sync::watch, time::MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
@@ -77,6 +77,10 @@ impl Ticker {
             None => self.context.redis.connect().await?,
         };
         let look = self.rounds.is_multiple_of(LOOK_EVERY);
+        if look {
+            // While nothing is due nothing is written, and a demoted primary answers reads for ever.
+            expect_primary(&mut connection).await?;
+        }
         let asked = shards.iter().copied();
         let asked: Vec<Shard> = asked
             .filter(|shard| look || self.running.contains(shard))
