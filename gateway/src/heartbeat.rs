@@ -178,6 +178,7 @@ impl Heart {
             // The one before may still be there, demoted, and answer probes.
             self.gateway.uplink.reconnect();
             self.gateway.reads.renew();
+            self.gateway.typing.renew();
             self.gateway.bell.now();
         }
         self.run_id = run_id;

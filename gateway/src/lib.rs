@@ -165,7 +165,7 @@ impl Gateway {
             resume,
             auth: front.auth.clone(),
             reads: reads::Reads::new(redis.clone(), &front.config),
-            typing: typing::Typing::default(),
+            typing: typing::Typing::new(redis.clone()),
             tasks: front.tasks.clone(),
         };
         (Arc::new(gateway), context, appends)
@@ -312,7 +312,7 @@ impl Boot {
         roles.spawn(downlink::Downlink::new(redis.clone(), gateway.clone()).run(stop.clone()));
         roles.spawn(heartbeat::run(redis.clone(), gateway.clone(), stop.clone()));
         roles.spawn(roll_call::run(redis.clone(), gateway.clone(), stop.clone()));
-        roles.spawn(typing::run(redis.clone(), gateway.clone(), stop.clone()));
+        roles.spawn(typing::run(gateway.clone(), stop.clone()));
         roles.spawn(resync::run(gateway.resync.clone(), stop.clone()));
         roles.spawn(pressure::run(redis.clone(), gateway.clone(), stop.clone()));
         front.put(gateway.clone());

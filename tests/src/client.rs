@@ -281,11 +281,6 @@ impl Client {
             .await;
     }
 
-    /// The next frame has this action and no text of its own. Returns its payload.
-    pub async fn expect_answer(&mut self, action: &str) -> Value {
-        self.next_payload(action, action).await
-    }
-
     async fn next_payload(&mut self, action: &str, wanted: &str) -> Value {
         match self.next().await {
             Incoming::Frame(mut frame) if frame["action"] == action => frame["payload"].take(),

@@ -127,7 +127,7 @@ async fn words_wait_for_who_is_away() {
     }
     let mut ben2 = cluster.connect(0, &format!("uid={ben}")).await;
     ben2.ask("conversations", json!({"id": "q1"})).await;
-    let list = ben2.expect_answer("conversations").await;
+    let list = ben2.expect_action("conversations").await;
     let conversation = &list["conversations"][0];
     assert_eq!(conversation["state"], "direct", "{list}");
     assert_eq!(conversation["with"], *ann);
@@ -136,7 +136,7 @@ async fn words_wait_for_who_is_away() {
     assert_eq!(conversation["last"]["from"], "user");
     let payload = json!({"conversation": conversation["conversation"], "id": "q2"});
     ben2.ask("history", payload).await;
-    let history = ben2.expect_answer("history").await;
+    let history = ben2.expect_action("history").await;
     let entries = history["entries"].as_array().expect("a list");
     let words: Vec<_> = entries.iter().map(|entry| &entry["message"]).collect();
     assert_eq!(words, ["two", "one"]);
@@ -208,10 +208,10 @@ async fn marks_and_recalls_are_as_in_any_conversation() {
 
     let payload = json!({"conversation": conversation, "up_to": 1});
     ben1.ask("read", payload).await;
-    let seen = ann1.expect_answer("receipt").await;
+    let seen = ann1.expect_action("receipt").await;
     assert_eq!(seen["uid"], *ben);
     assert_eq!((&seen["delivered"], &seen["read"]), (&json!(1), &json!(1)));
-    let own = ben2.expect_answer("receipt").await;
+    let own = ben2.expect_action("receipt").await;
     assert_eq!(own["unread"], 1);
 
     let payload = json!({"conversation": conversation, "seq": 2, "id": "r1"});
@@ -220,15 +220,15 @@ async fn marks_and_recalls_are_as_in_any_conversation() {
     assert_eq!(refused["ref"], "r1", "it is not theirs");
     let payload = json!({"conversation": conversation, "seq": 2, "id": "r2"});
     ann1.ask("recall", payload).await;
-    assert_eq!(ann1.expect_answer("recalled").await["ref"], "r2");
+    assert_eq!(ann1.expect_action("recalled").await["ref"], "r2");
     for device in [&mut ben1, &mut ben2] {
-        let recalled = device.expect_answer("recalled").await;
+        let recalled = device.expect_action("recalled").await;
         let place = (&recalled["of"], &recalled["seq"], &recalled["uid"]);
         assert_eq!(place, (&json!(2), &json!(3), &json!(ann)));
     }
     ben1.ask("history", json!({"conversation": conversation}))
         .await;
-    let history = ben1.expect_answer("history").await;
+    let history = ben1.expect_action("history").await;
     assert_eq!(history["entries"][0]["kind"], "recalled");
     assert_eq!(history["entries"][1]["recalled"], true);
     assert!(history["entries"][1]["message"].is_null(), "{history}");

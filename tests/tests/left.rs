@@ -50,7 +50,7 @@ async fn staff_find_what_was_left_and_the_customer_finds_their_answer() {
     let standing = customer.expect("message", "connected").await;
     assert_eq!(standing["conversation"], *conversation);
     customer.ask("conversations", json!({})).await;
-    let list = customer.expect_answer("conversations").await;
+    let list = customer.expect_action("conversations").await;
     assert_eq!(list["conversations"][0]["unread"], 1);
     assert_eq!(list["conversations"][0]["last"]["message"], "now we are");
     customer.say("thank you").await;

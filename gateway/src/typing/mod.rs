@@ -22,7 +22,7 @@ use frontdesk_shared::{
         notice::{self, error_frame, json_string},
     },
     push,
-    redis::{Redis, text},
+    redis::text,
 };
 use futures_util::future::join_all;
 use redis::{RedisError, Value};
@@ -32,7 +32,7 @@ use tracing::debug;
 
 use crate::{
     Gateway,
-    link::{Link, ReadScript},
+    link::ReadScript,
     metrics::METRICS,
     outbox::Outgoing,
     pace::{Pace, Rate},
@@ -62,9 +62,8 @@ pub(crate) struct Said {
 }
 
 /// Tells until `stop`.
-pub(crate) async fn run(redis: Redis, gateway: Arc<Gateway>, stop: CancellationToken) {
+pub(crate) async fn run(gateway: Arc<Gateway>, stop: CancellationToken) {
     let teller = Teller {
-        link: Link::new(redis),
         script: ReadScript::new(&[include_str!("../../lua/typing.lua")]),
         gateway,
     };
@@ -72,7 +71,6 @@ pub(crate) async fn run(redis: Redis, gateway: Arc<Gateway>, stop: CancellationT
 }
 
 struct Teller {
-    link: Link,
     script: ReadScript,
     gateway: Arc<Gateway>,
 }
@@ -139,7 +137,10 @@ impl Teller {
             said.client.as_str(),
             conversation.map_or("", ConversationId::as_str),
         ];
-        let answer = self.script.call(&self.link, &keys, &args).await?;
+        let answer = self
+            .script
+            .call(&self.gateway.typing.link, &keys, &args)
+            .await?;
         Ok(Whom::read(&answer))
     }
 
@@ -165,7 +166,7 @@ impl Teller {
                 .add_command(publish.arg(payload.finish()).clone())
                 .ignore();
         }
-        let mut held = self.link.hold().await?;
+        let mut held = self.gateway.typing.link.hold().await?;
         let published = pipeline.query_async(&mut held.connection).await;
         held.judge(&published);
         published

@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use frontdesk_shared::ids::{ClientId, ConversationId};
+use frontdesk_shared::{
+    ids::{ClientId, ConversationId},
+    redis::Redis,
+};
 use tokio::{
     select,
     sync::Notify,
@@ -15,7 +18,7 @@ use tokio::{
 };
 
 use super::Said;
-use crate::metrics::METRICS;
+use crate::{link::Link, metrics::METRICS};
 
 /// Shortest time between two tellings of a connection in one conversation.
 pub(super) const INTERVAL: Duration = Duration::from_secs(1);
@@ -25,11 +28,12 @@ const MAX_SLOTS: usize = 8192;
 const MAX_PER_CONNECTION: usize = 8;
 
 /// The sockets' side and the role's.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Typing {
     slots: Mutex<Slots>,
     /// Something is ready.
     ready: Notify,
+    pub(super) link: Link,
 }
 
 type Key = (ClientId, Option<ConversationId>);
@@ -47,6 +51,19 @@ struct Slots {
 }
 
 impl Typing {
+    pub(crate) fn new(redis: Redis) -> Self {
+        Self {
+            slots: Mutex::default(),
+            ready: Notify::new(),
+            link: Link::new(redis),
+        }
+    }
+
+    /// Another Redis may be the one to ask.
+    pub(crate) fn renew(&self) {
+        self.link.renew();
+    }
+
     /// Takes the latest word; never waits.
     pub(crate) fn say(&self, said: Said) {
         let taken = self.lock().say(said);

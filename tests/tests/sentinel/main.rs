@@ -17,6 +17,7 @@ mod site;
 mod talk;
 
 use frontdesk_tests::{
+    client::Client,
     process::Settings,
     proxy::Proxy,
     redis_users::{GATEWAY, WORKER, password},
@@ -131,6 +132,14 @@ async fn a_primary_demoted_by_hand_is_left_by_everybody() {
     site.start_programs(&Settings::default(), &url(WORKER), &url(GATEWAY));
     site.ready().await;
     let before = Talk::start(&site, "before").await;
+    // What the gateways only read with must follow, too.
+    for gateway in &site.gateways {
+        let mut reader = Client::connect(gateway.listen, "uid=reader").await;
+        reader.act("conversations").await;
+        reader.expect_action("conversations").await;
+        reader.act("typing").await;
+        reader.expect("error", "no_conversation").await;
+    }
     let new = site.servers[1].addr();
     site.replicaof(1, "NO", "ONE");
     proxy.lead_to(new);
