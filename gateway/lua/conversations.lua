@@ -47,9 +47,9 @@ end
 
 local function described(conv, id)
   local side = D.reader(conv, uid)
-  local own = side == "b" and "b" or "a"
+  local own = side == "a" and "a" or "b" -- earlier staff were on side b
   local peer = own == "a" and "b" or "a"
-  local with = D.other(conv, side == "past" and "b" or side)
+  local with = D.other(conv, own)
   local name = side == "a" and conv.staff and redis.call("HGET", e.S .. "u:" .. conv.staff, "name")
   local last, cost = newest_message(conv, id)
   local read, unread, delivered = 0, 0, 0

@@ -166,7 +166,10 @@ impl Connection {
                     Err(end) => Err(end),
                 },
                 () = self.outbox.filled() => self.write_queued().await,
-                frame = self.asked.answer(&self.presence.gateway, &self.presence.identity) => {
+                // Not before the state has let the socket in: it may be somebody's who was revoked.
+                frame = self.asked.answer(&self.presence.gateway, &self.presence.identity),
+                    if self.outbox.welcomed().is_some() =>
+                {
                     self.write(frame.into()).await
                 }
                 () = room(&self.outbox, &mut self.waiting), if !reading => {

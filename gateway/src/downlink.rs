@@ -181,12 +181,16 @@ impl Downlink {
         confirmed
     }
 
+    /// A close may be among what is missing: the roll call finds sockets that the state has closed.
     fn resync_all(&self) -> (usize, usize) {
+        self.gateway.bell.now();
         self.gateway.registry.resync_all(&self.gateway.resync)
     }
 
+    /// As [`Self::resync_all`], for the sockets of one shard.
     fn resync_shard(&self, shard: Shard) -> (usize, usize) {
         METRICS.holes.inc();
+        self.gateway.bell.now();
         let registry = &self.gateway.registry;
         registry.resync_shard(shard, &self.gateway.resync)
     }

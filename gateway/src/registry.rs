@@ -95,12 +95,12 @@ impl Registry {
     }
 
     /// Pushes to the sockets of a shard may be missing: tells those whose clients resume, and closes
-    /// the others. Returns how many were told and closed.
+    /// the others, and those whose welcome may be what is missing. Returns how many were told and closed.
     pub(crate) fn resync_shard(&self, shard: Shard, resync: &Resync) -> (usize, usize) {
         let sockets = self.read(shard);
         let (mut told, mut closed) = (0, 0);
         for outbox in sockets.here.values() {
-            if outbox.resumes() {
+            if outbox.resumes() && outbox.welcomed().is_some() {
                 resync.tell(outbox);
                 told += 1;
             } else {
@@ -244,6 +244,7 @@ mod tests {
         let ((_a, by_hand), (_b, resumes), (_c, elsewhere)) =
             (enter(here), enter(here), enter(there));
         resumes.set_resumes();
+        resumes.welcome();
         let resync = Resync::default();
         assert_eq!(registry.resync_shard(here, &resync), (1, 1));
         assert_eq!(by_hand.killed().await, RESYNC);

@@ -183,7 +183,10 @@ local function apply(keys, args)
   local at = read_lanes(c, keys, args, 6 + shapes)
   local done, result = pcall(apply_lanes, c, args, at)
   save_applied(c)
-  if not done then error(result, 0) end
+  if not done then
+    pcall(D.publish, c) -- those that are told must not suffer from the one that failed
+    error(result, 0)
+  end
   D.publish(c)
   return result
 end

@@ -233,6 +233,8 @@ impl Auth {
             let reason = "The visitor's token is for another site.";
             return Err(denied(StatusCode::FORBIDDEN, reason));
         }
+        // Made before it is asked, so that whoever is revoked from then on is so after it was made.
+        let renewed = visitors.sign(said.site.clone(), said.uid.clone());
         let key = keys::revoked(&said.site, &said.uid);
         let revoked = async {
             let mut connection = self.redis.short().await?;
@@ -245,7 +247,7 @@ impl Auth {
         if revoked.is_some_and(|revoked| said.iat <= revoked) {
             return Err(BadToken::Revoked.into());
         }
-        Ok(visitors.sign(said.site, said.uid))
+        Ok(renewed)
     }
 
     async fn issue(&self, holder: &Holder) -> Result<Secret, Denied> {

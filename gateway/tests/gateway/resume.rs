@@ -72,13 +72,13 @@ async fn a_token_that_is_not_this_users_appends_nothing() {
 #[tokio::test]
 async fn who_resumes_is_told_that_pushes_are_missing_and_stays() {
     let mut bench = Bench::start().await;
-    let (mut alice, a) = bench.opened("alice").await;
+    let (mut alice, a, _) = welcomed(&mut bench, 1, "alice").await;
     let (mut by_hand, _) = bench.opened("bob").await;
     alice.send(r#"{"action":"resume"}"#).await;
     bench.until_events("alice", 2).await;
-    bench.publish(&payload(1, 'F', &a, FRAME)).await;
+    bench.publish(&payload(2, 'F', &a, FRAME)).await;
     assert_eq!(alice.text().await, FRAME);
-    bench.publish(&payload(3, 'F', &a, FRAME)).await;
+    bench.publish(&payload(4, 'F', &a, FRAME)).await;
     assert_eq!(by_hand.close_code().await, Some(4000));
     // The push behind the hole is as good as any; the telling is paced.
     let mut heard = [frame(&mut alice).await, frame(&mut alice).await];
@@ -90,6 +90,18 @@ async fn who_resumes_is_told_that_pushes_are_missing_and_stays() {
         .await;
     assert_eq!(frame(&mut alice).await["action"], "resync");
     bench.until_ready().await;
-    bench.publish(&payload(4, 'F', &a, FRAME)).await;
+    bench.publish(&payload(5, 'F', &a, FRAME)).await;
     assert_eq!(alice.text().await, FRAME, "on the same socket");
+}
+
+/// Its welcome may be what is missing, so nobody can know whether it may resume.
+#[tokio::test]
+async fn who_was_not_welcomed_yet_comes_again() {
+    let mut bench = Bench::start().await;
+    let (mut alice, _) = bench.opened("alice").await;
+    let (_bob, b, _) = welcomed(&mut bench, 1, "bob").await;
+    alice.send(r#"{"action":"resume"}"#).await;
+    bench.until_events("alice", 2).await;
+    bench.publish(&payload(3, 'F', &b, FRAME)).await;
+    assert_eq!(alice.close_code().await, Some(4000));
 }

@@ -18,8 +18,9 @@ D.may_speak = function(role) return SERVES[role] or ASKS[role] end
 -- nothing kept for a return: a customer their conversation or queue, a staff member their duty.
 D.expel = function(c, e, code)
   local key = D.user_key(e, e.uid)
-  local conns, lost = D.get(key, "conns", "lost")
+  local conns, lost, role = D.get(key, "conns", "lost", "role")
   if not conns then return end
+  D.seen(c, e, e.uid, role)
   for client in string.gmatch(conns, "%S+") do
     conns = D.disconnect(c, e, client, conns)
     D.push_client(e, "C", client, code)

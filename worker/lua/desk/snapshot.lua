@@ -14,9 +14,9 @@ local place = function(e, conv)
 end
 
 local describe = function(e, id, conv, side)
-  local own = side == "b" and "b" or "a"
+  local own = side == "a" and "a" or "b" -- earlier staff were on side b
   local peer = own == "a" and "b" or "a"
-  local with = D.other(conv, side == "past" and "b" or side)
+  local with = D.other(conv, own)
   local name = side == "a" and conv.staff and redis.call("HGET", D.user_key(e, conv.staff), "name")
   local read, unread, delivered = 0, 0, 0
   if side ~= "past" then

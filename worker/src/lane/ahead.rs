@@ -38,6 +38,11 @@ impl Ahead {
         self.trims.push(command);
     }
 
+    /// Drops the trims: after a failure nobody knows whether what they say is still applied.
+    pub fn keep_entries(&mut self) {
+        self.trims.clear();
+    }
+
     /// All of it; nothing is left.
     pub fn take(&mut self) -> Sent {
         let (mut commands, acks) = self.acks.take();

@@ -125,6 +125,9 @@ impl Reader {
             }
         }
         // The last acks go out before the session counts as ended.
+        if result.is_err() {
+            session.applier.ahead.keep_entries();
+        }
         let ahead = session.applier.ahead.take();
         if !ahead.commands.is_empty() {
             let mut pipeline = redis::pipe();

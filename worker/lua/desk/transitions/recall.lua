@@ -28,7 +28,7 @@ local made_before = function(e, a, gone)
 end
 
 local recall = function(c, e, a, conv, message)
-  local entry = D.append(e, a.conversation, conv.seq, conv.last, conv.counts, message.from, e.uid,
+  local entry = D.append(e, a.conversation, conv.seq, conv.last, conv.counts or "0 0", message.from, e.uid,
     "recalled", a.seq, nil, "recalls", tonumber(conv.recalls or 0) + 1)
   local key = D.gone_key(e, a.conversation)
   redis.call("HSET", key, a.seq, entry.seq)
