@@ -120,6 +120,10 @@ const AFTER: &[Source] = &[
         name: "stats.lua",
         code: include_str!("../lua/stats.lua"),
     },
+    Source {
+        name: "replay.lua",
+        code: include_str!("../lua/replay.lua"),
+    },
 ];
 
 /// The library of one App.
