@@ -419,6 +419,14 @@ impl DeskModel {
         free
     }
 
+    /// Who waits and is lost.
+    pub fn away(&self) -> Vec<Conv> {
+        let waiting = self.waiting();
+        let mut away = self.queued(|_| true);
+        away.retain(|conv| !waiting.contains(conv));
+        away
+    }
+
     /// Who waits and is not lost, longest first.
     pub fn waiting(&self) -> Vec<Conv> {
         let mut waiting = self.queued(|_| true);
@@ -853,7 +861,9 @@ impl Step<'_> {
         let leaves = self.m.on_duty().is_empty() && self.m.rules.leave_message;
         let answer = if self.m.on_duty().is_empty() && !leaves {
             Some("no_staff")
-        } else if free.is_empty() && self.m.waiting().len() >= self.m.rules.queue_limit as usize {
+        } else if free.is_empty()
+            && self.m.queued(|_| true).len() >= self.m.rules.queue_limit as usize
+        {
             Some("queue_full")
         } else {
             None

@@ -6,6 +6,7 @@
 --   free     open * OPEN + turn of the last assignment   fewest open first, tie: longest without
 --   duty     queue length * WAITS + turn of coming on    shortest queue first, tie: on duty longest
 --   waiting, q:<queue>                                    the customer's ticket, so arrival order
+--   away     until when the place of who waits and is lost is kept; with waiting it counts who waits
 
 local OPEN, WAITS = 2 ^ 40, 2 ^ 35
 local SHARED = "-" -- the one queue of policy `shared`; no uid looks like it
@@ -42,7 +43,10 @@ end
 D.enqueue = function(c, e, uid, conv, ticket, queue)
   queue = queue or (c.settings.policy == "shared" and SHARED)
     or redis.call("ZRANGE", e.S .. "duty", 0, 0)[1]
-  if not redis.call("HGET", D.user_key(e, uid), "lost") then
+  local lost = redis.call("HGET", D.user_key(e, uid), "lost")
+  if lost then
+    redis.call("ZADD", e.S .. "away", lost, uid)
+  else
     redis.call("ZADD", e.S .. "waiting", ticket, uid)
   end
   redis.call("ZADD", D.queue_key(e, queue), ticket, uid)
@@ -58,7 +62,7 @@ end
 
 -- Takes a waiting customer out of their queue.
 D.dequeue = function(c, e, uid, queue)
-  redis.call("ZREM", e.S .. "waiting", uid)
+  if redis.call("ZREM", e.S .. "waiting", uid) == 0 then redis.call("ZREM", e.S .. "away", uid) end
   redis.call("ZREM", D.queue_key(e, queue), uid)
   redis.call("ZADD", e.S .. "duty", "XX", "INCR", -WAITS, queue)
   redis.call("HDEL", D.user_key(e, uid), "queue", "place")

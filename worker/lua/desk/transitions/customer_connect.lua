@@ -35,7 +35,7 @@ T.customer_connect = function(c, e, a)
     return
   end
   local on_duty = redis.call("ZCARD", e.S .. "duty")
-  local waits = redis.call("ZCARD", e.S .. "waiting")
+  local waits = redis.call("ZCARD", e.S .. "waiting") + redis.call("ZCARD", e.S .. "away")
   local staff = redis.call("ZRANGE", e.S .. "free", 0, 0)[1]
   local leaves = on_duty == 0 and c.settings.leave_message == "1"
   local begins = (on_duty > 0 or leaves) and (staff or waits < tonumber(c.settings.queue_limit))
