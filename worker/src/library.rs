@@ -38,6 +38,8 @@ pub const MAX_KEPT: usize = 1000;
 pub const SMALL_NUMBERS: u64 = 1000;
 /// Most bytes of earlier words that staff who take a conversation over are sent.
 pub const MAX_PUSHED_WORDS_BYTES: u64 = 64 * 1024;
+/// Bytes of such words after which a call takes nobody over any more: they may all be for one socket.
+pub const MAX_FILLED_BYTES: u64 = 256 * 1024;
 /// Most conversations that a user's list holds.
 pub const MAX_CONVERSATIONS_PER_USER: usize = 1000;
 /// Most conversations of a list that are looked at, whether they are forgotten, when one is added.
@@ -58,7 +60,8 @@ pub const MAX_RESUMED_PAGE_BYTES: u64 = 64 * 1024;
 /// Most bytes of entries of all conversations together, and what the last one is longer by: with all
 /// else that a call pushes it must fit into a socket's queue.
 pub const MAX_RESUMED_BYTES: u64 = 256 * 1024;
-/// So many bytes of an answer to a `resume` count as one user touched: a call answers few of them.
+/// So many bytes of an answer to a `resume`, or of words for who takes over, count as one user touched: a call does
+/// few of that.
 pub const TOUCH_BYTES: u64 = 2048;
 /// How long a chain of `queue_moved` events counts as under way without a sign of life, in ms.
 pub const MOVING_MS: u64 = 5000;
@@ -468,6 +471,7 @@ fn generated() -> String {
         ("kept", MAX_KEPT as u64),
         ("small", SMALL_NUMBERS),
         ("push_bytes", MAX_PUSHED_WORDS_BYTES),
+        ("fill_bytes", MAX_FILLED_BYTES),
         ("sent", SENT_IDS as u64),
         ("sent_ms", SENT_MS),
         ("sent_renew_ms", SENT_RENEW_MS),

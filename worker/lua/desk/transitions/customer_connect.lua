@@ -35,8 +35,10 @@ T.customer_connect = function(c, e, a)
     return
   end
   local on_duty = redis.call("ZCARD", e.S .. "duty")
-  local waits = redis.call("ZCARD", e.S .. "waiting") + redis.call("ZCARD", e.S .. "away")
-  local staff = redis.call("ZRANGE", e.S .. "free", 0, 0)[1]
+  local before = redis.call("ZCARD", e.S .. "waiting")
+  local waits = before + redis.call("ZCARD", e.S .. "away")
+  -- While filling goes on in another call a place may be free that is somebody else's.
+  local staff = before == 0 and redis.call("ZRANGE", e.S .. "free", 0, 0)[1]
   local leaves = on_duty == 0 and c.settings.leave_message == "1"
   local begins = (on_duty > 0 or leaves) and (staff or waits < tonumber(c.settings.queue_limit))
   if begins and not D.has_room(e, e.uid) then return D.refuse(e, a, lang, "too_many_conversations") end
