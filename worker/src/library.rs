@@ -44,6 +44,8 @@ pub const MAX_FILLED_BYTES: u64 = 256 * 1024;
 pub const MAX_CONVERSATIONS_PER_USER: usize = 1000;
 /// Most conversations of a list that are looked at, whether they are forgotten, when one is added.
 pub const MAX_PRUNED_CONVERSATIONS: usize = 10;
+/// Most conversations at either end of a full list that are looked at for one that is over.
+pub const MAX_DROPPABLE: usize = 100;
 /// How old the expiry of a direct conversation may be before a message renews it, in milliseconds; not
 /// more than the retention.
 pub const DIRECT_RENEW_MS: u64 = 60 * 60 * 1000;
@@ -507,6 +509,7 @@ fn generated() -> String {
         ("touch_bytes", TOUCH_BYTES),
         ("positions", MAX_POSITIONS as u64),
         ("conversations", MAX_CONVERSATIONS_PER_USER as u64),
+        ("droppable", MAX_DROPPABLE as u64),
         ("pruned", MAX_PRUNED_CONVERSATIONS as u64),
         ("past", MAX_PAST_STAFF as u64),
         ("renew_ms", DIRECT_RENEW_MS),
