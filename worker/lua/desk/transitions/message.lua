@@ -21,11 +21,12 @@ T.message = function(c, e, a)
   local key, field = D.user_key(e, e.uid), "n:" .. a.client
   local n, conns, lang, role, duty, convs, conv, left, bucket =
     D.get(key, field, "conns", "lang", "role", "duty", "convs", "conv", "left", "b")
-  if not D.is_next(e, a, n) or D.too_fast(c, e, a, lang, bucket) then return end
+  if not D.is_next(e, a, n) then return end
   role = e.role or role
   if not D.may_speak(role) then return D.refuse(e, a, lang, "wrong_role") end
   local known, note = D.sent_before(e, a, lang)
   if known then return note end
+  if D.too_fast(c, e, a, lang, bucket) then return end
   local to, why = route(e, a, duty, convs, conv)
   if not to and a.conversation then
     return D.reply_directly(c, e, a, { conns = conns, lang = lang, role = role, note = note })
