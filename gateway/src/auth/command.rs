@@ -72,7 +72,7 @@ impl TokenCommand {
             "with --jwt-algorithm RS256 or ES256 tokens are made by whoever has the private key"
         );
         let (uid, site) = user(&self.uid, &self.site)?;
-        let role = Role::parse(&self.role).filter(|role| *role != Role::Any);
+        let role = named_role(&self.role);
         let role = role.context("--role must be customer, staff, supervisor or service")?;
         ensure!(
             self.name.as_deref().is_none_or(is_name),
@@ -155,7 +155,13 @@ impl RevokeCommand {
     }
 }
 
-fn user(uid: &str, site: &str) -> anyhow::Result<(Uid, Site)> {
+/// A role by its name; not that of open mode.
+pub(crate) fn named_role(name: &str) -> Option<Role> {
+    Role::parse(name).filter(|role| *role != Role::Any)
+}
+
+/// Who is meant on the command line.
+pub(crate) fn user(uid: &str, site: &str) -> anyhow::Result<(Uid, Site)> {
     let uid = Uid::parse(uid).map_err(|rule| anyhow::anyhow!("--uid {rule}"))?;
     let site = Site::parse(site).map_err(|rule| anyhow::anyhow!("--site {rule}"))?;
     Ok((uid, site))

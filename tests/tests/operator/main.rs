@@ -1,5 +1,5 @@
-//! What operators do by hand, against a live cluster: `status`, `watch` and `dead` of the worker's program,
-//! each as the Redis user that docs/OPERATIONS.md names for it.
+//! What operators do by hand, against a live cluster: `status`, `watch` and `dead` of the worker's program and
+//! `send` of the gateway's, each as the Redis user that docs/OPERATIONS.md names for it.
 #![allow(
     clippy::expect_used,
     clippy::unwrap_used,
@@ -8,6 +8,7 @@
 
 mod dead;
 mod refusals;
+mod send;
 mod status;
 mod watch;
 
