@@ -1,6 +1,6 @@
 -- Queueing and assignment.
 --
--- Invariant after every transition: no place is free while somebody waits, unless D.fill goes on in another call,
+-- Invariant after every transition: no place is free while somebody waits, unless desk/fill.lua goes on in another call,
 -- and nobody is in two places. A free place is open < max. Who is lost neither offers a place nor waits (desk/grace.lua).
 -- Scores are integers below 2^53:
 --   free     open * OPEN + turn of the last assignment   fewest open first, tie: longest without
@@ -105,28 +105,4 @@ D.assign = function(c, e, customer, staff, conv)
   local words = tonumber(entry.seq) > 1 and D.push_words(e, conv, s_conns, recalls) or 0
   c.words = (c.words or 0) + words
   c.touched = c.touched + 2 + math.floor(words / L.touch_bytes)
-end
-
--- The rest is filled by a continuation event in the same lane, once for all entries of a call: a lost queue
--- that nobody has been in loses nobody, and fills.
-local fill_later = function(c, e)
-  c.later = c.later or {}
-  if c.later[e.site] then return end
-  c.later[e.site] = true
-  redis.call("XADD", c.P .. "events:" .. c.lane, "*", "v", 1, "site", e.site, "uid", e.uid,
-    "kind", "queue_lost", "queue", SHARED, "upto", 0)
-end
-
--- Gives free places to those who wait longest. Every round uses up a free place, and an event
--- frees fewer than the bound; the bound is for state that should not exist. Whoever takes many over at once is
--- sent all their words: once a call has pushed L.fill_bytes of them it goes on in another one, or a
--- socket's queue could not take it.
-D.fill = function(c, e)
-  for _ = 1, L.touched do
-    local staff = redis.call("ZRANGE", e.S .. "free", 0, 0)[1]
-    local customer = staff and redis.call("ZRANGE", e.S .. "waiting", 0, 0)[1]
-    if not customer then return end
-    if (c.words or 0) >= L.fill_bytes then return fill_later(c, e) end
-    D.assign(c, e, customer, staff, redis.call("HGET", D.user_key(e, customer), "conv"))
-  end
 end

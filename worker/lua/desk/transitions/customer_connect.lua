@@ -2,8 +2,9 @@
 -- desk/left.lua says, by the setting.
 --
 -- fields  prefix site uid client n
--- writes  u:<uid> {conv, queue, place}, conv:<id>, convs:<uid>, waiting, q:<queue>, duty; or what
---         assigning writes
+-- writes  u:<uid> {n:<client>}, and with a conversation turn; who waits: u:<uid> {conv, queue, place}, conv:<id>,
+--         convs:<uid>, waiting, q:<queue>, duty, moved; who leaves messages also u:<uid> {left},
+--         conv:<id> {idle}, due, sites (desk/left.lua); else what assigning writes
 -- pushes  connected, queued, queue_full or no_staff (with the conversation, if messages may be left) to
 --         the customer; new_customer to staff;
 --         error wrong_role, too_many_conversations

@@ -4,6 +4,7 @@
 --   body is a JSON string; id the sender's, with a digest of the body
 -- writes  u:<uid> {n:<client>, b}, log:<conv>, conv:<conv> {seq, last, counts, idle, words, bytes},
 --         sent:<uid>:0 and :1 (the ids of the last 256 to 512 messages, 24 to 25 h);
+--         with the first words to who has taken left messages u:<uid> {left}, due;
 --         in a direct conversation what desk/direct.lua writes
 -- answers ACK for a message with an id, the same again for the same id
 -- pushes  message to the other side and to the sender's other connections; still_queued;
