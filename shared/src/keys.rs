@@ -13,6 +13,9 @@ pub const GATEWAYS: &str = "frontdesk:gateways";
 pub const WORKERS: &str = "frontdesk:workers";
 /// Channel on which workers tell each other that leases may be free. A hint: losing it costs a second.
 pub const WORKERS_CHANNEL: &str = "frontdesk:workers:changed";
+/// Channel on which scripts tell workers the number of a shard whose webhooks have something to deliver. A hint,
+/// too: workers also look by themselves.
+pub const HOOKS_CHANNEL: &str = "frontdesk:workers:hooks";
 /// What precedes a boot id in the name of a gateway's channel.
 pub const GATEWAY_CHANNEL_PREFIX: &str = "frontdesk:gateway:";
 
@@ -66,6 +69,16 @@ pub fn sites(shard: Shard) -> String {
     format!("{}sites", shard_prefix(shard))
 }
 
+/// Hash site → the webhooks of the site and which types each wants.
+pub fn wanted_hooks(shard: Shard) -> String {
+    format!("{}hooks", shard_prefix(shard))
+}
+
+/// Sorted set of webhooks, `<site>|<hook>`, by when there is something to deliver to them.
+pub fn hooked(shard: Shard) -> String {
+    format!("{}hooked", shard_prefix(shard))
+}
+
 /// Sorted set of boots that are dead in this shard, by the wall clock of their burial.
 pub fn fenced(shard: Shard) -> String {
     format!("{}fenced", shard_prefix(shard))
@@ -109,6 +122,16 @@ pub fn conversation(site: &Site, id: &ConversationId) -> String {
 /// Stream of everything visible in a conversation, with ids `<seq>-0`.
 pub fn log(site: &Site, id: &ConversationId) -> String {
     format!("{}log:{id}", site_prefix(site))
+}
+
+/// Hash of a site's webhooks: id → JSON, without the secret.
+pub fn hooks(site: &Site) -> String {
+    format!("{}hooks", site_prefix(site))
+}
+
+/// What the keys of one webhook begin with; `queue`, `retry`, `parked` or `counts` follows.
+pub fn hook(site: &Site, id: &str) -> String {
+    format!("{}hook:{id}:", site_prefix(site))
 }
 
 /// Sorted set of a user's conversations by the ms of their last change.

@@ -82,6 +82,11 @@ const WORKER_DOES: &[&str] = &[
     "PUBLISH frontdesk:gateway:abc x",
     "PUBLISH frontdesk:workers:changed x",
     "SUBSCRIBE frontdesk:workers:changed",
+    "PUBLISH frontdesk:workers:hooks 7",
+    "SUBSCRIBE frontdesk:workers:hooks",
+    "XLEN {s07}:site:default:hook:1:queue",
+    "XDEL {s07}:site:default:hook:1:queue 1-0",
+    "HGET {s07}:hook_secrets default|1",
 ];
 
 /// What neither may: the server, its data as a whole, keys and channels of others.
@@ -179,6 +184,9 @@ const NO_GATEWAY_DOES: &[&str] = &[
     "HSET frontdesk:workers w 1",
     "PUBLISH frontdesk:workers:changed x",
     "SUBSCRIBE frontdesk:workers:changed",
+    "PUBLISH frontdesk:workers:hooks 7",
+    "HGET {s07}:hook_secrets default|1",
+    "HGETALL {s07}:hooks",
     "XREAD STREAMS {s07}:events:3 0-0",
     "CLIENT ID",
     "CLIENT UNBLOCK 7",

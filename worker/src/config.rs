@@ -6,7 +6,7 @@ use clap::{Parser, builder::RangedU64ValueParser};
 use frontdesk_shared::config::{ConfigError, OptionalAddr, RedisArgs, TelemetryArgs};
 use uuid::Uuid;
 
-use crate::{desk::settings::DeskSettings, lane::lease::Timing};
+use crate::{desk::settings::DeskSettings, hooks::settings::HookArgs, lane::lease::Timing};
 
 /// Frontdesk worker: turns events into conversations. Run as many as you like; they share the work.
 #[derive(Debug, Clone, Parser)]
@@ -21,6 +21,9 @@ pub struct Config {
     /// The support desk.
     #[command(flatten)]
     pub desk: DeskSettings,
+    /// Webhooks.
+    #[command(flatten)]
+    pub hooks: HookArgs,
     /// Address for /metrics, /livez and /readyz, or off
     #[arg(
         long,
@@ -57,6 +60,7 @@ impl Config {
     pub fn check(&self) -> Result<(), ConfigError> {
         let wrong = |text: &str| Err(ConfigError(text.to_owned()));
         self.desk.check()?;
+        self.hooks.check()?;
         if !(500..=60_000).contains(&self.lease_ms) {
             return wrong("--lease-ms (FRONTDESK_LEASE_MS) must be 500 to 60000");
         }

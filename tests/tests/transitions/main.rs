@@ -36,6 +36,8 @@ mod connections;
 mod crowds;
 mod customers;
 mod direct;
+mod hook_calls;
+mod hooks;
 mod identity;
 mod left;
 mod limits;

@@ -25,7 +25,7 @@ pub struct Scene {
     pub gateways: usize,
     pub events: usize,
     pub sockets: BTreeMap<String, usize>,
-    _server: RedisServer,
+    server: RedisServer,
 }
 
 /// What a transition did, as lines.
@@ -71,8 +71,13 @@ impl Scene {
             events: 0,
             sockets: BTreeMap::new(),
             driver,
-            _server: server,
+            server: server,
         }
+    }
+
+    /// Where its Redis is, for somebody who may do everything.
+    pub fn url(&self) -> String {
+        self.server.url()
     }
 
     /// A connection of a gateway of its own, not opened yet.

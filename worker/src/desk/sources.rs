@@ -11,6 +11,7 @@ macro_rules! sources {
 pub(super) const SOURCES: &[Source] = sources![
     "enter.lua",
     "members.lua",
+    "hooks.lua",
     "roles.lua",
     "lists.lua",
     "log.lua",
