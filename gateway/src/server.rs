@@ -12,7 +12,7 @@ use axum::{
 use tracing::debug;
 
 use crate::{
-    address,
+    address, api,
     auth::{Denied, Identity, routes},
     connection,
     front::{Front, NoPlace, Place},
@@ -42,6 +42,7 @@ pub(crate) fn router(front: Arc<Front>) -> Router {
             "/api/v1/visitors",
             post(routes::visitors).options(routes::preflight),
         )
+        .nest("/api/v1", api::router(front.clone()))
         .route("/livez", get(async || "alive\n"))
         .route("/readyz", get(readyz))
         .with_state(front)
@@ -140,18 +141,26 @@ pub(crate) fn place(
     peer: Option<ConnectInfo<SocketAddr>>,
     headers: &HeaderMap,
 ) -> Result<Place, Response> {
-    let Some(ConnectInfo(peer)) = peer else {
-        return Err(StatusCode::INTERNAL_SERVER_ERROR.into_response()); // the listener puts it there
-    };
-    let client = address::of_client(peer.ip(), headers, &front.config.trusted_proxies);
-    front.reserve(client).map_err(|why| match why {
-        NoPlace::Full => later("This gateway is full; try again or try another one.\n"),
-        NoPlace::Crowded => {
+    reserve(front, peer, headers).map_err(|why| match why {
+        Some(NoPlace::Full) => later("This gateway is full; try again or try another one.\n"),
+        Some(NoPlace::Crowded) => {
             let retry = [(header::RETRY_AFTER, RETRY_AFTER_S)];
             let sentence = "Too many sockets from this address; try again later.\n";
             (StatusCode::TOO_MANY_REQUESTS, retry, sentence).into_response()
         }
+        None => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     })
+}
+
+/// The same, and why there is none; `None` if nobody knows where the client is.
+pub(crate) fn reserve(
+    front: &Front,
+    peer: Option<ConnectInfo<SocketAddr>>,
+    headers: &HeaderMap,
+) -> Result<Place, Option<NoPlace>> {
+    let ConnectInfo(peer) = peer.ok_or(None)?; // the listener puts it there
+    let client = address::of_client(peer.ip(), headers, &front.config.trusted_proxies);
+    front.reserve(client).map_err(Some)
 }
 
 /// A refusal as an answer.

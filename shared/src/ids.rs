@@ -116,6 +116,13 @@ impl Uid {
     }
 }
 
+impl MessageRef {
+    /// A new one, for who names none.
+    pub fn random() -> Self {
+        Self(Uuid::new_v4().simple().to_string().into())
+    }
+}
+
 /// One start of one gateway. Names its channel; never reused.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct BootId(Arc<str>);

@@ -353,6 +353,7 @@ impl DeskModel {
             Kind::QueueLost { .. } => panic!("too few users for a continuation"),
             Kind::Revoke { .. } => step.revoke(),
             Kind::GatewayDead { .. } => panic!("gateways do not die in these lives"),
+            Kind::Request(_) => panic!("nobody asks the API in these lives"),
         }
         step.effect
     }

@@ -1,7 +1,7 @@
 //! Texts, bytes and events as a broken or malicious program writes them.
 
 use frontdesk_shared::{
-    event::{Event, Kind, Proof, SHARED_QUEUE},
+    event::{Act, Event, Kind, Proof, Request, SHARED_QUEUE},
     ids::{BootId, ClientId, ConversationId, MessageId, MessageRef, Site, Uid},
     protocol::{
         Lang, MAX_POSITIONS, MAX_SEQ, Role,
@@ -53,6 +53,9 @@ pub const FIELDS: &[&str] = &[
     "replaces",
     "positions",
     "to",
+    "by",
+    "key",
+    "do",
 ];
 
 /// A text: nasty, random, too long, or nearly an id or a number.
@@ -119,7 +122,7 @@ pub fn pick<'a, T>(rng: &mut impl Rng, from: &'a [T]) -> &'a T {
 /// An event that everybody would accept, of anybody.
 pub fn event(rng: &mut impl Rng) -> Event {
     let client = ClientId::random(&BootId::random());
-    let kind = match rng.random_range(0..13) {
+    let kind = match rng.random_range(0..14) {
         0 => Kind::Open {
             client,
             lang: *pick(rng, &Lang::ALL),
@@ -140,6 +143,7 @@ pub fn event(rng: &mut impl Rng) -> Event {
             boot: BootId::random(),
         },
         12 => Kind::LostTimer { lost: number(rng) },
+        13 => Kind::Request(Box::new(request(rng, client))),
         4 => Kind::QueueMoved,
         5 => Kind::QueueLost {
             queue: if rng.random() {
@@ -167,6 +171,45 @@ pub fn proof(rng: &mut impl Rng) -> Option<Proof> {
     let iat = *pick(rng, &[1, 1_763_832_985, 1 << 40]);
     let name = rng.random::<bool>().then(|| json_text(rng, 64));
     rng.random::<bool>().then_some(Proof { iat, name })
+}
+
+/// A request that everybody would accept.
+pub fn request(rng: &mut impl Rng, client: ClientId) -> Request {
+    let key = parsed(rng, MessageRef::parse);
+    let mut act = None;
+    while act.is_none() {
+        act = match verb(rng) {
+            Verb::Message {
+                body, conversation, ..
+            } => Some(Verb::Message {
+                body,
+                conversation,
+                id: Some(key.clone()),
+            }),
+            Verb::Direct { to, body, .. } => Some(Verb::Direct {
+                to,
+                body,
+                id: Some(key.clone()),
+            }),
+            verb @ (Verb::Mark { .. } | Verb::Recall { .. } | Verb::Close { .. }) => Some(verb),
+            _ => None,
+        };
+    }
+    let revoke = Act::Revoke {
+        keep_s: rng.random_range(1..1 << 40),
+    };
+    let act = act.filter(|_| rng.random_ratio(9, 10));
+    Request {
+        client,
+        by: rng.random_ratio(1, 5).then(|| parsed(rng, Uid::parse)),
+        role: *pick(rng, &Role::ALL),
+        lang: *pick(rng, &Lang::ALL),
+        iat: rng
+            .random::<bool>()
+            .then(|| *pick(rng, &[1, 1_763_832_985, 1 << 40])),
+        key,
+        act: act.map_or(revoke, Act::Verb),
+    }
 }
 
 /// A verb that everybody would accept.

@@ -23,6 +23,7 @@
     reason = "in a test harness a panic with a sentence is how a failure is reported"
 )]
 
+pub mod asking;
 pub mod child;
 pub mod client;
 pub mod cluster;

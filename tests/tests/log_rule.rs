@@ -71,7 +71,7 @@ async fn conversation(driver: &mut LaneDriver, messages: usize) -> (Socket, Sock
 
 fn short(outcomes: &[Outcome]) -> String {
     let letters = outcomes.iter().map(|outcome| match outcome {
-        Outcome::Applied | Outcome::Acked(_) => 'A',
+        Outcome::Applied | Outcome::Acked(_) | Outcome::Said(_) => 'A',
         Outcome::Duplicate => 'D',
         Outcome::Gap => 'G',
         Outcome::Dead(_) => 'X',

@@ -71,6 +71,9 @@ pub const FENCED_MS: u64 = 24 * 60 * 60 * 1000;
 pub const SENT_IDS: usize = 256;
 /// How long a sender's ids are kept, in milliseconds: a day after the last one, and [`SENT_RENEW_MS`].
 pub const SENT_MS: u64 = 25 * 60 * 60 * 1000;
+/// How much longer than until it is full the bucket of a user who is not here is kept, in milliseconds: events
+/// may be applied late.
+pub const BUCKET_MS: u64 = 60_000;
 /// How old the TTL of a sender's ids may be before it is set again, in milliseconds.
 pub const SENT_RENEW_MS: u64 = 60 * 60 * 1000;
 
@@ -171,6 +174,8 @@ pub enum Outcome {
     Applied,
     /// Applied, or applied before: the sender gets this ack.
     Acked(Ack),
+    /// Applied: who has asked by a request gets this answer.
+    Said(Said),
     /// Not newer than what is applied; nothing changed.
     Duplicate,
     /// Not the next one; nothing changed and the call ended here.
@@ -194,6 +199,15 @@ pub struct Ack {
     pub id: String,
     /// When it was appended, in ms.
     pub time: String,
+}
+
+/// What somebody is told who has asked by a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Said {
+    /// The request's address.
+    pub client: String,
+    /// The frame that a connection would get.
+    pub frame: String,
 }
 
 impl Library {
@@ -439,6 +453,13 @@ impl Outcome {
                 }
                 Err(unexpected())
             }
+            "SAY" => {
+                let (client, frame) = rest.split_once(' ').ok_or_else(unexpected)?;
+                Ok(Self::Said(Said {
+                    client: client.to_owned(),
+                    frame: frame.to_owned(),
+                }))
+            }
             _ => Err(unexpected()),
         }
     }
@@ -490,6 +511,7 @@ fn generated() -> String {
         ("sent", SENT_IDS as u64),
         ("sent_ms", SENT_MS),
         ("sent_renew_ms", SENT_RENEW_MS),
+        ("bucket_ms", BUCKET_MS),
         ("fenced_ms", FENCED_MS),
         ("moving_ms", MOVING_MS),
         ("snapshot", MAX_SNAPSHOT),
@@ -546,6 +568,12 @@ mod tests {
         );
         assert!(Outcome::parse("ACK a b").is_err());
         assert!(Outcome::parse("").is_err());
+        assert!(Outcome::parse("SAY c").is_err());
+        let said = Said {
+            client: "c".into(),
+            frame: "{ }".into(),
+        };
+        assert_eq!(Outcome::parse("SAY c { }").ok(), Some(Outcome::Said(said)));
         let acked = Outcome::parse("ACK c m1 v 3 v.1 17").expect("well-formed");
         let Outcome::Acked(ack) = acked else {
             panic!("not an ack: {acked:?}")

@@ -148,7 +148,7 @@ impl Metrics {
     /// Counts what became of one entry.
     pub fn count(&self, outcome: &Outcome) {
         let label = match outcome {
-            Outcome::Applied | Outcome::Acked(_) => "applied",
+            Outcome::Applied | Outcome::Acked(_) | Outcome::Said(_) => "applied",
             Outcome::Duplicate => "duplicate",
             Outcome::Gap => "gap",
             Outcome::Dead(_) => "dead",

@@ -168,13 +168,29 @@ impl Auth {
         };
         asked.agrees_with(&holder)?;
         let lang = asked.lang()?.or(holder.lang);
-        Ok(Identity {
-            lang: lang.unwrap_or_else(|| accepted_language(headers, self.default_lang)),
-            site: holder.site,
-            uid: holder.uid,
-            role: holder.role,
-            proof: Some(holder.proof),
-        })
+        Ok(identity(holder, lang, headers, self.default_lang))
+    }
+
+    /// Who asks the HTTP API: as at a handshake, but never by a ticket.
+    pub(crate) fn asker(&self, uri: &Uri, headers: &HeaderMap) -> Result<Identity, Denied> {
+        let Some(signed) = &self.signed else {
+            return believe(uri, headers, self.default_lang);
+        };
+        let token = bearer(headers)?.ok_or_else(|| {
+            let reason = "Come with a token: Authorization: Bearer.";
+            denied(StatusCode::UNAUTHORIZED, reason)
+        })?;
+        let holder = holder(Kind::Token, signed.tokens.read(&token)?);
+        let asked = asked(uri)?;
+        asked.agrees_with(&holder)?;
+        Ok(identity(holder, asked.lang()?, headers, self.default_lang))
+    }
+
+    /// The language of somebody who may be nobody yet.
+    pub(crate) fn language(&self, uri: &Uri, headers: &HeaderMap) -> Lang {
+        let asked = asked(uri).and_then(|asked| asked.lang());
+        let asked = asked.ok().flatten();
+        asked.unwrap_or_else(|| accepted_language(headers, self.default_lang))
     }
 
     /// A new token for a socket: it must be of the same kind, user, site and role.
@@ -204,6 +220,21 @@ impl Auth {
             return Err(BadToken::Expired.into());
         }
         Ok(holder)
+    }
+}
+
+fn identity(
+    holder: Holder,
+    lang: Option<Lang>,
+    headers: &HeaderMap,
+    default_lang: Lang,
+) -> Identity {
+    Identity {
+        lang: lang.unwrap_or_else(|| accepted_language(headers, default_lang)),
+        site: holder.site,
+        uid: holder.uid,
+        role: holder.role,
+        proof: Some(holder.proof),
     }
 }
 

@@ -32,6 +32,7 @@ macro_rules! on_both {
     };
 }
 
+mod askers;
 mod connections;
 mod crowds;
 mod customers;
@@ -46,6 +47,7 @@ mod lost;
 mod marks;
 mod membership;
 mod recall;
+mod requests;
 mod resume;
 mod retention;
 mod scene;

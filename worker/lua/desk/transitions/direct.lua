@@ -16,6 +16,7 @@ T.direct = function(c, e, a)
   n, lang, bucket, me.conns, me.role =
     D.get(D.user_key(e, e.uid), "n:" .. a.client, "lang", "b", "conns", "role")
   if not D.is_next(e, a, n) or D.too_fast(c, e, a, lang, bucket) then return end
+  me.role = e.role or me.role
   local known, note = D.sent_before(e, a, lang)
   if known then return note end
   me.note = note

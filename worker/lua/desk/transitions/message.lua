@@ -22,6 +22,7 @@ T.message = function(c, e, a)
   local n, conns, lang, role, duty, convs, conv, left, bucket =
     D.get(key, field, "conns", "lang", "role", "duty", "convs", "conv", "left", "b")
   if not D.is_next(e, a, n) or D.too_fast(c, e, a, lang, bucket) then return end
+  role = e.role or role
   if not D.may_speak(role) then return D.refuse(e, a, lang, "wrong_role") end
   local known, note = D.sent_before(e, a, lang)
   if known then return note end

@@ -1,0 +1,3 @@
+//! What can be asked, by subject.
+
+pub(crate) mod messages;
