@@ -1,7 +1,7 @@
 //! Every Redis key and channel name, in one place. Scripts join only a prefix built here and ids
 //! that [`crate::ids`] has validated. docs/ARCHITECTURE.md lists type and lifetime of each.
 
-use crate::ids::{BootId, ConversationId, Lane, Shard, Site, Uid};
+use crate::ids::{BootId, ConversationId, HookId, Lane, Shard, Site, Uid};
 
 /// Cluster-wide facts written at first boot: `schema`, `shards`, `lanes`, `app`; in open mode `key`, by
 /// which resume tokens are signed.
@@ -130,7 +130,7 @@ pub fn hooks(site: &Site) -> String {
 }
 
 /// What the keys of one webhook begin with; `queue`, `retry`, `parked` or `counts` follows.
-pub fn hook(site: &Site, id: &str) -> String {
+pub fn hook(site: &Site, id: &HookId) -> String {
     format!("{}hook:{id}:", site_prefix(site))
 }
 

@@ -71,6 +71,7 @@ end
 -- Queues deliveries of one hook, as many as there is room for; the others are dropped and counted. True if
 -- whoever delivers should be told.
 D.queue_out = function(P, box)
+  if #box == 0 then return false end -- its hook was deleted meanwhile
   local room = math.min(D.hook_room(box.key), #box)
   for i = 1, room do
     redis.call("XADD", box.key .. ":queue", "*", "d", box[i])

@@ -9,7 +9,7 @@ use axum::{
     http::{HeaderMap, HeaderName, header, request::Parts},
 };
 use frontdesk_shared::{
-    ids::{ConversationId, MessageRef, Uid},
+    ids::{ConversationId, HookId, MessageRef, Uid},
     protocol::{MAX_FRAME_BYTES, MAX_SEQ, frame::Payload},
 };
 use tokio::time::timeout;
@@ -67,6 +67,11 @@ impl Names {
             let seq = text.parse().map_err(|_| ())?;
             (1..=MAX_SEQ).contains(&seq).then_some(seq).ok_or(())
         })
+    }
+
+    /// A webhook.
+    pub(crate) fn hook(&self) -> Result<HookId, Problem> {
+        self.get("hook", HookId::parse)
     }
 
     #[allow(dead_code, reason = "for the routes to come")]

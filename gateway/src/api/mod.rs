@@ -39,6 +39,7 @@ pub(crate) fn router(front: Arc<Front>) -> Router<Arc<Front>> {
             "/conversations/{conversation}/messages",
             post(routes::messages::say),
         )
+        .merge(routes::webhooks::router())
         .fallback(async || Problem::of("not_found"))
         .method_not_allowed_fallback(async || Problem::of("bad_method"))
         .layer(middleware::from_fn_with_state(front, door::guard))

@@ -241,6 +241,18 @@ impl Payload {
         Some(Self(fields))
     }
 
+    /// A list of texts.
+    pub fn texts(&self, field: &'static str) -> Result<Option<Vec<&str>>, Refusal> {
+        match self.0.get(field) {
+            None | Some(serde_json::Value::Null) => Ok(None),
+            Some(serde_json::Value::Array(list)) => {
+                let texts: Option<Vec<_>> = list.iter().map(serde_json::Value::as_str).collect();
+                texts.map(Some).ok_or(bad(field))
+            }
+            Some(_) => Err(bad(field)),
+        }
+    }
+
     /// The same with one field more.
     #[must_use]
     pub fn with(mut self, field: &str, value: &str) -> Self {
@@ -306,7 +318,8 @@ impl Payload {
         }
     }
 
-    fn flag(&self, field: &'static str) -> Result<Option<bool>, Refusal> {
+    /// Yes or no.
+    pub fn flag(&self, field: &'static str) -> Result<Option<bool>, Refusal> {
         match self.0.get(field) {
             None | Some(serde_json::Value::Null) => Ok(None),
             Some(serde_json::Value::Bool(flag)) => Ok(Some(*flag)),

@@ -37,6 +37,7 @@ mod connections;
 mod crowds;
 mod customers;
 mod direct;
+mod hook_acts;
 mod hook_calls;
 mod hooks;
 mod identity;

@@ -229,7 +229,12 @@ impl Scene {
         for (id, name) in &self.names {
             line = line.replace(id, name);
         }
-        for (name, letter) in [("\"time\":", "T"), ("\"before\":", "S")] {
+        for (name, letter) in [
+            ("\"time\":", "T"),
+            ("\"created\":", "T"),
+            ("\"changed\":", "T"),
+            ("\"before\":", "S"),
+        ] {
             line = without_number(&line, name, letter);
         }
         // What was asked is named by ids, so its digest is another one each time.

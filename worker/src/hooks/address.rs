@@ -3,43 +3,53 @@
 //! settings allow it. Looked at is what is connected to, not what the URL says: each address that a name
 //! has at that moment ([`super::sender`]).
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{net::IpAddr, sync::LazyLock};
 
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use ipnet::IpNet;
 
-/// What is no address of the public Internet (IANA's registries of special-purpose addresses), and what clouds answer
-/// on for their own machines.
-const REFUSED_4: [(Ipv4Addr, u8); 18] = [
-    (Ipv4Addr::new(0, 0, 0, 0), 8),
-    (Ipv4Addr::new(10, 0, 0, 0), 8),
-    (Ipv4Addr::new(100, 64, 0, 0), 10), // carriers' own, and metadata of one cloud
-    (Ipv4Addr::new(127, 0, 0, 0), 8),
-    (Ipv4Addr::new(168, 63, 129, 16), 32), // a cloud's own services, on a public address
-    (Ipv4Addr::new(169, 254, 0, 0), 16),   // link-local, and metadata of most clouds
-    (Ipv4Addr::new(172, 16, 0, 0), 12),
-    (Ipv4Addr::new(192, 0, 0, 0), 24),
-    (Ipv4Addr::new(192, 0, 2, 0), 24),
-    (Ipv4Addr::new(192, 31, 196, 0), 24),
-    (Ipv4Addr::new(192, 52, 193, 0), 24),
-    (Ipv4Addr::new(192, 88, 99, 0), 24),
-    (Ipv4Addr::new(192, 168, 0, 0), 16),
-    (Ipv4Addr::new(198, 18, 0, 0), 15),
-    (Ipv4Addr::new(198, 51, 100, 0), 24),
-    (Ipv4Addr::new(203, 0, 113, 0), 24),
-    (Ipv4Addr::new(224, 0, 0, 0), 4), // multicast
-    (Ipv4Addr::new(240, 0, 0, 0), 4), // reserved, broadcast
+/// What is no address of the public Internet (IANA's registries of special-purpose addresses), and what clouds
+/// answer on for their own machines.
+const REFUSED: [&str; 23] = [
+    "0.0.0.0/8",
+    "10.0.0.0/8",
+    "100.64.0.0/10", // carriers' own, and metadata of one cloud
+    "127.0.0.0/8",
+    "168.63.129.16/32", // a cloud's own services, on a public address
+    "169.254.0.0/16",   // link-local, and metadata of most clouds
+    "172.16.0.0/12",
+    "192.0.0.0/24",
+    "192.0.2.0/24",
+    "192.31.196.0/24",
+    "192.52.193.0/24",
+    "192.88.99.0/24",
+    "192.168.0.0/16",
+    "198.18.0.0/15",
+    "198.51.100.0/24",
+    "203.0.113.0/24",
+    "224.0.0.0/4", // multicast
+    "240.0.0.0/4", // reserved, broadcast
+    "2001::/23",   // protocols, Teredo
+    "2001:db8::/32",
+    "2002::/16", // 6to4: an IPv4 address that would not be looked at
+    "2620:4f:8000::/48",
+    "3fff::/20",
 ];
-/// Of IPv6 only 2000::/3 is given out, and this is not, or stands for an IPv4 address that is not looked at.
-const REFUSED_6: [(Ipv6Addr, u8); 5] = [
-    (Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0), 23), // protocols, Teredo
-    (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0), 32),
-    (Ipv6Addr::new(0x2002, 0, 0, 0, 0, 0, 0, 0), 16), // 6to4
-    (Ipv6Addr::new(0x2620, 0x4f, 0x8000, 0, 0, 0, 0, 0), 48),
-    (Ipv6Addr::new(0x3fff, 0, 0, 0, 0, 0, 0, 0), 20),
-];
-const GIVEN_OUT_6: (Ipv6Addr, u8) = (Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 0), 3);
+/// All of IPv6 that is given out; what is beside it is local, multicast or nothing.
+const GIVEN_OUT: &str = "2000::/3";
 /// Behind this prefix a network's own translator has all of IPv4 (RFC 6052).
-const TRANSLATED: [u16; 6] = [0x64, 0xff9b, 0, 0, 0, 0];
+const TRANSLATED: &str = "64:ff9b::/96";
+
+static REFUSED_NETS: LazyLock<Vec<IpNet>> = LazyLock::new(|| REFUSED.map(network).to_vec());
+static GIVEN_OUT_NET: LazyLock<IpNet> = LazyLock::new(|| network(GIVEN_OUT));
+static TRANSLATED_NET: LazyLock<IpNet> = LazyLock::new(|| network(TRANSLATED));
+
+#[allow(
+    clippy::expect_used,
+    reason = "the literals above, each used by a test"
+)]
+fn network(text: &str) -> IpNet {
+    text.parse().expect("a network")
+}
 
 /// Networks that may be called although they are not public.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -63,33 +73,20 @@ fn plain(address: IpAddr) -> IpAddr {
     let IpAddr::V6(v6) = address else {
         return address;
     };
-    let [a, b, c, d, e, f, high, low] = v6.segments();
-    let embedded = || {
-        let ([w, x], [y, z]) = (high.to_be_bytes(), low.to_be_bytes());
-        IpAddr::V4(Ipv4Addr::new(w, x, y, z))
-    };
-    match v6.to_ipv4_mapped() {
-        Some(v4) => IpAddr::V4(v4),
-        None if [a, b, c, d, e, f] == TRANSLATED => embedded(),
-        None => address,
+    if let Some(v4) = v6.to_ipv4_mapped() {
+        return v4.into();
     }
+    if TRANSLATED_NET.contains(&address) {
+        let [.., a, b, c, d] = v6.octets();
+        return IpAddr::from([a, b, c, d]);
+    }
+    address
 }
 
 fn is_public(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(v4) => {
-            let within = |(start, bits): &(Ipv4Addr, u8)| {
-                Ipv4Net::new(*start, *bits).is_ok_and(|network| network.contains(&v4))
-            };
-            !REFUSED_4.iter().any(within)
-        }
-        IpAddr::V6(v6) => {
-            let within = |(start, bits): &(Ipv6Addr, u8)| {
-                Ipv6Net::new(*start, *bits).is_ok_and(|network| network.contains(&v6))
-            };
-            within(&GIVEN_OUT_6) && !REFUSED_6.iter().any(within)
-        }
-    }
+    let refused = REFUSED_NETS.iter().any(|net| net.contains(&address));
+    let given_out = address.is_ipv4() || GIVEN_OUT_NET.contains(&address);
+    given_out && !refused
 }
 
 #[cfg(test)]

@@ -26,7 +26,8 @@ mod slots;
 use std::{collections::BTreeMap, sync::Arc};
 
 use frontdesk_shared::{
-    ids::{Shard, Site},
+    hooks::OLD_SECRET_MS,
+    ids::{HookId, Shard, Site},
     runtime::runtime,
 };
 use tokio::sync::{oneshot, watch};
@@ -51,19 +52,19 @@ pub const MAX_HOOKS_PER_SITE: u64 = 10;
 pub const MAX_DUE_HOOKS: u64 = 1000;
 
 /// The same, by their names in Lua.
-pub(crate) const LIMITS: [(&str, u64); 4] = [
+pub(crate) const LIMITS: [(&str, u64); 5] = [
     ("hook_queue", MAX_HOOK_QUEUE),
     ("hook_parked", MAX_HOOK_PARKED),
     ("hooks", MAX_HOOKS_PER_SITE),
     ("hooks_due", MAX_DUE_HOOKS),
+    ("old_secret_ms", OLD_SECRET_MS),
 ];
 
 /// A hook, wherever it is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct HookName {
     pub(crate) site: Site,
-    /// As the script that made it wrote it: only ever joined into keys of the site's own shard.
-    pub(crate) id: String,
+    pub(crate) id: HookId,
 }
 
 impl HookName {
@@ -71,7 +72,7 @@ impl HookName {
     fn parse(text: &str) -> Option<Self> {
         let (site, id) = text.split_once('|')?;
         let site = Site::parse(site).ok()?;
-        let id = id.to_owned();
+        let id = HookId::parse(id).ok()?;
         Some(Self { site, id })
     }
 

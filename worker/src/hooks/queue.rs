@@ -204,7 +204,7 @@ impl Queue {
         call.arg(keys::shard_prefix(hook.shard()))
             .arg(keys::site_prefix(&hook.site))
             .arg(hook.site.as_str())
-            .arg(&hook.id);
+            .arg(hook.id.as_str());
         call
     }
 }

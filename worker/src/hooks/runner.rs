@@ -151,7 +151,7 @@ impl Runner {
             Ok(None) => return false,
             Err(error) => {
                 // What was taken all the same is due again when its claim has run out.
-                warn!(%error, site = %self.hook.site, hook = self.hook.id, "cannot take webhooks");
+                warn!(%error, site = %self.hook.site, hook = %self.hook.id, "cannot take webhooks");
                 tokio::time::sleep(PAUSE).await;
                 return false;
             }
@@ -162,12 +162,11 @@ impl Runner {
             let conversation = delivery.conversation.clone();
             self.claimed
                 .insert(delivery.member.clone(), conversation.clone());
-            match self.behind.get_mut(&conversation) {
-                Some(behind) => behind.push_back(delivery),
-                None => {
-                    self.behind.insert(conversation, VecDeque::new());
-                    self.send(delivery);
-                }
+            if let Some(behind) = self.behind.get_mut(&conversation) {
+                behind.push_back(delivery);
+            } else {
+                self.behind.insert(conversation, VecDeque::new());
+                self.send(delivery);
             }
         }
         !all || self.waiting > 0
@@ -177,7 +176,7 @@ impl Runner {
         self.waiting = taken.waiting;
         self.receiver = Receiver::parse(&taken.config, &taken.secrets);
         if taken.dropped > 0 {
-            warn!(site = %self.hook.site, hook = self.hook.id, dropped = taken.dropped,
+            warn!(site = %self.hook.site, hook = %self.hook.id, dropped = taken.dropped,
                 "webhooks were dropped: too many wait for this receiver");
         }
     }
@@ -225,7 +224,7 @@ impl Runner {
         let what = match result {
             Ok(()) => {
                 if self.failures > 0 {
-                    info!(site = %self.hook.site, hook = self.hook.id, "the receiver of webhooks answers again");
+                    info!(site = %self.hook.site, hook = %self.hook.id, "the receiver of webhooks answers again");
                 }
                 self.failures = 0;
                 METRICS.attempts.with_label_values(&["delivered"]).inc();
@@ -249,9 +248,9 @@ impl Runner {
         let (site, hook, id) = (&self.hook.site, &self.hook.id, &delivery.id);
         self.failures = self.failures.saturating_add(1);
         if self.failures == 1 {
-            warn!(%site, hook, id, why = %failure, "a webhook was not delivered; it is tried again");
+            warn!(%site, %hook, id, why = %failure, "a webhook was not delivered; it is tried again");
         } else {
-            debug!(%site, hook, id, why = %failure, "a webhook was not delivered");
+            debug!(%site, %hook, id, why = %failure, "a webhook was not delivered");
         }
         let asked = match failure {
             Failure::Status(_, retry_after) => retry_after,
@@ -262,7 +261,7 @@ impl Runner {
             What::Retry(pause, failure.to_string())
         } else {
             METRICS.attempts.with_label_values(&["parked"]).inc();
-            warn!(%site, hook, id, why = %failure, "a webhook is parked: its last attempt has failed");
+            warn!(%site, %hook, id, why = %failure, "a webhook is parked: its last attempt has failed");
             What::Park(failure.to_string())
         }
     }
@@ -274,7 +273,7 @@ impl Runner {
             return;
         }
         if let Err(error) = self.shared.queue.done(&self.hook, &also).await {
-            warn!(%error, site = %self.hook.site, hook = self.hook.id, "cannot say what became of webhooks");
+            warn!(%error, site = %self.hook.site, hook = %self.hook.id, "cannot say what became of webhooks");
             also.retain(|report| !matches!(report.what, What::Hold(_)));
             self.reports = also;
         }

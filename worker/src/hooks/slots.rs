@@ -30,9 +30,10 @@ impl Slots {
     /// Waits for a place.
     pub(crate) async fn take(&self, sick: bool) -> Slot {
         // The semaphores are never closed.
-        let of_sick = match sick {
-            true => Arc::clone(&self.sick).acquire_owned().await.ok(),
-            false => None,
+        let of_sick = if sick {
+            Arc::clone(&self.sick).acquire_owned().await.ok()
+        } else {
+            None
         };
         Slot {
             _one: Arc::clone(&self.all).acquire_owned().await.ok(),

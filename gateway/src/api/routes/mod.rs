@@ -1,3 +1,4 @@
 //! What can be asked, by subject.
 
 pub(crate) mod messages;
+pub(crate) mod webhooks;
