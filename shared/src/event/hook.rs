@@ -144,3 +144,72 @@ impl HookSpec {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hooks::new_secret;
+
+    fn read(act: &HookAct, spoil: Option<(&'static str, &str)>) -> Result<HookAct, DecodeError> {
+        let mut written = Vec::new();
+        act.write(|name, value| written.push((name, value.to_owned())));
+        if let Some((name, value)) = spoil {
+            written.retain(|(known, _)| *known != name);
+            written.push((name, value.to_owned()));
+        }
+        let get = |name: &str| {
+            let field = written.iter().find(|(known, _)| *known == name);
+            field.map(|(_, value)| value.as_str())
+        };
+        let read = HookAct::read(act.name(), &Fields { get: &get })?;
+        read.ok_or(DecodeError::Poison("do"))
+    }
+
+    #[test]
+    fn every_act_survives_the_log_and_a_spoilt_one_does_not() {
+        let hook = HookId::parse("6.1.1-0.1").expect("valid");
+        let secret = new_secret().expect("random");
+        let spec = HookSpec {
+            url: HookUrl::parse("https://example.com/a?b").expect("valid"),
+            types: HookTypes::from_letters("me").expect("known"),
+            enabled: false,
+        };
+        let delivery = MessageId::parse("6.1.2-0.1").ok();
+        for act in [
+            HookAct::Create {
+                spec: spec.clone(),
+                secret: secret.clone(),
+            },
+            HookAct::Change {
+                hook: hook.clone(),
+                spec: spec.clone(),
+            },
+            HookAct::Rotate {
+                hook: hook.clone(),
+                secret: secret.clone(),
+            },
+            HookAct::Delete { hook: hook.clone() },
+            HookAct::Redeliver {
+                hook: hook.clone(),
+                delivery,
+            },
+            HookAct::Redeliver {
+                hook,
+                delivery: None,
+            },
+        ] {
+            assert_eq!(read(&act, None), Ok(act.clone()));
+            assert!(!format!("{act:?}").contains(secret.expose()));
+        }
+        let act = HookAct::Create { spec, secret };
+        for (field, value) in [
+            ("url", "ftp://example.com/"),
+            ("types", "x"),
+            ("types", ""),
+            ("secret", "whsec_AAAA"),
+        ] {
+            let read = read(&act, Some((field, value)));
+            assert_eq!(read, Err(DecodeError::Poison(field)));
+        }
+    }
+}

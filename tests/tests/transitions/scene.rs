@@ -71,7 +71,7 @@ impl Scene {
             events: 0,
             sockets: BTreeMap::new(),
             driver,
-            server: server,
+            server,
         }
     }
 

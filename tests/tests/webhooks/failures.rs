@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use frontdesk_tests::wait;
+use frontdesk_tests::{process::Program, wait};
 use serde_json::{Value, json};
 
 use crate::{
@@ -58,7 +58,7 @@ async fn what_follows_a_good_status_does_not_matter() {
     hook(&cluster, &receiver.url(), &["message.created"]).await;
     let mut sam = staff(&cluster, "sam").await;
     let (mut alice, _) = customer(&cluster, &mut sam, "alice").await;
-    let before = cluster.workers.iter().map(|worker| worker.memory()).max();
+    let before = cluster.workers.iter().map(Program::memory).max();
     let ways = [
         Behaviour::CloseInBody,
         Behaviour::Endless,
@@ -74,7 +74,7 @@ async fn what_follows_a_good_status_does_not_matter() {
     say(&mut alice, &mut sam, "last").await;
     let got = receiver.wait(ways.len() + 1).await;
     assert_eq!(got.len(), ways.len() + 1, "one came twice");
-    let after = cluster.workers.iter().map(|worker| worker.memory()).max();
+    let after = cluster.workers.iter().map(Program::memory).max();
     assert!(
         after < before.map(|bytes| bytes + 64 * 1024 * 1024),
         "a body is kept"

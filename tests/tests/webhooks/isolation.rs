@@ -98,17 +98,18 @@ async fn what_does_not_fit_is_dropped_counted_and_said_and_the_rest_comes() {
     let cluster = builder().start().await;
     let receiver = Receiver::start().await;
     receiver.always(Behaviour::Hang);
-    let full = hook(&cluster, &receiver.url(), &["message.created"]).await;
+    let crowded = hook(&cluster, &receiver.url(), &["message.created"]).await;
     let mut sam = staff(&cluster, "sam").await;
     let (mut alice, _) = customer(&cluster, &mut sam, "alice").await;
     say(&mut alice, &mut sam, "under way").await;
     receiver.wait(1).await;
     let site = frontdesk_shared::ids::Site::parse("default").expect("valid");
-    let key = keys::hook(&site, &HookId::parse(&full.id).expect("valid")) + "queue";
+    let key = keys::hook(&site, &HookId::parse(&crowded.id).expect("valid"));
     let mut fill = redis::pipe();
     for n in 1..MAX_HOOK_QUEUE {
         let json = format!(r#"||{{"id":"6.1.{n}-0.1","conversation":"6.1.1-0.1","data":{{}}}}"#);
-        fill.xadd(&key, "*", &[("d", json)]).ignore();
+        fill.xadd(key.clone() + "queue", "*", &[("d", json)])
+            .ignore();
     }
     let mut redis = cluster.redis.connect().await;
     fill.exec_async(&mut redis).await.expect("written");
@@ -116,8 +117,7 @@ async fn what_does_not_fit_is_dropped_counted_and_said_and_the_rest_comes() {
         say(&mut alice, &mut sam, text).await;
     }
     let mut get = redis::cmd("HGET");
-    let site = frontdesk_shared::ids::Site::parse("default").expect("valid");
-    get.arg(keys::hook(&site, &HookId::parse(&full.id).expect("valid")) + "counts");
+    get.arg(key + "counts");
     get.arg("dropped");
     let dropped: u64 = get.query_async(&mut redis).await.expect("a number");
     assert_eq!(dropped, 2);

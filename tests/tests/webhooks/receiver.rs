@@ -243,7 +243,7 @@ async fn behave(stream: &mut TcpStream, behaviour: Behaviour) -> Option<()> {
     match behaviour {
         Behaviour::Hang | Behaviour::HangInBody => std::future::pending().await,
         Behaviour::Endless => loop {
-            stream.write_all(&[b'x'; 64 * 1024]).await.ok()?;
+            stream.write_all(&[b'x'; 8 * 1024]).await.ok()?;
         },
         Behaviour::Close
         | Behaviour::CloseInHead

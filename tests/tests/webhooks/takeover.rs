@@ -6,7 +6,7 @@ use frontdesk_shared::{ids::Shard, ids::Site};
 use frontdesk_tests::{cluster::Cluster, wait};
 
 use crate::{
-    receiver::{Behaviour, Receiver},
+    receiver::{Behaviour, Got, Receiver},
     site::{builder, customer, hook, kept, say, staff},
 };
 
@@ -42,10 +42,7 @@ async fn what_a_killed_worker_was_delivering_comes_again_with_the_same_id() {
     cluster.launch_worker();
     let all = wait::until("all five have come", async || {
         let got = receiver.got();
-        let ids: BTreeSet<_> = got[under_way.len()..]
-            .iter()
-            .map(super::receiver::Got::id)
-            .collect();
+        let ids: BTreeSet<_> = got[under_way.len()..].iter().map(Got::id).collect();
         (ids.len() == 5).then_some(got)
     })
     .await;
@@ -114,7 +111,7 @@ async fn a_worker_that_sleeps_keeps_no_delivery() {
     say(&mut alice, &mut sam, "there?").await;
     wait::until("both have come", async || {
         let left = kept(&cluster, "ZCARD", &hook, "retry").await;
-        let texts: BTreeSet<_> = receiver.got().iter().map(|got| got.id()).collect();
+        let texts: BTreeSet<_> = receiver.got().iter().map(Got::id).collect();
         (left == 0 && texts.len() == 2).then_some(())
     })
     .await;
