@@ -52,6 +52,8 @@ const GATEWAY_DOES: &[&str] = &[
     "XREVRANGE {s07}:site:default:log:1 + - COUNT 8",
     "ZREVRANGEBYSCORE {s07}:site:default:convs:alice +inf -inf WITHSCORES LIMIT 0 16",
     "ZRANK {s07}:site:default:q:bob alice",
+    "ZCARD {s07}:site:default:q:bob",
+    "ZRANGE {s07}:site:default:duty 0 99",
     "PUBLISH frontdesk:gateway:abc probe",
     "SUBSCRIBE frontdesk:gateway:abc",
 ];
