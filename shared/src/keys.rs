@@ -114,6 +114,16 @@ pub fn user(site: &Site, uid: &Uid) -> String {
     format!("{}u:{uid}", site_prefix(site))
 }
 
+/// Sorted set of a site's staff on duty, by the length of their queue.
+pub fn duty(site: &Site) -> String {
+    format!("{}duty", site_prefix(site))
+}
+
+/// Sorted set of a site's waiting customers who are not lost, by their tickets.
+pub fn waiting(site: &Site) -> String {
+    format!("{}waiting", site_prefix(site))
+}
+
 /// Hash of a conversation's state.
 pub fn conversation(site: &Site, id: &ConversationId) -> String {
     format!("{}conv:{id}", site_prefix(site))

@@ -131,7 +131,7 @@ impl Problem {
         self
     }
 
-    #[cfg(test)]
+    /// The status of the answer.
     pub(crate) fn status(&self) -> StatusCode {
         self.0.status
     }
