@@ -16,7 +16,7 @@
 //! registration alive, `status` knows whether this boot may act, `counters` sees holes in the
 //! pushes, `roll_call` compares the sockets with the state, `pressure` knows whether the cluster
 //! keeps up, `resync` tells sockets that pushes are missing, `address`, `origin` and `crowd` guard the door, `metrics` counts, `limits` looks at open
-//! files, `backoff` waits. docs/ARCHITECTURE.md tells the rest of the story.
+//! files, `backoff` waits; `send` and `auth/command` are for operators. docs/ARCHITECTURE.md tells the rest of the story.
 
 mod address;
 mod api;
@@ -46,6 +46,7 @@ mod reads;
 mod registry;
 mod resync;
 mod roll_call;
+mod send;
 mod server;
 #[doc(hidden)] // for examples/echo.rs
 pub mod socket;

@@ -41,10 +41,14 @@ pub const MAX_KEPT: usize = 1000;
 pub const SMALL_NUMBERS: u64 = 1000;
 /// Most bytes of earlier words that staff who take a conversation over are sent.
 pub const MAX_PUSHED_WORDS_BYTES: u64 = 64 * 1024;
+/// Bytes of such words after which a call takes nobody over any more: they may all be for one socket.
+pub const MAX_FILLED_BYTES: u64 = 256 * 1024;
 /// Most conversations that a user's list holds.
 pub const MAX_CONVERSATIONS_PER_USER: usize = 1000;
 /// Most conversations of a list that are looked at, whether they are forgotten, when one is added.
 pub const MAX_PRUNED_CONVERSATIONS: usize = 10;
+/// Most conversations at either end of a full list that are looked at for one that is over.
+pub const MAX_DROPPABLE: usize = 100;
 /// How old the expiry of a direct conversation may be before a message renews it, in milliseconds; not
 /// more than the retention.
 pub const DIRECT_RENEW_MS: u64 = 60 * 60 * 1000;
@@ -61,7 +65,8 @@ pub const MAX_RESUMED_PAGE_BYTES: u64 = 64 * 1024;
 /// Most bytes of entries of all conversations together, and what the last one is longer by: with all
 /// else that a call pushes it must fit into a socket's queue.
 pub const MAX_RESUMED_BYTES: u64 = 256 * 1024;
-/// So many bytes of an answer to a `resume` count as one user touched: a call answers few of them.
+/// So many bytes of an answer to a `resume`, or of words for who takes over, count as one user touched: a call does
+/// few of that.
 pub const TOUCH_BYTES: u64 = 2048;
 /// How long a chain of `queue_moved` events counts as under way without a sign of life, in ms.
 pub const MOVING_MS: u64 = 5000;
@@ -145,6 +150,10 @@ const AFTER: &[Source] = &[
     Source {
         name: "hooks/look.lua",
         code: include_str!("../lua/hooks/look.lua"),
+    },
+    Source {
+        name: "replay.lua",
+        code: include_str!("../lua/replay.lua"),
     },
 ];
 
@@ -508,6 +517,7 @@ fn generated() -> String {
         ("kept", MAX_KEPT as u64),
         ("small", SMALL_NUMBERS),
         ("push_bytes", MAX_PUSHED_WORDS_BYTES),
+        ("fill_bytes", MAX_FILLED_BYTES),
         ("sent", SENT_IDS as u64),
         ("sent_ms", SENT_MS),
         ("sent_renew_ms", SENT_RENEW_MS),
@@ -522,6 +532,7 @@ fn generated() -> String {
         ("touch_bytes", TOUCH_BYTES),
         ("positions", MAX_POSITIONS as u64),
         ("conversations", MAX_CONVERSATIONS_PER_USER as u64),
+        ("droppable", MAX_DROPPABLE as u64),
         ("pruned", MAX_PRUNED_CONVERSATIONS as u64),
         ("past", MAX_PAST_STAFF as u64),
         ("renew_ms", DIRECT_RENEW_MS),

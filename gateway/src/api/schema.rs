@@ -2,6 +2,7 @@
 //! rules of frames, answers are joined from what scripts return. That both are as described is what
 //! `tests/tests/api/schema.rs` looks at.
 #![allow(dead_code, reason = "described, not made")]
+#![allow(clippy::struct_field_names, reason = "the names are the wire's")]
 
 use utoipa::{IntoParams, ToSchema};
 

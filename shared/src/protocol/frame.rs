@@ -200,7 +200,7 @@ pub fn is_name(name: &str) -> bool {
 }
 
 /// Whether a text may be the words of a message.
-pub(crate) fn is_words(text: &str) -> bool {
+pub fn is_words(text: &str) -> bool {
     (1..=MAX_TEXT_BYTES).contains(&text.len())
 }
 

@@ -151,7 +151,7 @@ async fn each_act_asks_for_the_role(options: Options) {
     let change = scene
         .change("robot", service.writes_to("k2", "?", "sam"))
         .await;
-    assert_eq!(said(&scene, &change), "error code=forbidden ref=k2");
+    assert_eq!(said(&scene, &change), "error code=wrong_role ref=k2");
 }
 
 fn slow() -> DeskSettings {

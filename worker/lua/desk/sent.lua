@@ -1,5 +1,7 @@
 -- What a sender has sent: the ids of their last messages, so that the same one again is stored once and
--- gets the same ack. It is looked up before routing: where a message went was decided the first time.
+-- gets the same ack. It is looked up before routing: where a message went was decided the first time. And before
+-- the rate: that was paid the first time, and a client that sends all again after a lost socket would wait for
+-- acks that are there. It is no hole: a refusal costs as much, and gateways hold each socket to the rate.
 
 -- Whether the frame's id is known: then it is answered as it was before, or refused, and the second value is
 -- what the transition returns. Else the second value is the note for D.acked.

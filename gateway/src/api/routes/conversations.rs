@@ -88,7 +88,7 @@ pub(crate) async fn history(caller: Caller, names: Names, Wishes(wishes): Wishes
     responses((status = 200, description = "All of it", body = schema::History),
         (status = "default", description = "Not shown", body = schema::ProblemDetails, content_type = "application/problem+json")),
 )]
-pub(crate) async fn transcript(caller: Caller, names: Names, held: Held) -> Answer {
+pub(crate) async fn transcript(caller: Caller, names: Names, place: Held) -> Answer {
     let conversation = names.conversation()?;
     let (asker, whole) = (caller.asker(), Whole::of(conversation.clone()));
     // What is refused is refused before the answer begins.
@@ -102,15 +102,14 @@ pub(crate) async fn transcript(caller: Caller, names: Names, held: Held) -> Answ
         caller,
         asker,
         next: Next::of(first.rest),
-        _held: held,
+        _place: place,
     };
-    let parts = stream::unfold(Some((head, rest)), |state| async {
-        let (part, mut rest) = state?;
-        let then = rest.part().await;
-        Some((
-            Ok::<_, std::convert::Infallible>(part),
-            then.map(|then| (then, rest)),
-        ))
+    let parts = stream::unfold((Some(head), rest), |(head, mut rest)| async {
+        let part = match head {
+            Some(head) => head,
+            None => rest.part().await?,
+        };
+        Some((Ok::<_, std::convert::Infallible>(part), (None, rest)))
     });
     let headers = [
         (header::CONTENT_TYPE, "application/json"),
@@ -124,7 +123,7 @@ struct Rest {
     caller: Caller,
     asker: Asker,
     next: Next,
-    _held: Held,
+    _place: Held,
 }
 
 enum Next {

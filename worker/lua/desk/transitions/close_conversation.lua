@@ -1,7 +1,7 @@
 -- close_conversation: either side ends one conversation.
 --
 -- fields  prefix site uid client n conversation
--- writes  what desk/finish.lua writes
+-- writes  u:<uid> {n:<client>}, what desk/finish.lua writes, and what filling writes
 -- pushes  chat_close closed or customer_left to both sides; what filling pushes;
 --         error wrong_role, no_conversation, which_conversation; `ended` to who asks by a request
 

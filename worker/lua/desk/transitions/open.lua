@@ -5,7 +5,7 @@
 --   iat and name are those of a signed token: when it was made (s), display name (a JSON string)
 -- reads   fenced: an `open` of a dead gateway changes nothing; revoked:<uid>
 -- writes  u:<uid> {conns, lang, lane, role, iat, display, n:<client>, lost}, boot:<boot> {client: "site uid"},
---         who:<uid>; for who comes back due, free, waiting, and what filling writes;
+--         who:<uid>; for who comes back due, free, waiting, away, and what filling writes;
 --         where the role has changed what leaving writes
 -- pushes  W welcome to the connection; C 4500 when the user has too many, 4501 when the token is
 --         older than a revocation; C 4401 to those with an older token of another role; what filling pushes

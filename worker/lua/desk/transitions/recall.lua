@@ -3,7 +3,7 @@
 --
 -- fields  prefix site uid client n conversation seq message id
 --   message is the id that the message must have
--- writes  u:<uid> {n:<client>, b}, log:<conv>, conv:<conv> {seq, last, recalls}, gone:<conv>
+-- writes  u:<uid> {n:<client>, b}, log:<conv>, conv:<conv> {seq, last, counts, recalls}, gone:<conv>
 -- pushes  recalled to both sides and to the sender's connections;
 --         error wrong_role, no_conversation, no_message, forbidden, recall_expired, rate_limited
 --
