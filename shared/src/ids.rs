@@ -104,6 +104,12 @@ text_id!(
     ".-"
 );
 
+text_id!(
+    /// A webhook of a site: the id of the event that made it, with `.n` as above.
+    HookId,
+    ".-"
+);
+
 impl Uid {
     /// A new unguessable user id, for somebody who came without one.
     pub fn random() -> Self {

@@ -1,7 +1,7 @@
 //! Requests of the HTTP API as the events that a gateway makes of them.
 
 use frontdesk_shared::{
-    event::{Act, Kind, Request},
+    event::{Act, HookAct, Kind, Request},
     ids::{BootId, ClientId, ConversationId, MessageRef, Uid},
     protocol::{
         Lang, Role,
@@ -110,6 +110,11 @@ impl Asker {
     pub fn closes(&self, key: &str, conversation: &str) -> Kind {
         let conversation = Some(named(conversation));
         self.asks(key, Act::Verb(Verb::Close { conversation }))
+    }
+
+    /// Something is done to webhooks.
+    pub fn hooks(&self, key: &str, act: HookAct) -> Kind {
+        self.asks(key, Act::Hook(act))
     }
 
     /// The user of the lane is revoked.

@@ -1,8 +1,9 @@
 //! Texts, bytes and events as a broken or malicious program writes them.
 
 use frontdesk_shared::{
-    event::{Act, Event, Kind, Proof, Request, SHARED_QUEUE},
-    ids::{BootId, ClientId, ConversationId, MessageId, MessageRef, Site, Uid},
+    event::{Act, Event, HookAct, HookSpec, Kind, Proof, Request, SHARED_QUEUE},
+    hooks::{self, HookTypes, HookUrl},
+    ids::{BootId, ClientId, ConversationId, HookId, MessageId, MessageRef, Site, Uid},
     protocol::{
         Lang, MAX_POSITIONS, MAX_SEQ, Role,
         frame::{Mark, Verb},
@@ -56,6 +57,12 @@ pub const FIELDS: &[&str] = &[
     "by",
     "key",
     "do",
+    "hook",
+    "url",
+    "types",
+    "enabled",
+    "secret",
+    "delivery",
 ];
 
 /// A text: nasty, random, too long, or nearly an id or a number.
@@ -173,6 +180,30 @@ pub fn proof(rng: &mut impl Rng) -> Option<Proof> {
     rng.random::<bool>().then_some(Proof { iat, name })
 }
 
+/// Something done to webhooks.
+fn hook_act(rng: &mut impl Rng) -> HookAct {
+    let hook = parsed(rng, HookId::parse);
+    // The same for a seed.
+    let secret = format!("whsec_{}=", "A".repeat(43));
+    let secret = hooks::secret(&secret).expect("well-formed");
+    let letters = pick::<&str>(rng, &["qstemr", "m", "et"]);
+    let spec = HookSpec {
+        url: HookUrl::parse("https://example.com/").expect("well-formed"),
+        types: HookTypes::from_letters(letters).expect("known"),
+        enabled: rng.random(),
+    };
+    match rng.random_range(0..8) {
+        0 => HookAct::Change { hook, spec },
+        1 => HookAct::Rotate { hook, secret },
+        2 => HookAct::Delete { hook },
+        3 => HookAct::Redeliver {
+            hook,
+            delivery: rng.random::<bool>().then(|| parsed(rng, MessageId::parse)),
+        },
+        _ => HookAct::Create { spec, secret },
+    }
+}
+
 /// A request that everybody would accept.
 pub fn request(rng: &mut impl Rng, client: ClientId) -> Request {
     let key = parsed(rng, MessageRef::parse);
@@ -195,10 +226,13 @@ pub fn request(rng: &mut impl Rng, client: ClientId) -> Request {
             _ => None,
         };
     }
-    let revoke = Act::Revoke {
-        keep_s: rng.random_range(1..1 << 40),
+    let other = match rng.random_range(0..3) {
+        0 => Act::Revoke {
+            keep_s: rng.random_range(1..1 << 40),
+        },
+        _ => Act::Hook(hook_act(rng)),
     };
-    let act = act.filter(|_| rng.random_ratio(9, 10));
+    let act = act.filter(|_| rng.random_ratio(7, 10));
     Request {
         client,
         by: rng.random_ratio(1, 5).then(|| parsed(rng, Uid::parse)),
@@ -208,7 +242,7 @@ pub fn request(rng: &mut impl Rng, client: ClientId) -> Request {
             .random::<bool>()
             .then(|| *pick(rng, &[1, 1_763_832_985, 1 << 40])),
         key,
-        act: act.map_or(revoke, Act::Verb),
+        act: act.map_or(other, Act::Verb),
     }
 }
 

@@ -104,6 +104,7 @@ local function apply_entry(c, lane, id, shape, args, at)
     S = shape.S,
     site = shape.site,
     uid = fields.uid,
+    call = c,
   }
   lane.last = id
   if not shape.run then
@@ -183,6 +184,7 @@ local function apply(keys, args)
   local at = read_lanes(c, keys, args, 6 + shapes)
   local done, result = pcall(apply_lanes, c, args, at)
   save_applied(c)
+  D.flush_outbox(c)
   if not done then
     pcall(D.publish, c) -- those that are told must not suffer from the one that failed
     error(result, 0)

@@ -6,7 +6,9 @@ use clap::{Parser, builder::RangedU64ValueParser};
 use frontdesk_shared::config::{ConfigError, OptionalAddr, RedisArgs, TelemetryArgs};
 use uuid::Uuid;
 
-use crate::{desk::settings::DeskSettings, lane::lease::Timing, operator::Command};
+use crate::{
+    desk::settings::DeskSettings, hooks::settings::HookArgs, lane::lease::Timing, operator::Command,
+};
 
 /// Frontdesk worker: turns events into conversations. Run as many as you like; they share the work.
 #[derive(Debug, Clone, Parser)]
@@ -37,6 +39,9 @@ pub struct Config {
     /// The support desk.
     #[command(flatten)]
     pub desk: DeskSettings,
+    /// Webhooks.
+    #[command(flatten)]
+    pub hooks: HookArgs,
     /// Address for /metrics, /livez and /readyz, or off
     #[arg(
         long,
@@ -73,6 +78,7 @@ impl Config {
     pub fn check(&self) -> Result<(), ConfigError> {
         let wrong = |text: &str| Err(ConfigError(text.to_owned()));
         self.desk.check()?;
+        self.hooks.check()?;
         if !(500..=60_000).contains(&self.lease_ms) {
             return wrong("--lease-ms (FRONTDESK_LEASE_MS) must be 500 to 60000");
         }

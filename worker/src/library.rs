@@ -20,7 +20,10 @@ use redis::{
 use tracing::info;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::app::{App, Fields, Source, Transition};
+use crate::{
+    app::{App, Fields, Source, Transition},
+    hooks,
+};
 
 /// Most users that one call may touch; what is more is finished by continuation events.
 pub const MAX_TOUCHED_USERS: usize = 200;
@@ -97,6 +100,10 @@ const BEFORE: &[Source] = &[
         name: "dead.lua",
         code: include_str!("../lua/dead.lua"),
     },
+    Source {
+        name: "outbox.lua",
+        code: include_str!("../lua/outbox.lua"),
+    },
 ];
 /// The functions, after the App's files.
 const AFTER: &[Source] = &[
@@ -127,6 +134,22 @@ const AFTER: &[Source] = &[
     Source {
         name: "stats.lua",
         code: include_str!("../lua/stats.lua"),
+    },
+    Source {
+        name: "hooks/claim.lua",
+        code: include_str!("../lua/hooks/claim.lua"),
+    },
+    Source {
+        name: "hooks/take.lua",
+        code: include_str!("../lua/hooks/take.lua"),
+    },
+    Source {
+        name: "hooks/done.lua",
+        code: include_str!("../lua/hooks/done.lua"),
+    },
+    Source {
+        name: "hooks/look.lua",
+        code: include_str!("../lua/hooks/look.lua"),
     },
     Source {
         name: "replay.lua",
@@ -465,7 +488,7 @@ impl Ack {
     }
 }
 
-/// The tables `N` (texts) and `L` (limits) in Lua.
+/// The tables `N` (texts) and `L` (limits), and the channel of hints in Lua.
 fn generated() -> String {
     let mut lua = String::from("local N = {}\n");
     for lang in Lang::ALL {
@@ -514,8 +537,13 @@ fn generated() -> String {
         ("past", MAX_PAST_STAFF as u64),
         ("renew_ms", DIRECT_RENEW_MS),
     ];
-    let limits = limits.map(|(name, value)| format!("{name} = {value}"));
+    let limits = limits.into_iter().chain(hooks::LIMITS);
+    let limits: Vec<String> = limits
+        .map(|(name, value)| format!("{name} = {value}"))
+        .collect();
     let _ = writeln!(lua, "local L = {{ {} }}", limits.join(", "));
+    let channel = lua_string(keys::HOOKS_CHANNEL);
+    let _ = writeln!(lua, "local HOOKS_CHANNEL = {channel}");
     lua
 }
 

@@ -63,6 +63,7 @@ async fn start(config: Config) -> anyhow::Result<bool> {
         gateway_ttl: Duration::from_millis(config.gateway_ttl_ms),
         tick: Duration::from_millis(config.tick_ms),
         drain: Duration::from_secs(config.drain_timeout_s),
+        hooks: config.hooks.settings(),
     };
     let shutdown = CancellationToken::new();
     let (mut term, mut int) = (

@@ -4,18 +4,23 @@
 use std::sync::Arc;
 
 use axum::{
-    body::to_bytes,
+    body::{Bytes, to_bytes},
     extract::{FromRequest, FromRequestParts, Query, RawPathParams, Request},
     http::{HeaderMap, HeaderName, header, request::Parts},
 };
 use frontdesk_shared::{
-    ids::{ConversationId, MessageRef, Uid},
+    ids::{ConversationId, HookId, MessageRef, Uid},
     protocol::{MAX_FRAME_BYTES, MAX_SEQ, frame::Payload},
 };
 use tokio::time::timeout;
 
 use super::problem::Problem;
-use crate::{Gateway, auth::Identity, front::Front};
+use crate::{
+    Gateway,
+    auth::Identity,
+    front::{Front, Place},
+    reads::Asker,
+};
 
 /// Repeating a write under the same key has it done once.
 pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -25,6 +30,42 @@ pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempote
 pub(crate) struct Caller {
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) identity: Identity,
+}
+
+impl Caller {
+    /// The same to the scripts that read.
+    pub(crate) fn asker(&self) -> Asker {
+        Asker {
+            identity: self.identity.clone(),
+            client: None,
+        }
+    }
+}
+
+/// The asker's place among all requests and sockets, for answers that take longer than their beginning.
+#[derive(Debug, Clone)]
+pub(crate) struct Held {
+    _place: Arc<Place>,
+}
+
+impl Held {
+    pub(super) fn new(place: Place) -> Self {
+        Self {
+            _place: Arc::new(place),
+        }
+    }
+}
+
+impl FromRequestParts<Arc<Front>> for Held {
+    type Rejection = Problem;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        _: &Arc<Front>,
+    ) -> Result<Self, Self::Rejection> {
+        let held = parts.extensions.get::<Self>().cloned();
+        held.ok_or_else(|| Problem::of("internal")) // the door puts it there
+    }
 }
 
 impl FromRequestParts<Arc<Front>> for Caller {
@@ -60,7 +101,6 @@ impl Names {
         self.get("conversation", ConversationId::parse)
     }
 
-    #[allow(dead_code, reason = "for the routes to come")]
     /// A place in its log.
     pub(crate) fn seq(&self) -> Result<u64, Problem> {
         self.get("seq", |text| {
@@ -69,7 +109,11 @@ impl Names {
         })
     }
 
-    #[allow(dead_code, reason = "for the routes to come")]
+    /// A webhook.
+    pub(crate) fn hook(&self) -> Result<HookId, Problem> {
+        self.get("hook", HookId::parse)
+    }
+
     /// Another user.
     pub(crate) fn uid(&self) -> Result<Uid, Problem> {
         self.get("uid", Uid::parse)
@@ -92,7 +136,6 @@ impl FromRequestParts<Arc<Front>> for Names {
 
 /// What the query asks for, beside who asks.
 #[derive(Debug)]
-#[allow(dead_code, reason = "for the routes to come")]
 pub(crate) struct Wishes(pub(crate) Payload);
 
 impl FromRequestParts<Arc<Front>> for Wishes {
@@ -157,14 +200,13 @@ impl FromRequest<Arc<Front>> for Body {
         if !is_json(request.headers()) {
             return Err(Problem::of("not_json"));
         }
-        let body = read(request, front).await?;
+        let body = read_body(request.into_body(), front, MAX_FRAME_BYTES).await?;
         Ok(Self(Payload::from_json(&body)?))
     }
 }
 
 /// The same where none is needed: then it is an empty object.
 #[derive(Debug)]
-#[allow(dead_code, reason = "for the routes to come")]
 pub(crate) struct MaybeBody(pub(crate) Payload);
 
 impl FromRequest<Arc<Front>> for MaybeBody {
@@ -172,7 +214,7 @@ impl FromRequest<Arc<Front>> for MaybeBody {
 
     async fn from_request(request: Request, front: &Arc<Front>) -> Result<Self, Self::Rejection> {
         let is_json = is_json(request.headers());
-        let body = read(request, front).await?;
+        let body = read_body(request.into_body(), front, MAX_FRAME_BYTES).await?;
         if body.is_empty() {
             return Ok(Self(Payload::default()));
         }
@@ -190,9 +232,13 @@ fn is_json(headers: &HeaderMap) -> bool {
     kind.is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
 }
 
-async fn read(request: Request, front: &Front) -> Result<axum::body::Bytes, Problem> {
-    let reading = to_bytes(request.into_body(), MAX_FRAME_BYTES);
-    let read = timeout(front.config.handshake_timeout(), reading).await;
+/// A whole body, in time and not longer than that.
+pub(crate) async fn read_body(
+    body: axum::body::Body,
+    front: &Front,
+    most: usize,
+) -> Result<Bytes, Problem> {
+    let read = timeout(front.config.handshake_timeout(), to_bytes(body, most)).await;
     let late = "The body did not come in time.";
     let read = read.map_err(|_| Problem::of("bad_json").detail(late))?;
     read.map_err(|_| Problem::of("too_large").detail("The body is broken or too long."))

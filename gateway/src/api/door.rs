@@ -11,7 +11,7 @@ use axum::{
 };
 use tracing::debug;
 
-use super::problem::Problem;
+use super::{caller::Held, problem::Problem};
 use crate::{
     front::{Front, NoPlace, Place},
     metrics::METRICS,
@@ -48,14 +48,18 @@ pub(crate) async fn guard(
     answer
 }
 
-async fn enter(front: &Front, request: Request, next: Next) -> Response {
+async fn enter(front: &Front, mut request: Request, next: Next) -> Response {
     if request.method() == Method::OPTIONS {
         return preflight();
     }
-    match place(front, &request) {
-        Ok(_place) => next.run(request).await,
-        Err(problem) => problem.into_response(),
-    }
+    let held = match place(front, &request) {
+        Ok(place) => Held::new(place),
+        Err(problem) => return problem.into_response(),
+    };
+    request.extensions_mut().insert(held.clone());
+    let answer = next.run(request).await;
+    drop(held);
+    answer
 }
 
 /// `OPTIONS`: may a page of this origin ask, and how?

@@ -42,9 +42,12 @@ pub(crate) const KINDS: &[Kind] = &[
     kind("no_conversation", StatusCode::NOT_FOUND, "There is no such conversation, or it is none of the asker's"),
     kind("no_message", StatusCode::NOT_FOUND, "There is no such message"),
     kind("no_user", StatusCode::NOT_FOUND, "There is no such user"),
+    kind("no_webhook", StatusCode::NOT_FOUND, "There is no such webhook"),
+    kind("no_delivery", StatusCode::NOT_FOUND, "There is no such parked delivery"),
     kind("bad_method", StatusCode::METHOD_NOT_ALLOWED, "The address does not know this method"),
     kind("which_conversation", StatusCode::CONFLICT, "It must be said which conversation is meant"),
     kind("too_many_conversations", StatusCode::CONFLICT, "One of the two has as many conversations as allowed"),
+    kind("too_many_webhooks", StatusCode::CONFLICT, "The site has as many webhooks as allowed"),
     kind("queue_words_full", StatusCode::CONFLICT, "No more messages are kept while the customer waits"),
     kind("recall_expired", StatusCode::CONFLICT, "The message is too old to be recalled"),
     kind("too_large", StatusCode::PAYLOAD_TOO_LARGE, "The body or the message is too long"),
@@ -128,7 +131,7 @@ impl Problem {
         self
     }
 
-    #[cfg(test)]
+    /// The status of the answer.
     pub(crate) fn status(&self) -> StatusCode {
         self.0.status
     }

@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep};
 use super::signed::{MAX_TOKEN_AGE_S, MIN_TOKEN_AGE_S};
 
 /// For how much longer than a token lives its revocation is remembered, in seconds: clocks differ.
-const KEEP_LONGER_S: u64 = 60;
+pub(crate) const KEEP_LONGER_S: u64 = 60;
 /// How long a worker may take to apply a revocation before we say that it has not.
 const APPLIED_WITHIN: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(50);

@@ -7,7 +7,7 @@
 //! ```
 //! `signed` is what the settings say and `asked` what a request says; `token` reads tokens (`provider`
 //! is the cryptography under it), `ticket` keeps one-time tickets in Redis, `visitor` makes identities
-//! for anonymous customers, `routes` are the two addresses, `resume` signs what a lost connection is
+//! for anonymous customers, `page` is what the two addresses do (`api/routes/identity.rs`), `resume` signs what a lost connection is
 //! resumed with, `command` is `token` and `revoke` for operators. Open mode believes what the query
 //! says.
 //!
@@ -16,9 +16,9 @@
 
 mod asked;
 pub(crate) mod command;
+mod page;
 mod provider;
 pub(crate) mod resume;
-pub(crate) mod routes;
 mod signed;
 #[cfg(test)]
 mod tests;
@@ -41,6 +41,7 @@ use tracing::warn;
 
 pub(crate) use asked::believe;
 use asked::{accepted_language, asked, bearer};
+pub(crate) use command::KEEP_LONGER_S;
 use signed::Signed;
 pub(crate) use signed::check;
 use ticket::Holder;

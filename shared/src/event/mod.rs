@@ -5,10 +5,11 @@
 //! bounds are checked again, because a log outlives the program that wrote it.
 //!
 //! Here is what there is; `codec` writes and reads it, `verb` what a client's frame says, [`request`] what the
-//! HTTP API is asked to do, `fields` looks at single values.
+//! HTTP API is asked to do, [`hook`] to webhooks, `fields` looks at single values.
 
 mod codec;
 mod fields;
+pub mod hook;
 pub mod request;
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,7 @@ use crate::{
     ids::{BootId, ClientId, ConversationId, Site, Uid},
     protocol::{Lang, Role, frame::Verb},
 };
+pub use hook::{HookAct, HookSpec};
 pub use request::{Act, Request};
 
 /// The version of the entries this program writes, and the newest it can read.

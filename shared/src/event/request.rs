@@ -2,7 +2,7 @@
 //! socket: it carries who they are, a key in the place of a frame's number, and the address of its answer.
 
 use super::{
-    DecodeError,
+    DecodeError, HookAct,
     fields::{Fields, seconds},
     verb,
 };
@@ -35,6 +35,8 @@ pub struct Request {
 pub enum Act {
     /// What a frame does too: words (whose id is the request's key), marks, a recall, the end of a conversation.
     Verb(Verb),
+    /// Webhooks of the site are managed.
+    Hook(HookAct),
     /// The user in whose lane this is is revoked: see [`super::Kind::Revoke`].
     Revoke {
         /// For how long such a token may live, in seconds.
@@ -47,6 +49,7 @@ impl Act {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Verb(verb) => verb::name(verb),
+            Self::Hook(hook) => hook.name(),
             Self::Revoke { .. } => "revoke",
         }
     }
@@ -55,6 +58,7 @@ impl Act {
     pub fn write(&self, mut put: impl FnMut(&'static str, &str)) {
         match self {
             Self::Verb(verb) => verb::write(verb, put),
+            Self::Hook(hook) => hook.write(put),
             Self::Revoke { keep_s } => put("keep_s", &keep_s.to_string()),
         }
     }
@@ -67,6 +71,9 @@ impl Act {
         if name == "revoke" {
             let keep_s = fields.parse("keep_s", seconds)?;
             return Ok(Self::Revoke { keep_s });
+        }
+        if let Some(hook) = HookAct::read(name, fields)? {
+            return Ok(Self::Hook(hook));
         }
         match verb::read(name, fields)? {
             Some(Verb::Message { id, .. } | Verb::Direct { id, .. })

@@ -216,15 +216,28 @@ pub(super) fn bad(field: &'static str) -> Refusal {
     refuse("bad_field", Some(field))
 }
 
+/// A number that is written with a point and is whole, as `2.0`: in JSON it is the same.
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "whole and within the bounds of what a float holds exactly"
+)]
+fn whole(value: &serde_json::Value) -> Option<u64> {
+    let number = value.as_f64()?;
+    let is_whole = number.fract() == 0.0 && (0.0..=MAX_SEQ as f64).contains(&number);
+    is_whole.then_some(number as u64)
+}
+
 /// The fields of a frame, or of a request of the HTTP API, which has the same rules.
 #[derive(Debug, Clone, Default)]
 pub struct Payload(serde_json::Map<String, serde_json::Value>);
 
 impl Payload {
-    /// A body that is one JSON object.
+    /// A body that is one JSON object; `null` counts as an empty one.
     pub fn from_json(body: &[u8]) -> Result<Self, Refusal> {
-        let fields = serde_json::from_slice(body);
-        fields.map(Self).map_err(|_| refuse("bad_json", None))
+        let fields = serde_json::from_slice::<Option<serde_json::Map<_, _>>>(body);
+        let fields = fields.map_err(|_| refuse("bad_json", None))?;
+        Ok(Self(fields.unwrap_or_default()))
     }
 
     /// Names and texts of a query: what looks like a number is one. Each name at most once.
@@ -239,6 +252,18 @@ impl Payload {
             }
         }
         Some(Self(fields))
+    }
+
+    /// A list of texts.
+    pub fn texts(&self, field: &'static str) -> Result<Option<Vec<&str>>, Refusal> {
+        match self.0.get(field) {
+            None | Some(serde_json::Value::Null) => Ok(None),
+            Some(serde_json::Value::Array(list)) => {
+                let texts: Option<Vec<_>> = list.iter().map(serde_json::Value::as_str).collect();
+                texts.map(Some).ok_or(bad(field))
+            }
+            Some(_) => Err(bad(field)),
+        }
     }
 
     /// The same with one field more.
@@ -306,7 +331,8 @@ impl Payload {
         }
     }
 
-    fn flag(&self, field: &'static str) -> Result<Option<bool>, Refusal> {
+    /// Yes or no.
+    pub fn flag(&self, field: &'static str) -> Result<Option<bool>, Refusal> {
         match self.0.get(field) {
             None | Some(serde_json::Value::Null) => Ok(None),
             Some(serde_json::Value::Bool(flag)) => Ok(Some(*flag)),
@@ -322,7 +348,7 @@ impl Payload {
     ) -> Result<Option<u64>, Refusal> {
         match self.0.get(field) {
             None | Some(serde_json::Value::Null) => Ok(None),
-            Some(value) => match value.as_u64() {
+            Some(value) => match value.as_u64().or_else(|| whole(value)) {
                 Some(number) if bounds.contains(&number) => Ok(Some(number)),
                 _ => Err(bad(field)),
             },

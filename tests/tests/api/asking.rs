@@ -12,7 +12,14 @@ use serde_json::Value;
 
 /// A cluster whose gateways read tokens. Nothing here is about disks.
 pub fn signed() -> Builder {
-    open().signed()
+    let fast = [
+        ("connection-rate-per-ip", 100_000),
+        ("max-connections-per-ip", 100_000),
+    ];
+    let all = fast.into_iter();
+    all.fold(open().signed(), |builder, (name, value)| {
+        builder.gateway_setting(name, value)
+    })
 }
 
 /// One in open mode.
@@ -21,12 +28,12 @@ pub fn open() -> Builder {
     Cluster::builder().redis(redis)
 }
 
-/// Somebody with a token.
+/// Somebody with a token, or without.
 #[derive(Debug, Clone)]
 pub struct Asker {
     /// The gateway.
     pub addr: SocketAddr,
-    token: String,
+    token: Option<String>,
 }
 
 impl Asker {
@@ -37,40 +44,57 @@ impl Asker {
 
     /// With any token.
     pub fn with(addr: SocketAddr, token: String) -> Self {
+        let token = Some(token);
         Self { addr, token }
+    }
+
+    /// Without one.
+    pub fn nobody(addr: SocketAddr) -> Self {
+        Self { addr, token: None }
     }
 
     /// The same at another gateway.
     pub fn at(&self, addr: SocketAddr) -> Self {
-        Self::with(addr, self.token.clone())
+        Self {
+            addr,
+            ..self.clone()
+        }
+    }
+
+    /// `GET`.
+    pub async fn get(&self, path: &str) -> Response {
+        self.send("GET", path, &[], "").await
     }
 
     /// `POST` without a key.
     pub async fn post(&self, path: &str, body: &Value) -> Response {
-        self.send("POST", path, None, Some(body)).await
+        self.ask("POST", path, body).await
     }
 
     /// `POST` under a key.
     pub async fn post_once(&self, key: &str, path: &str, body: &Value) -> Response {
-        self.send("POST", path, Some(key), Some(body)).await
+        let key = format!("Idempotency-Key: {key}");
+        let headers = [&key[..], "Content-Type: application/json"];
+        self.send("POST", path, &headers, &body.to_string()).await
     }
 
-    async fn send(
-        &self,
-        method: &str,
-        path: &str,
-        key: Option<&str>,
-        body: Option<&Value>,
-    ) -> Response {
-        let mut headers = vec![format!("Authorization: Bearer {}", self.token)];
-        headers.extend(key.map(|key| format!("Idempotency-Key: {key}")));
-        let body = body.map(Value::to_string).unwrap_or_default();
-        if !body.is_empty() {
-            headers.push("Content-Type: application/json".to_owned());
+    /// Any method; `null` is no body.
+    pub async fn ask(&self, method: &str, path: &str, body: &Value) -> Response {
+        if body.is_null() {
+            return self.send(method, path, &[], "").await;
         }
-        let headers: Vec<&[u8]> = headers.iter().map(String::as_bytes).collect();
+        let headers = ["Content-Type: application/json"];
+        self.send(method, path, &headers, &body.to_string()).await
+    }
+
+    /// Anything.
+    pub async fn send(&self, method: &str, path: &str, headers: &[&str], body: &str) -> Response {
+        let token = self.token.as_deref();
+        let bearer = token.map(|token| format!("Authorization: Bearer {token}"));
+        let headers = headers.iter().copied().chain(bearer.as_deref());
+        let headers: Vec<&[u8]> = headers.map(str::as_bytes).collect();
         let path = format!("/api/v1/{path}");
-        let answer = http::send(self.addr, method, &path, &headers, &body).await;
+        let answer = http::send(self.addr, method, &path, &headers, body).await;
         answer.unwrap_or_else(|error| panic!("{method} {path}: {error}"))
     }
 }

@@ -1,4 +1,5 @@
-//! The HTTP API against real gateways and workers.
+//! The HTTP API against real gateways and workers: who may ask what, that it is done once, and what is answered
+//! when something fails.
 #![allow(
     clippy::expect_used,
     clippy::unwrap_used,
@@ -6,4 +7,12 @@
 )]
 
 mod asking;
+mod bounds;
+mod conversations;
+mod faults;
 mod messages;
+mod pages;
+mod roles;
+mod scene;
+mod schema;
+mod tokens;

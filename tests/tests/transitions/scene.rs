@@ -25,7 +25,7 @@ pub struct Scene {
     pub gateways: usize,
     pub events: usize,
     pub sockets: BTreeMap<String, usize>,
-    _server: RedisServer,
+    server: RedisServer,
 }
 
 /// What a transition did, as lines.
@@ -71,8 +71,13 @@ impl Scene {
             events: 0,
             sockets: BTreeMap::new(),
             driver,
-            _server: server,
+            server,
         }
+    }
+
+    /// Where its Redis is, for somebody who may do everything.
+    pub fn url(&self) -> String {
+        self.server.url()
     }
 
     /// A connection of a gateway of its own, not opened yet.
@@ -224,7 +229,12 @@ impl Scene {
         for (id, name) in &self.names {
             line = line.replace(id, name);
         }
-        for (name, letter) in [("\"time\":", "T"), ("\"before\":", "S")] {
+        for (name, letter) in [
+            ("\"time\":", "T"),
+            ("\"created\":", "T"),
+            ("\"changed\":", "T"),
+            ("\"before\":", "S"),
+        ] {
             line = without_number(&line, name, letter);
         }
         // What was asked is named by ids, so its digest is another one each time.

@@ -19,6 +19,7 @@ D.append = function(e, conv, seq, prev, counts, from, uid, kind, value, ref, ...
       "counts", counts, kind, value)
   end
   redis.call("HSET", D.conv_key(e, conv), "seq", entry.seq, "last", entry.id, "counts", counts, ...)
+  D.tell_hooks(e, conv, entry, from, uid, kind, value)
   return entry
 end
 

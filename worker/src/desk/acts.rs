@@ -1,9 +1,9 @@
 //! What the transitions of users' acts are given, be they frames of a socket or requests of the HTTP API.
 
 use frontdesk_shared::{
-    event::{Act, Request},
+    event::{Act, HookAct, HookSpec, Request, hook::SECRET_FIELD},
     ids::{MessageRef, Uid},
-    protocol::{frame::Verb, resume},
+    protocol::{frame::Verb, notice::json_string, resume},
 };
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -20,6 +20,7 @@ pub(super) fn request(uid: &Uid, request: &Request, fields: &mut Fields) {
     fields.push(("whole", digest(&whole(uid, &request.act))));
     let act = match &request.act {
         Act::Verb(it) => verb(uid.as_str(), it, fields),
+        Act::Hook(it) => hook(it, fields),
         Act::Revoke { keep_s } => {
             fields.push(("keep_s", keep_s.to_string()));
             "revoke"
@@ -32,12 +33,44 @@ pub(super) fn request(uid: &Uid, request: &Request, fields: &mut Fields) {
 fn whole(uid: &Uid, act: &Act) -> String {
     let mut whole = format!("{}\0{uid}", act.name());
     act.write(|name, value| {
+        if name == SECRET_FIELD {
+            return;
+        }
         for part in [name, value] {
             whole.push('\0');
             whole.push_str(part);
         }
     });
     whole
+}
+
+/// Adds what an act on webhooks takes, and says which transition that is.
+fn hook(act: &HookAct, fields: &mut Fields) -> &'static str {
+    let (hook, spec, secret) = match act {
+        HookAct::Create { spec, secret } => (None, Some(spec), Some(secret)),
+        HookAct::Change { hook, spec } => (Some(hook), Some(spec), None),
+        HookAct::Rotate { hook, secret } => (Some(hook), None, Some(secret)),
+        HookAct::Delete { hook } => (Some(hook), None, None),
+        HookAct::Redeliver { hook, delivery } => {
+            fields.extend(delivery.as_ref().map(|id| ("delivery", id.to_string())));
+            (Some(hook), None, None)
+        }
+    };
+    fields.extend(hook.map(|hook| ("hook", hook.to_string())));
+    fields.extend(secret.map(|it| (SECRET_FIELD, it.expose().to_owned())));
+    if let Some(HookSpec {
+        url,
+        types,
+        enabled,
+    }) = spec
+    {
+        fields.push(("url", json_string(url.as_str())));
+        fields.push(("types", types.json()));
+        // What the site's list of wishes says of it.
+        let wants = enabled.then(|| types.letters());
+        fields.push(("wants", wants.unwrap_or_else(|| "-".to_owned())));
+    }
+    act.name()
 }
 
 fn digest(text: &str) -> String {

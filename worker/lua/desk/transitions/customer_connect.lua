@@ -59,6 +59,7 @@ T.customer_connect = function(c, e, a)
     else
       local place = D.enqueue(c, e, e.uid, id, ticket)
       D.list(c, e, e.uid, id)
+      D.tell_queued(e, id, "new")
       D.push_conns(e, conns, D.head(lang, "queued") .. ',"conversation":"' .. id
         .. '","queue":' .. D.int(place) .. "}}")
     end

@@ -23,6 +23,11 @@ local ACTS = {
   mark = {},
   close_conversation = {},
   revoke = { service = true },
+  hook_create = { service = true },
+  hook_change = { service = true },
+  hook_rotate = { service = true },
+  hook_delete = { service = true },
+  hook_redeliver = { service = true },
 }
 
 local say = function(e, a)
