@@ -74,6 +74,7 @@ async fn call(driver: &mut LaneDriver, actors: &mut Actors, case: &mut Case) -> 
     let what = match what {
         b"OK" => "applied",
         b"ACK" => "acknowledged",
+        b"SAY" => "answered",
         b"DEAD" => "dead letters",
         _ => panic!("answered {answers:?}: {transition:?} {fields:?}"),
     };
