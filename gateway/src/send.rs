@@ -56,15 +56,21 @@ pub struct SendCommand {
     /// Print the answer as JSON; this is so, too, where the output is no terminal
     #[arg(long)]
     json: bool,
-    /// What is said
+    /// What is said; - takes it from standard input, which nobody on this machine can see in a list of processes
     words: String,
 }
 
 impl SendCommand {
     /// Sends it and waits for the answer. Returns what to tell.
     pub async fn run(&self) -> anyhow::Result<String> {
+        let words = match self.words.as_str() {
+            "-" => {
+                std::io::read_to_string(std::io::stdin()).context("standard input is no text")?
+            }
+            words => words.to_owned(),
+        };
         let boot = BootId::random();
-        let (event, key) = self.event(&boot)?;
+        let (event, key) = self.event(words.trim_end_matches(['\r', '\n']), &boot)?;
         let redis = Redis::from_args(&self.redis)?;
         redis.check_cluster(None).await?;
         // The answer may come at once, so who hears it is there before.
@@ -105,7 +111,7 @@ impl SendCommand {
     }
 
     /// What is appended.
-    fn event(&self, boot: &BootId) -> anyhow::Result<(Event, MessageRef)> {
+    fn event(&self, words: &str, boot: &BootId) -> anyhow::Result<(Event, MessageRef)> {
         let (uid, site) = user(&self.uid, &self.site)?;
         let role = named_role(&self.role).filter(|role| *role != Role::Service);
         let role = role.context("--role must be customer, staff or supervisor")?;
@@ -114,11 +120,8 @@ impl SendCommand {
             Some(key) => MessageRef::parse(key).map_err(wrong("--key"))?,
             None => MessageRef::random(),
         };
-        ensure!(
-            is_words(&self.words),
-            "what is said must have 1 byte to 16 KiB"
-        );
-        let (body, id) = (json_string(&self.words), Some(key.clone()));
+        ensure!(is_words(words), "what is said must have 1 byte to 16 KiB");
+        let (body, id) = (json_string(words), Some(key.clone()));
         let verb = match (&self.conversation, &self.to) {
             (Some(conversation), _) => Verb::Message {
                 body,

@@ -1,6 +1,9 @@
 //! `frontdesk-gateway send`: words in a user's name.
 
-use std::process::Output;
+use std::{
+    io::{Seek as _, Write as _},
+    process::{Output, Stdio},
+};
 
 use frontdesk_tests::{
     child, client::Client, cluster::Cluster, process, redis_server::RedisServer,
@@ -10,10 +13,18 @@ use serde_json::Value;
 use tokio::process::Command;
 
 async fn send(redis: &RedisServer, args: &[&str]) -> Output {
+    send_with(redis, args, Stdio::null()).await
+}
+
+async fn send_with(redis: &RedisServer, args: &[&str], input: Stdio) -> Output {
     let mut command = std::process::Command::new(process::binary("frontdesk-gateway"));
     child::without_settings(&mut command);
     let mut command = Command::from(command);
-    command.arg("send").args(args).kill_on_drop(true);
+    command
+        .arg("send")
+        .args(args)
+        .stdin(input)
+        .kill_on_drop(true);
     command.env("FRONTDESK_REDIS_URL", redis.url_for(GATEWAY));
     command.output().await.expect("the program runs")
 }
@@ -86,6 +97,14 @@ async fn words_are_said_once_for_a_key_and_reach_everybody() {
     for _ in 0..2 {
         customer.expect_words("user", "hello").await;
     }
+    // Words that no list of processes shows.
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(b"two\nlines\n").unwrap();
+    file.rewind().unwrap();
+    let args = ["--uid", "sam", "--role", "staff", "--to", "alice", "-"];
+    let output = send_with(&cluster.redis, &args, file.into()).await;
+    assert!(output.status.success(), "{output:?}");
+    customer.expect_words("user", "two\nlines").await;
     assert_eq!(cluster.dead_letters().await, 0);
 }
 
