@@ -1,6 +1,6 @@
 -- queues: how many wait where, and who has waited longest.
 --
--- KEYS       1  duty   2  waiting; and q:<queue>, u:<uid>, of the site
+-- KEYS       1  duty   2  waiting   3  away; and q:<queue>, u:<uid>, of the site
 -- ARGV       1  to 5: see asker.lua   6  how many staff to leave out   7  most of them
 --            8  most of those who have waited longest
 -- Returns    {code of an error}, or {"ok", Redis's time in ms, how many are on duty, how many wait, in the shared
@@ -17,8 +17,8 @@ end
 for i, customer in ipairs(redis.call("ZRANGE", KEYS[2], 0, most - 1)) do
   longest[i] = { customer, redis.call("HGET", D.user_key(e, customer), "conv") or "" }
 end
+local waits = redis.call("ZCARD", KEYS[2]) + redis.call("ZCARD", KEYS[3])
 return {
-  "ok", string.format("%.0f", time[1] * 1000 + math.floor(time[2] / 1000)), redis.call("ZCARD", KEYS[1]),
-  redis.call("ZCARD", KEYS[2]), redis.call("ZCARD", D.queue_key(e, "-")), redis.call("ZCARD", D.queue_key(e, "+")),
-  queues, longest,
+  "ok", string.format("%.0f", time[1] * 1000 + math.floor(time[2] / 1000)), redis.call("ZCARD", KEYS[1]), waits,
+  redis.call("ZCARD", D.queue_key(e, "-")), redis.call("ZCARD", D.queue_key(e, "+")), queues, longest,
 }

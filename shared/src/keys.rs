@@ -124,6 +124,11 @@ pub fn waiting(site: &Site) -> String {
     format!("{}waiting", site_prefix(site))
 }
 
+/// Sorted set of a site's waiting customers who are lost.
+pub fn away(site: &Site) -> String {
+    format!("{}away", site_prefix(site))
+}
+
 /// Hash of a conversation's state.
 pub fn conversation(site: &Site, id: &ConversationId) -> String {
     format!("{}conv:{id}", site_prefix(site))

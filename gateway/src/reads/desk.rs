@@ -37,7 +37,7 @@ impl Reads {
     pub(crate) async fn queues(&self, asker: &Asker, range: Range) -> Result<String, &'static str> {
         let read = async {
             let site = &asker.identity.site;
-            let keys = [keys::duty(site), keys::waiting(site)];
+            let keys = [keys::duty(site), keys::waiting(site), keys::away(site)];
             let args = [range.offset, range.limit, MAX_LONGEST].map(|number| number.to_string());
             let reply = self.call(&self.queues, asker, &keys, &texts(&args)).await?;
             Ok::<_, Failure>(queues(list(&reply)?, range)?)

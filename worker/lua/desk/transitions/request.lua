@@ -13,7 +13,7 @@
 -- pushes  what the act pushes to connections
 --
 -- A refusal is an answer like any other, and is kept; not those that come before the act is looked at, since they
--- say something of who asks and when.
+-- say something of who asks and when. What is known is answered whatever the rate, as an ack is (desk/sent.lua).
 
 -- What may be reached from outside, and by whom if the transition does not ask.
 local ACTS = {
@@ -71,8 +71,10 @@ T.request = function(c, e, a)
   e.asking, e.role = a.client, a.role
   local role, bucket = D.get(D.user_key(e, asker), "role", "b")
   local why = barred(e, a, asker, role)
-  if why then D.refuse(e, a, a.lang, why) end
-  if why or hurries(c, e, a, asker, role, bucket) then return say(e, a) end
+  if why then
+    D.refuse(e, a, a.lang, why)
+    return say(e, a)
+  end
   local known, note = D.known(e, "req", asker, a.key)
   if known then
     local whole, answer = string.match(known, "^(%S+) (.+)$")
@@ -80,6 +82,7 @@ T.request = function(c, e, a)
     e.answer = answer
     return say(e, a)
   end
+  if hurries(c, e, a, asker, role, bucket) then return say(e, a) end
   if next(may) and not may[a.role] then
     D.refuse(e, a, a.lang, "wrong_role")
   else
