@@ -8,7 +8,7 @@ use utoipa::{IntoParams, ToSchema};
 #[derive(ToSchema)]
 pub(crate) struct WebhookSpec {
     /// Where it is sent: http or https, without a login and a fragment.
-    #[schema(max_length = 2000, example = "https://example.com/frontdesk")]
+    #[schema(max_length = 2000, example = "https://receiver.invalid/frontdesk")]
     url: String,
     /// What it is told, at least one: `conversation.queued`, `conversation.started`, `conversation.transferred`,
     /// `conversation.ended`, `message.created`, `message.recalled`.
