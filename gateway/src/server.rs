@@ -1,4 +1,4 @@
-//! The routes: the handshake, tickets and visitors' identities, a small page for people, two probes.
+//! The routes: the handshake, tickets and visitors' identities, the JavaScript client, a small page for people, two probes.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -14,7 +14,7 @@ use tracing::debug;
 use crate::{
     address,
     auth::{Denied, Identity, routes},
-    connection,
+    client_js, connection,
     front::{Front, NoPlace, Place},
     handshake,
     metrics::METRICS,
@@ -42,6 +42,7 @@ pub(crate) fn router(front: Arc<Front>) -> Router {
             "/api/v1/visitors",
             post(routes::visitors).options(routes::preflight),
         )
+        .route("/client.js", get(client_js::serve))
         .route("/livez", get(async || "alive\n"))
         .route("/readyz", get(readyz))
         .with_state(front)

@@ -172,6 +172,12 @@ fn readable_by(asking: &HeaderMap, mut answer: Response) -> Response {
         answer.headers_mut().insert(allow, origin.clone());
     }
     answer.headers_mut().append(VARY.0, VARY.1);
+    // Else a page of another origin cannot see when it may ask again.
+    if answer.headers().contains_key(header::RETRY_AFTER) {
+        let expose = header::ACCESS_CONTROL_EXPOSE_HEADERS;
+        let names = HeaderValue::from_static("retry-after");
+        answer.headers_mut().insert(expose, names);
+    }
     answer
 }
 
