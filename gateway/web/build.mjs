@@ -8,7 +8,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 
 const ORDER = [
   'types', 'limits', 'codes', 'emitter', 'clock', 'backoff', 'storage', 'tab', 'identity', 'link', 'session', 'entry', 'view',
-  'marks', 'conversations', 'outbox', 'questions', 'intents', 'typing', 'resuming', 'frontdesk',
+  'marks', 'pages', 'conversations', 'outbox', 'questions', 'intents', 'typing', 'resuming', 'frontdesk',
 ];
 const PUBLIC = ['Frontdesk', 'CLOSE_CODES', 'LIMITS', 'comesBack'];
 const HEAD = `// @ts-check

@@ -1705,6 +1705,133 @@ class Marks {
   }
 }
 
+// What is missing of conversations, by pages of `history`: the newest one to begin with, what comes after, what came before.
+
+
+
+/** How long a conversation of which only the middle was told may begin by itself: the kept words follow. */
+const BEGIN_MS = 300;
+
+class Pages {
+  /**
+   * @param {Host} host
+   * @param {Conversations} conversations
+   */
+  constructor(host, conversations) {
+    this.host = host;
+    this.conversations = conversations;
+    this.missing = new Alarm(host.clock, () => this.lookForGaps());
+    this.beginning = new Alarm(host.clock, () => this.loadWhatBegan());
+  }
+
+  /**
+   * A push came out of turn.
+   * @param {Known} known
+   */
+  hasGap({ view }) {
+    if (view.first === null) this.beginning.by(BEGIN_MS);
+    else if (!view.awaiting) this.missing.by(LIMITS.patienceMs);
+  }
+
+  /** The histories have come: is there more anywhere? */
+  resumed() {
+    for (const known of this.conversations.all.values()) {
+      const { info, view } = known;
+      if (view.first !== null && !view.awaiting && info.seq > view.end && info.state !== 'ended') void this.catchUp(known);
+    }
+  }
+
+  lookForGaps() {
+    const gaps = [...this.conversations.all.values()].filter(({ view, busy }) => view.first !== null && view.hasGap && !view.awaiting && !busy);
+    if (gaps.length > 0) this.host.resume();
+  }
+
+  loadWhatBegan() {
+    for (const { info, view } of this.conversations.all.values()) if (view.first === null && view.hasGap) void this.load(info.id);
+  }
+
+  /**
+   * Reads on from where the run ends; what would be too long begins anew.
+   * @param {Known} known
+   */
+  async catchUp(known) {
+    const { info, view } = known;
+    if (known.busy) return;
+    if (info.seq - view.end > LIMITS.catchUp) return this.beginAnew(known);
+    await this.busily(known, async () => {
+      for (let more = true; more; ) {
+        const { end } = view;
+        const page = await this.host.ask('history', { conversation: info.id, after: end, limit: 100 });
+        if (view.awaiting) return;
+        for (const entry of page.entries.map(logged)) if (view.take(entry) === 'wrong') return this.host.resume();
+        this.conversations.show(known);
+        more = page.more === true && view.end > end;
+      }
+    });
+  }
+
+  /** @param {Known} known */
+  beginAnew(known) {
+    return this.busily(known, async () => {
+      const page = await this.host.ask('history', { conversation: known.info.id, limit: LIMITS.page });
+      if (known.view.awaiting) return;
+      known.view.reset(page.entries.map(logged).reverse());
+      this.conversations.redraw(known, [], false);
+    });
+  }
+
+  /**
+   * Sees to it that the newest page of a conversation is here.
+   * @param {string} id
+   */
+  async load(id) {
+    const known = this.conversations.of(id);
+    if (known.view.first !== null || known.busy) return;
+    await this.busily(known, async () => {
+      const page = await this.host.ask('history', { conversation: id, limit: LIMITS.page });
+      const fits = known.view.load(page.entries.map(logged).reverse());
+      if (!fits) this.host.resume();
+      this.conversations.show(known);
+      if (known.view.hasGap) this.missing.by(LIMITS.patienceMs);
+    });
+  }
+
+  /**
+   * The page before what there is. Returns its messages, oldest first, and whether there are older ones.
+   * @param {string} id
+   */
+  async older(id) {
+    const known = this.conversations.of(id);
+    const { view } = known;
+    if (view.first === null) await this.load(id);
+    const before = view.first ?? 1;
+    if (before <= 1) return { messages: [], more: false };
+    const page = await this.host.ask('history', { conversation: id, before, limit: LIMITS.page });
+    const entries = /** @type {Entry[]} */ (page.entries.map(logged).reverse());
+    view.prepend(entries);
+    const said = entries.filter((entry) => entry.kind === 'message');
+    return { messages: said.map((entry) => this.conversations.messageOf(known, entry)), more: page.more === true };
+  }
+
+  /**
+   * One at a time for a conversation. What is refused or never answered leaves things as they are: the next `resume`
+   * looks again.
+   * @param {Known} known
+   * @param {() => Promise<void>} work
+   */
+  async busily(known, work) {
+    known.busy = true;
+    try {
+      await work();
+    } catch (error) {
+      const problem = /** @type {Problem} */ (error);
+      if (problem.code !== 'stopped') this.host.emit('error', problem);
+    } finally {
+      known.busy = false;
+    }
+  }
+}
+
 // All conversations of this user, as far as they are known here: how they stand, what was said in them, and what is
 // missing. What is missing or does not fit is asked for: by `resume` where the log is to judge it, by `history` for
 // pages before and after.
@@ -1730,17 +1857,13 @@ class Marks {
  * @property {(conversation: string, mark: 'delivered'|'read', upTo: number) => void} mark
  */
 
-/** How long a conversation of which only the middle was told may begin by itself: the kept words follow. */
-const BEGIN_MS = 300;
-
 class Conversations {
   /** @param {Host} host */
   constructor(host) {
     this.host = host;
     /** @type {Map<string, Known>} the last changed at the end */
     this.all = new Map();
-    this.missing = new Alarm(host.clock, () => this.lookForGaps());
-    this.beginning = new Alarm(host.clock, () => this.loadWhatBegan());
+    this.pages = new Pages(host, this);
   }
 
   /** @param {string} id */
@@ -1788,6 +1911,16 @@ class Conversations {
     if (!view) return [];
     const entries = view.entries.filter((entry) => entry.kind === 'message' && entry.message && entry.seq <= view.shown);
     return entries.map((entry) => /** @type {Message} */ (entry.message));
+  }
+
+  /**
+   * One's own message with these words that was not said here.
+   * @param {string|null} conversation
+   * @param {string} text
+   */
+  find(conversation, text) {
+    const messages = conversation === null ? [] : this.messages(conversation);
+    return messages.find((message) => message.mine && message.ref === null && message.text === text) ?? null;
   }
 
   // --- what is told ---
@@ -1941,8 +2074,7 @@ class Conversations {
     info.seq = Math.max(info.seq, entry.seq);
     const taken = view.take(entry);
     if (taken === 'wrong') this.host.resume();
-    else if (taken === 'early' && view.first === null) this.beginning.by(BEGIN_MS);
-    else if (view.hasGap && !view.awaiting) this.missing.by(LIMITS.patienceMs);
+    else if (view.hasGap) this.pages.hasGap(known);
     this.show(known);
   }
 
@@ -2051,7 +2183,7 @@ class Conversations {
     for (const { info, view } of this.open) {
       if (view.first !== null) continue;
       if (info.seq === 0) view.begin();
-      else void this.load(info.id);
+      else void this.pages.load(info.id);
     }
   }
 
@@ -2081,7 +2213,7 @@ class Conversations {
     const lost = payload.reset ? view.reset(entries) : view.answer(entries, payload.more === true);
     if (lost === null) return this.host.resume();
     if (payload.reset || lost.length > 0) this.redraw(known, lost, entries.length === 0 && payload.reset);
-    if (!payload.reset && payload.more) void this.catchUp(known);
+    if (!payload.reset && payload.more) void this.pages.catchUp(known);
     this.show(known);
   }
 
@@ -2105,104 +2237,6 @@ class Conversations {
       this.all.delete(info.id);
     }
     this.host.emit('reset', { conversation: info.id, messages: this.messages(info.id), entries: [...view.entries] });
-  }
-
-  // --- pages ---
-
-  /** The histories have come: is there more anywhere? */
-  resumed() {
-    for (const known of this.all.values()) {
-      const { info, view } = known;
-      if (view.first !== null && !view.awaiting && info.seq > view.end && info.state !== 'ended') void this.catchUp(known);
-    }
-  }
-
-  lookForGaps() {
-    const gaps = [...this.all.values()].filter(({ view, busy }) => view.first !== null && view.hasGap && !view.awaiting && !busy);
-    if (gaps.length > 0) this.host.resume();
-  }
-
-  loadWhatBegan() {
-    for (const { info, view } of this.all.values()) if (view.first === null && view.hasGap) void this.load(info.id);
-  }
-
-  /**
-   * Reads on from where the run ends; what would be too long begins anew.
-   * @param {Known} known
-   */
-  async catchUp(known) {
-    const { info, view } = known;
-    if (known.busy) return;
-    if (info.seq - view.end > LIMITS.catchUp) return this.beginAnew(known);
-    await this.busily(known, async () => {
-      for (let more = true; more; ) {
-        const page = await this.host.ask('history', { conversation: info.id, after: view.end, limit: 100 });
-        if (view.awaiting) return;
-        for (const entry of page.entries.map(logged)) if (view.take(entry) === 'wrong') return this.host.resume();
-        this.show(known);
-        more = page.more === true && page.entries.length > 0;
-      }
-    });
-  }
-
-  /** @param {Known} known */
-  beginAnew(known) {
-    return this.busily(known, async () => {
-      const page = await this.host.ask('history', { conversation: known.info.id, limit: LIMITS.page });
-      if (known.view.awaiting) return;
-      known.view.reset(page.entries.map(logged).reverse());
-      this.redraw(known, [], false);
-    });
-  }
-
-  /**
-   * Sees to it that the newest page of a conversation is here.
-   * @param {string} id
-   */
-  async load(id) {
-    const known = this.of(id);
-    if (known.view.first !== null || known.busy) return;
-    await this.busily(known, async () => {
-      const page = await this.host.ask('history', { conversation: id, limit: LIMITS.page });
-      const fits = known.view.load(page.entries.map(logged).reverse());
-      if (!fits) this.host.resume();
-      this.show(known);
-      if (known.view.hasGap) this.missing.by(LIMITS.patienceMs);
-    });
-  }
-
-  /**
-   * The page before what there is. Returns its messages, oldest first, and whether there are older ones.
-   * @param {string} id
-   */
-  async older(id) {
-    const known = this.of(id);
-    const { view } = known;
-    if (view.first === null) await this.load(id);
-    const before = view.first ?? 1;
-    if (before <= 1) return { messages: [], more: false };
-    const page = await this.host.ask('history', { conversation: id, before, limit: LIMITS.page });
-    const entries = /** @type {Entry[]} */ (page.entries.map(logged).reverse());
-    view.prepend(entries);
-    const said = entries.filter((entry) => entry.kind === 'message');
-    return { messages: said.map((entry) => this.messageOf(known, entry)), more: page.more === true };
-  }
-
-  /**
-   * One at a time for a conversation. What is refused or never answered leaves things as they are: the next `resume`
-   * looks again.
-   * @param {Known} known
-   * @param {() => Promise<void>} work
-   */
-  async busily(known, work) {
-    known.busy = true;
-    try {
-      await work();
-    } catch (problem) {
-      this.host.emit('error', problem);
-    } finally {
-      known.busy = false;
-    }
   }
 }
 
@@ -2236,15 +2270,17 @@ function standing(item) {
 class Outbox {
   /**
    * @param {{clock: Clock, window: number, send: (frame: object) => void, route: (message: Message) => Destination,
-   *   save: (items: Item[]) => void, isOurs: () => boolean, changed: (message: Message) => void}} parts
+   *   save: (items: Item[]) => void, isOurs: () => boolean, unanswered: () => void, changed: (message: Message) => void}} parts
+   *   `unanswered`: an ack is late
    */
-  constructor({ clock, window, send, route, save, isOurs, changed }) {
+  constructor({ clock, window, send, route, save, isOurs, unanswered, changed }) {
     this.clock = clock;
     this.window = Math.min(Math.max(Math.trunc(window), 1), LIMITS.window);
     this.send = send;
     this.route = route;
     this.save = save;
     this.isOurs = isOurs;
+    this.unanswered = unanswered;
     this.changed = changed;
     /** @type {Pending[]} */
     this.pending = [];
@@ -2326,6 +2362,7 @@ class Outbox {
       const again = pending.sentAt !== null;
       if (again && now - /** @type {number} */ (pending.sentAt) < LIMITS.resendMs) continue;
       if (!again && !this.destined(pending)) break;
+      if (again) this.unanswered();
       this.put_(pending, now);
       if (!this.isLive) return; // sending has shown that the socket is gone
     }
@@ -2471,6 +2508,7 @@ class Outbox {
    * @param {string} code
    */
   fail({ message }, code) {
+    if (message.seq !== null) return; // it is stored: another tab had sent it
     message.state = 'failed';
     message.code = code;
     this.changed(message);
@@ -3017,6 +3055,7 @@ class Frontdesk {
       route: () => this.#route(),
       save: (items) => this.#tab.save(items),
       isOurs: () => this.#tab.isOurs(),
+      unanswered: () => this.#session.link?.probe(),
       changed: (message) => this.#changed(message),
     });
     this.#conversations = new Conversations({
@@ -3233,7 +3272,7 @@ class Frontdesk {
    * @param {string} conversation
    */
   async load(conversation) {
-    await this.#conversations.load(conversation);
+    await this.#conversations.pages.load(conversation);
     return this.messages(conversation);
   }
 
@@ -3242,7 +3281,7 @@ class Frontdesk {
    * @param {string} conversation
    */
   older(conversation) {
-    return this.#conversations.older(conversation);
+    return this.#conversations.pages.older(conversation);
   }
 
   /**
@@ -3313,11 +3352,26 @@ class Frontdesk {
 
   /** @param {Payload} payload */
   #acked(payload) {
-    const message = this.#outbox.acked(payload.ref);
-    if (!message) return;
-    this.#conversations.acked(payload, message);
+    const acked = this.#outbox.acked(payload.ref);
+    if (!acked) return;
+    const isAnother = acked.seq !== null && acked.seq !== payload.seq;
+    this.#conversations.acked(payload, isAnother ? this.#another(acked, payload) : acked);
     this.#conversations.showAll();
     this.#intents.pump();
+  }
+
+  /**
+   * What was taken for one's own message said the same, and was another one.
+   * @param {Message} taken
+   * @param {Payload} payload the ack
+   */
+  #another(taken, { ref, conversation, seq }) {
+    taken.ref = null;
+    const shown = this.messages(conversation).find((message) => message.seq === seq);
+    if (shown) return Object.assign(shown, { ref });
+    const message = own({ ...taken, ref, text: taken.text ?? '', sent: true });
+    this.#events.emit('message', message);
+    return message;
   }
 
   /** @param {Payload} payload */
@@ -3395,7 +3449,7 @@ class Frontdesk {
     this.#intents.live();
     this.#questions.live();
     this.#marks.live(true);
-    this.#conversations.resumed();
+    this.#conversations.pages.resumed();
   }
 
   #lost() {
@@ -3432,6 +3486,9 @@ class Frontdesk {
   #restore(items) {
     if (items.length === 0) return;
     this.#outbox.restore(items, (item) => {
+      // What another tab has sent and left may have come here as a push.
+      const known = item.sent ? this.#conversations.find(item.conversation, item.text) : null;
+      if (known) return Object.assign(known, { ref: item.ref });
       const message = own({ ...item, uid: this.#uid });
       this.#events.emit('message', message);
       return message;

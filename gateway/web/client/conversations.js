@@ -2,9 +2,9 @@
 // missing. What is missing or does not fit is asked for: by `resume` where the log is to judge it, by `history` for
 // pages before and after.
 
-import { Alarm } from './clock.js';
 import { acknowledged, logged, pushed, shown } from './entry.js';
 import { LIMITS } from './limits.js';
+import { Pages } from './pages.js';
 import { View } from './view.js';
 
 /** @typedef {import('./types.js').Conversation} Conversation */
@@ -31,17 +31,13 @@ import { View } from './view.js';
  * @property {(conversation: string, mark: 'delivered'|'read', upTo: number) => void} mark
  */
 
-/** How long a conversation of which only the middle was told may begin by itself: the kept words follow. */
-const BEGIN_MS = 300;
-
 export class Conversations {
   /** @param {Host} host */
   constructor(host) {
     this.host = host;
     /** @type {Map<string, Known>} the last changed at the end */
     this.all = new Map();
-    this.missing = new Alarm(host.clock, () => this.lookForGaps());
-    this.beginning = new Alarm(host.clock, () => this.loadWhatBegan());
+    this.pages = new Pages(host, this);
   }
 
   /** @param {string} id */
@@ -89,6 +85,16 @@ export class Conversations {
     if (!view) return [];
     const entries = view.entries.filter((entry) => entry.kind === 'message' && entry.message && entry.seq <= view.shown);
     return entries.map((entry) => /** @type {Message} */ (entry.message));
+  }
+
+  /**
+   * One's own message with these words that was not said here.
+   * @param {string|null} conversation
+   * @param {string} text
+   */
+  find(conversation, text) {
+    const messages = conversation === null ? [] : this.messages(conversation);
+    return messages.find((message) => message.mine && message.ref === null && message.text === text) ?? null;
   }
 
   // --- what is told ---
@@ -242,8 +248,7 @@ export class Conversations {
     info.seq = Math.max(info.seq, entry.seq);
     const taken = view.take(entry);
     if (taken === 'wrong') this.host.resume();
-    else if (taken === 'early' && view.first === null) this.beginning.by(BEGIN_MS);
-    else if (view.hasGap && !view.awaiting) this.missing.by(LIMITS.patienceMs);
+    else if (view.hasGap) this.pages.hasGap(known);
     this.show(known);
   }
 
@@ -352,7 +357,7 @@ export class Conversations {
     for (const { info, view } of this.open) {
       if (view.first !== null) continue;
       if (info.seq === 0) view.begin();
-      else void this.load(info.id);
+      else void this.pages.load(info.id);
     }
   }
 
@@ -382,7 +387,7 @@ export class Conversations {
     const lost = payload.reset ? view.reset(entries) : view.answer(entries, payload.more === true);
     if (lost === null) return this.host.resume();
     if (payload.reset || lost.length > 0) this.redraw(known, lost, entries.length === 0 && payload.reset);
-    if (!payload.reset && payload.more) void this.catchUp(known);
+    if (!payload.reset && payload.more) void this.pages.catchUp(known);
     this.show(known);
   }
 
@@ -406,104 +411,6 @@ export class Conversations {
       this.all.delete(info.id);
     }
     this.host.emit('reset', { conversation: info.id, messages: this.messages(info.id), entries: [...view.entries] });
-  }
-
-  // --- pages ---
-
-  /** The histories have come: is there more anywhere? */
-  resumed() {
-    for (const known of this.all.values()) {
-      const { info, view } = known;
-      if (view.first !== null && !view.awaiting && info.seq > view.end && info.state !== 'ended') void this.catchUp(known);
-    }
-  }
-
-  lookForGaps() {
-    const gaps = [...this.all.values()].filter(({ view, busy }) => view.first !== null && view.hasGap && !view.awaiting && !busy);
-    if (gaps.length > 0) this.host.resume();
-  }
-
-  loadWhatBegan() {
-    for (const { info, view } of this.all.values()) if (view.first === null && view.hasGap) void this.load(info.id);
-  }
-
-  /**
-   * Reads on from where the run ends; what would be too long begins anew.
-   * @param {Known} known
-   */
-  async catchUp(known) {
-    const { info, view } = known;
-    if (known.busy) return;
-    if (info.seq - view.end > LIMITS.catchUp) return this.beginAnew(known);
-    await this.busily(known, async () => {
-      for (let more = true; more; ) {
-        const page = await this.host.ask('history', { conversation: info.id, after: view.end, limit: 100 });
-        if (view.awaiting) return;
-        for (const entry of page.entries.map(logged)) if (view.take(entry) === 'wrong') return this.host.resume();
-        this.show(known);
-        more = page.more === true && page.entries.length > 0;
-      }
-    });
-  }
-
-  /** @param {Known} known */
-  beginAnew(known) {
-    return this.busily(known, async () => {
-      const page = await this.host.ask('history', { conversation: known.info.id, limit: LIMITS.page });
-      if (known.view.awaiting) return;
-      known.view.reset(page.entries.map(logged).reverse());
-      this.redraw(known, [], false);
-    });
-  }
-
-  /**
-   * Sees to it that the newest page of a conversation is here.
-   * @param {string} id
-   */
-  async load(id) {
-    const known = this.of(id);
-    if (known.view.first !== null || known.busy) return;
-    await this.busily(known, async () => {
-      const page = await this.host.ask('history', { conversation: id, limit: LIMITS.page });
-      const fits = known.view.load(page.entries.map(logged).reverse());
-      if (!fits) this.host.resume();
-      this.show(known);
-      if (known.view.hasGap) this.missing.by(LIMITS.patienceMs);
-    });
-  }
-
-  /**
-   * The page before what there is. Returns its messages, oldest first, and whether there are older ones.
-   * @param {string} id
-   */
-  async older(id) {
-    const known = this.of(id);
-    const { view } = known;
-    if (view.first === null) await this.load(id);
-    const before = view.first ?? 1;
-    if (before <= 1) return { messages: [], more: false };
-    const page = await this.host.ask('history', { conversation: id, before, limit: LIMITS.page });
-    const entries = /** @type {Entry[]} */ (page.entries.map(logged).reverse());
-    view.prepend(entries);
-    const said = entries.filter((entry) => entry.kind === 'message');
-    return { messages: said.map((entry) => this.messageOf(known, entry)), more: page.more === true };
-  }
-
-  /**
-   * One at a time for a conversation. What is refused or never answered leaves things as they are: the next `resume`
-   * looks again.
-   * @param {Known} known
-   * @param {() => Promise<void>} work
-   */
-  async busily(known, work) {
-    known.busy = true;
-    try {
-      await work();
-    } catch (problem) {
-      this.host.emit('error', problem);
-    } finally {
-      known.busy = false;
-    }
   }
 }
 

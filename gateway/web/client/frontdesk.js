@@ -78,6 +78,7 @@ export class Frontdesk {
       route: () => this.#route(),
       save: (items) => this.#tab.save(items),
       isOurs: () => this.#tab.isOurs(),
+      unanswered: () => this.#session.link?.probe(),
       changed: (message) => this.#changed(message),
     });
     this.#conversations = new Conversations({
@@ -294,7 +295,7 @@ export class Frontdesk {
    * @param {string} conversation
    */
   async load(conversation) {
-    await this.#conversations.load(conversation);
+    await this.#conversations.pages.load(conversation);
     return this.messages(conversation);
   }
 
@@ -303,7 +304,7 @@ export class Frontdesk {
    * @param {string} conversation
    */
   older(conversation) {
-    return this.#conversations.older(conversation);
+    return this.#conversations.pages.older(conversation);
   }
 
   /**
@@ -374,11 +375,26 @@ export class Frontdesk {
 
   /** @param {Payload} payload */
   #acked(payload) {
-    const message = this.#outbox.acked(payload.ref);
-    if (!message) return;
-    this.#conversations.acked(payload, message);
+    const acked = this.#outbox.acked(payload.ref);
+    if (!acked) return;
+    const isAnother = acked.seq !== null && acked.seq !== payload.seq;
+    this.#conversations.acked(payload, isAnother ? this.#another(acked, payload) : acked);
     this.#conversations.showAll();
     this.#intents.pump();
+  }
+
+  /**
+   * What was taken for one's own message said the same, and was another one.
+   * @param {Message} taken
+   * @param {Payload} payload the ack
+   */
+  #another(taken, { ref, conversation, seq }) {
+    taken.ref = null;
+    const shown = this.messages(conversation).find((message) => message.seq === seq);
+    if (shown) return Object.assign(shown, { ref });
+    const message = own({ ...taken, ref, text: taken.text ?? '', sent: true });
+    this.#events.emit('message', message);
+    return message;
   }
 
   /** @param {Payload} payload */
@@ -456,7 +472,7 @@ export class Frontdesk {
     this.#intents.live();
     this.#questions.live();
     this.#marks.live(true);
-    this.#conversations.resumed();
+    this.#conversations.pages.resumed();
   }
 
   #lost() {
@@ -493,6 +509,9 @@ export class Frontdesk {
   #restore(items) {
     if (items.length === 0) return;
     this.#outbox.restore(items, (item) => {
+      // What another tab has sent and left may have come here as a push.
+      const known = item.sent ? this.#conversations.find(item.conversation, item.text) : null;
+      if (known) return Object.assign(known, { ref: item.ref });
       const message = own({ ...item, uid: this.#uid });
       this.#events.emit('message', message);
       return message;

@@ -20,15 +20,17 @@ import { LIMITS } from './limits.js';
 export class Outbox {
   /**
    * @param {{clock: Clock, window: number, send: (frame: object) => void, route: (message: Message) => Destination,
-   *   save: (items: Item[]) => void, isOurs: () => boolean, changed: (message: Message) => void}} parts
+   *   save: (items: Item[]) => void, isOurs: () => boolean, unanswered: () => void, changed: (message: Message) => void}} parts
+   *   `unanswered`: an ack is late
    */
-  constructor({ clock, window, send, route, save, isOurs, changed }) {
+  constructor({ clock, window, send, route, save, isOurs, unanswered, changed }) {
     this.clock = clock;
     this.window = Math.min(Math.max(Math.trunc(window), 1), LIMITS.window);
     this.send = send;
     this.route = route;
     this.save = save;
     this.isOurs = isOurs;
+    this.unanswered = unanswered;
     this.changed = changed;
     /** @type {Pending[]} */
     this.pending = [];
@@ -110,6 +112,7 @@ export class Outbox {
       const again = pending.sentAt !== null;
       if (again && now - /** @type {number} */ (pending.sentAt) < LIMITS.resendMs) continue;
       if (!again && !this.destined(pending)) break;
+      if (again) this.unanswered();
       this.put_(pending, now);
       if (!this.isLive) return; // sending has shown that the socket is gone
     }
@@ -255,6 +258,7 @@ export class Outbox {
    * @param {string} code
    */
   fail({ message }, code) {
+    if (message.seq !== null) return; // it is stored: another tab had sent it
     message.state = 'failed';
     message.code = code;
     this.changed(message);

@@ -167,3 +167,30 @@ test('nonsense in the storage is ignored', async () => {
     assert.deepEqual(world.desk.log.map(({ message }) => message), ['fine'], nonsense);
   }
 });
+
+test('what a tab has left and another one has seen stored is shown there once', async () => {
+  for (const same of [true, false]) {
+    const world = new World();
+    const { client: one, box } = owned(world, (clock) => world.client({ ...tab(), clock }).start());
+    await world.clock.advance(10);
+    const [socket] = world.sockets;
+    const two = await world.live(tab());
+    world.desk.acks = false;
+    if (!same) {
+      // Another device has said the same before.
+      const entry = world.desk.append({ from: 'customer', uid: 'alice', message: 'hello' });
+      for (const each of world.sockets) world.desk.push(entry, each);
+    }
+    one.send('hello');
+    world.desk.push(world.desk.log.at(-1));
+    box.frozen = true;
+    crash(world, one, socket);
+    world.desk.acks = true;
+    await world.clock.advance(LIMITS.leaseMs + 60_000);
+    const places = two.messages('c').map(({ seq, text, state }) => [seq, text, state]);
+    assert.deepEqual(places, same ? [[1, 'hello', 'stored']] : [[1, 'hello', 'stored'], [2, 'hello', 'stored']]);
+    assert.equal(two.told('message').length, places.length, `shown ${two.told('message').length} times`);
+    assert.deepEqual(two.outbox, []);
+    assert.equal(world.messages.length, 2, 'sent again, with the same id');
+  }
+});
