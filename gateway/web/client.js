@@ -1263,7 +1263,7 @@ class Session {
    * @param {number} leftMs
    */
   renewIn(leftMs) {
-    this.renewal.set(Math.max(leftMs * (0.7 + 0.1 * this.clock.random()), 1000));
+    if (Number.isFinite(leftMs)) this.renewal.set(Math.max(leftMs * (0.7 + 0.1 * this.clock.random()), 1000));
   }
 
   async renew() {
@@ -1310,7 +1310,7 @@ const KINDS = { connected: 'assigned', new_customer: 'assigned', queued: 'requeu
  */
 function pushed(action, payload) {
   const { seq, id, prev, time, code, from, uid, message, of } = payload;
-  if (!Number.isInteger(seq) || typeof id !== 'string') return null;
+  if (!isPlace(payload)) return null;
   const words = typeof from === 'string';
   const kind = action === 'recalled' ? 'recalled' : words ? 'message'
     : action === 'message' ? KINDS[code] ?? 'notice' : 'ended';
@@ -1318,6 +1318,41 @@ function pushed(action, payload) {
     seq, id, prev: prev ?? null, time: time ?? 0, kind, code: code ?? null, from: from ?? null, uid: uid ?? null,
     text: words ? message ?? null : null, of: of ?? null, recalled: payload.recalled === true, told: true, message: null,
   };
+}
+
+/**
+ * Whether there is a place in a log. What is not as docs/PROTOCOL.md says is not taken: a proxy or a script on the page may
+ * have made it.
+ * @param {Payload|null} payload
+ */
+function isPlace(payload) {
+  const { seq, id } = payload ?? {};
+  return Number.isSafeInteger(seq) && seq >= 1 && typeof id === 'string';
+}
+
+/**
+ * A number that counts something.
+ * @param {unknown} value
+ */
+function count(value) {
+  return Number.isSafeInteger(value) ? Math.max(/** @type {number} */ (value), 0) : 0;
+}
+
+/**
+ * A list, whatever came in its place.
+ * @param {unknown} value
+ * @returns {Payload[]}
+ */
+function list(value) {
+  return Array.isArray(value) ? value.filter((item) => typeof item === 'object' && item !== null) : [];
+}
+
+/**
+ * The entries of a `history` frame, in their order.
+ * @param {Payload} payload
+ */
+function entriesOf(payload) {
+  return list(payload.entries).filter(isPlace).map(logged);
 }
 
 /**
@@ -1553,6 +1588,7 @@ class View {
    * @param {Entry[]} entries
    */
   reset(entries) {
+    entries = unbroken(entries);
     const before = this.entries;
     const first = entries[0]?.seq ?? Infinity;
     this.first = entries[0]?.seq ?? null;
@@ -1576,6 +1612,7 @@ class View {
    */
   load(entries) {
     if (this.first !== null) return true;
+    entries = unbroken(entries);
     const early = this.ahead;
     this.first = entries[0]?.seq ?? 1;
     this.shown = this.first - 1;
@@ -1592,7 +1629,7 @@ class View {
    * @param {Entry[]} entries oldest first
    */
   prepend(entries) {
-    const fitting = entries.filter((entry) => entry.seq < (this.first ?? 1));
+    const fitting = unbroken(entries.filter((entry) => entry.seq < (this.first ?? 1)));
     if (this.first === null || fitting.length === 0 || this.entries.length > 2 * LIMITS.entries) return;
     if (fitting[fitting.length - 1].seq !== this.first - 1) return;
     this.entries.unshift(...fitting);
@@ -1612,6 +1649,16 @@ class View {
       show(entry);
     }
   }
+}
+
+/**
+ * The end of a page up to which it has no hole: all of it, from a server that is one.
+ * @param {Entry[]} entries oldest first
+ */
+function unbroken(entries) {
+  let from = Math.max(entries.length - 1, 0);
+  while (from > 0 && entries[from - 1].seq === entries[from].seq - 1) from -= 1;
+  return entries.slice(from);
 }
 
 // How far this user has got: `delivered` by itself, `read` when the page says so. Marks are not answered, only move
@@ -1735,7 +1782,7 @@ class Pages {
 
   /** The histories have come: is there more anywhere? */
   resumed() {
-    for (const known of this.conversations.all.values()) {
+    for (const known of [...this.conversations.all.values()]) {
       const { info, view } = known;
       if (view.first !== null && !view.awaiting && info.seq > view.end && info.state !== 'ended') void this.catchUp(known);
     }
@@ -1747,7 +1794,7 @@ class Pages {
   }
 
   loadWhatBegan() {
-    for (const { info, view } of this.conversations.all.values()) if (view.first === null && view.hasGap) void this.load(info.id);
+    for (const { info, view } of [...this.conversations.all.values()]) if (view.first === null && view.hasGap) void this.load(info.id);
   }
 
   /**
@@ -1763,7 +1810,7 @@ class Pages {
         const { end } = view;
         const page = await this.host.ask('history', { conversation: info.id, after: end, limit: 100 });
         if (view.awaiting) return;
-        for (const entry of page.entries.map(logged)) if (view.take(entry) === 'wrong') return this.host.resume();
+        for (const entry of entriesOf(page)) if (view.take(entry) === 'wrong') return this.host.resume();
         this.conversations.show(known);
         more = page.more === true && view.end > end;
       }
@@ -1775,7 +1822,7 @@ class Pages {
     return this.busily(known, async () => {
       const page = await this.host.ask('history', { conversation: known.info.id, limit: LIMITS.page });
       if (known.view.awaiting) return;
-      known.view.reset(page.entries.map(logged).reverse());
+      known.view.reset(entriesOf(page).reverse());
       this.conversations.redraw(known, [], false);
     });
   }
@@ -1789,7 +1836,7 @@ class Pages {
     if (known.view.first !== null || known.busy) return;
     await this.busily(known, async () => {
       const page = await this.host.ask('history', { conversation: id, limit: LIMITS.page });
-      const fits = known.view.load(page.entries.map(logged).reverse());
+      const fits = known.view.load(entriesOf(page).reverse());
       if (!fits) this.host.resume();
       this.conversations.show(known);
       if (known.view.hasGap) this.missing.by(LIMITS.patienceMs);
@@ -1807,7 +1854,7 @@ class Pages {
     const before = view.first ?? 1;
     if (before <= 1) return { messages: [], more: false };
     const page = await this.host.ask('history', { conversation: id, before, limit: LIMITS.page });
-    const entries = /** @type {Entry[]} */ (page.entries.map(logged).reverse());
+    const entries = entriesOf(page).reverse();
     view.prepend(entries);
     const said = entries.filter((entry) => entry.kind === 'message');
     return { messages: said.map((entry) => this.conversations.messageOf(known, entry)), more: page.more === true };
@@ -1861,7 +1908,10 @@ class Conversations {
   /** @param {Host} host */
   constructor(host) {
     this.host = host;
-    /** @type {Map<string, Known>} the last changed at the end */
+    /**
+     * The last changed at the end: whoever looks one up moves it, so loops go over a copy.
+     * @type {Map<string, Known>}
+     */
     this.all = new Map();
     this.pages = new Pages(host, this);
   }
@@ -1894,7 +1944,7 @@ class Conversations {
     return [...this.all.values()].filter(({ info }) => info.state === 'open' || info.state === 'waiting');
   }
 
-  get list() {
+  get infos() {
     return [...this.all.values()].map((known) => known.info).reverse();
   }
 
@@ -2016,10 +2066,10 @@ class Conversations {
     if (typeof conversation !== 'string') return;
     const known = this.of(conversation);
     if (uid === this.host.me()) {
-      Object.assign(known.info, { delivered, read });
-      if (typeof unread === 'number') this.setUnread(known, unread);
+      Object.assign(known.info, { delivered: count(delivered), read: count(read) });
+      if (typeof unread === 'number') this.setUnread(known, count(unread));
     } else {
-      Object.assign(known.info, { peerDelivered: delivered, peerRead: read });
+      Object.assign(known.info, { peerDelivered: count(delivered), peerRead: count(read) });
       this.settleAll(known);
     }
     this.host.emit('receipt', { conversation, uid, delivered, read });
@@ -2080,7 +2130,7 @@ class Conversations {
 
   /** Shows what may be shown. */
   showAll() {
-    for (const known of this.all.values()) this.show(known);
+    for (const known of [...this.all.values()]) this.show(known);
   }
 
   /** @param {Known} known */
@@ -2170,8 +2220,7 @@ class Conversations {
    * @param {string[]} asked the conversations of which the histories follow
    */
   snapshot(payload, asked) {
-    /** @type {Payload[]} */
-    const items = payload.conversations ?? [];
+    const items = list(payload.conversations).filter(({ conversation }) => typeof conversation === 'string');
     const named = new Set(items.map((item) => item.conversation));
     for (const { info } of this.open) {
       if (named.has(info.id) || payload.more) continue;
@@ -2193,8 +2242,8 @@ class Conversations {
     const { info } = known;
     if (item.state === 'waiting') known.side = 'customer';
     if (item.state === 'open') known.side ??= item.name === undefined ? 'staff' : 'customer';
-    known.counted = Math.max(known.counted, item.seq ?? 0);
-    this.setUnread(known, item.unread ?? 0);
+    known.counted = Math.max(known.counted, count(item.seq));
+    this.setUnread(known, count(item.unread));
     Object.assign(info, standing(item), { queue: info.queue });
     this.placeInQueue(known, item.queue ?? null);
     this.settleAll(known);
@@ -2209,7 +2258,7 @@ class Conversations {
     const known = this.all.get(payload.conversation);
     if (!known) return;
     const { view } = known;
-    const entries = (payload.entries ?? []).map(logged);
+    const entries = entriesOf(payload);
     const lost = payload.reset ? view.reset(entries) : view.answer(entries, payload.more === true);
     if (lost === null) return this.host.resume();
     if (payload.reset || lost.length > 0) this.redraw(known, lost, entries.length === 0 && payload.reset);
@@ -2248,8 +2297,8 @@ class Conversations {
 function standing(item) {
   return {
     id: item.conversation, state: item.state, with: item.with ?? null, name: item.name ?? null, queue: item.queue ?? null,
-    seq: item.seq ?? 0, unread: item.unread ?? 0, read: item.read ?? 0, delivered: item.delivered ?? 0,
-    peerRead: item.peer_read ?? 0, peerDelivered: item.peer_delivered ?? 0, last: item.last ? logged(item.last) : null,
+    seq: count(item.seq), unread: count(item.unread), read: count(item.read), delivered: count(item.delivered),
+    peerRead: count(item.peer_read), peerDelivered: count(item.peer_delivered), last: entriesOf({ entries: [item.last] })[0] ?? null,
   };
 }
 
@@ -2615,7 +2664,7 @@ class Questions {
     question.pages.push(payload);
     question.until = this.clock.now() + LIMITS.questionMs;
     if (payload.more) return;
-    this.end(question)?.resolve({ ...payload, entries: question.pages.flatMap((page) => page.entries) });
+    this.end(question)?.resolve({ ...payload, entries: question.pages.flatMap((page) => page.entries ?? []) });
   }
 
   /**
@@ -3156,7 +3205,7 @@ class Frontdesk {
 
   /** All conversations that are known, the last changed first. */
   get conversations() {
-    return this.#conversations.list;
+    return this.#conversations.infos;
   }
 
   /** A customer's conversation: the one that is open or waits. */
@@ -3289,8 +3338,7 @@ class Frontdesk {
    * @param {string} conversation
    */
   async transcript(conversation) {
-    const { entries } = await this.#questions.ask('transcript', { conversation });
-    return entries.map(logged);
+    return entriesOf(await this.#questions.ask('transcript', { conversation }));
   }
 
   /**
@@ -3299,7 +3347,7 @@ class Frontdesk {
    */
   async list(page = {}) {
     const { conversations, more, before } = await this.#questions.ask('conversations', page);
-    return { conversations: conversations.map(standing), more: more === true, before: before ?? null };
+    return { conversations: list(conversations).map(standing), more: more === true, before: before ?? null };
   }
 
   // --- what is told ---
@@ -3352,7 +3400,7 @@ class Frontdesk {
 
   /** @param {Payload} payload */
   #acked(payload) {
-    const acked = this.#outbox.acked(payload.ref);
+    const acked = isPlace(payload) && typeof payload.conversation === 'string' ? this.#outbox.acked(payload.ref) : null;
     if (!acked) return;
     const isAnother = acked.seq !== null && acked.seq !== payload.seq;
     this.#conversations.acked(payload, isAnother ? this.#another(acked, payload) : acked);
@@ -3430,7 +3478,7 @@ class Frontdesk {
    */
   #snapshot(payload, asked) {
     this.#conversations.snapshot(payload, asked);
-    for (const item of payload.conversations ?? []) this.#marks.know(item.conversation, item);
+    for (const { id, delivered, read } of list(payload.conversations).map(standing)) this.#marks.know(id, { delivered, read });
     this.#onDuty(payload.duty ?? null);
     const open = this.#conversations.open.map(({ info }) => info.id);
     this.#intents.stands({ open, place: this.conversation?.id ?? null, duty: payload.duty ?? null });

@@ -2,7 +2,7 @@
 // missing. What is missing or does not fit is asked for: by `resume` where the log is to judge it, by `history` for
 // pages before and after.
 
-import { acknowledged, logged, pushed, shown } from './entry.js';
+import { acknowledged, count, entriesOf, list, pushed, shown } from './entry.js';
 import { LIMITS } from './limits.js';
 import { Pages } from './pages.js';
 import { View } from './view.js';
@@ -35,7 +35,10 @@ export class Conversations {
   /** @param {Host} host */
   constructor(host) {
     this.host = host;
-    /** @type {Map<string, Known>} the last changed at the end */
+    /**
+     * The last changed at the end: whoever looks one up moves it, so loops go over a copy.
+     * @type {Map<string, Known>}
+     */
     this.all = new Map();
     this.pages = new Pages(host, this);
   }
@@ -68,7 +71,7 @@ export class Conversations {
     return [...this.all.values()].filter(({ info }) => info.state === 'open' || info.state === 'waiting');
   }
 
-  get list() {
+  get infos() {
     return [...this.all.values()].map((known) => known.info).reverse();
   }
 
@@ -190,10 +193,10 @@ export class Conversations {
     if (typeof conversation !== 'string') return;
     const known = this.of(conversation);
     if (uid === this.host.me()) {
-      Object.assign(known.info, { delivered, read });
-      if (typeof unread === 'number') this.setUnread(known, unread);
+      Object.assign(known.info, { delivered: count(delivered), read: count(read) });
+      if (typeof unread === 'number') this.setUnread(known, count(unread));
     } else {
-      Object.assign(known.info, { peerDelivered: delivered, peerRead: read });
+      Object.assign(known.info, { peerDelivered: count(delivered), peerRead: count(read) });
       this.settleAll(known);
     }
     this.host.emit('receipt', { conversation, uid, delivered, read });
@@ -254,7 +257,7 @@ export class Conversations {
 
   /** Shows what may be shown. */
   showAll() {
-    for (const known of this.all.values()) this.show(known);
+    for (const known of [...this.all.values()]) this.show(known);
   }
 
   /** @param {Known} known */
@@ -344,8 +347,7 @@ export class Conversations {
    * @param {string[]} asked the conversations of which the histories follow
    */
   snapshot(payload, asked) {
-    /** @type {Payload[]} */
-    const items = payload.conversations ?? [];
+    const items = list(payload.conversations).filter(({ conversation }) => typeof conversation === 'string');
     const named = new Set(items.map((item) => item.conversation));
     for (const { info } of this.open) {
       if (named.has(info.id) || payload.more) continue;
@@ -367,8 +369,8 @@ export class Conversations {
     const { info } = known;
     if (item.state === 'waiting') known.side = 'customer';
     if (item.state === 'open') known.side ??= item.name === undefined ? 'staff' : 'customer';
-    known.counted = Math.max(known.counted, item.seq ?? 0);
-    this.setUnread(known, item.unread ?? 0);
+    known.counted = Math.max(known.counted, count(item.seq));
+    this.setUnread(known, count(item.unread));
     Object.assign(info, standing(item), { queue: info.queue });
     this.placeInQueue(known, item.queue ?? null);
     this.settleAll(known);
@@ -383,7 +385,7 @@ export class Conversations {
     const known = this.all.get(payload.conversation);
     if (!known) return;
     const { view } = known;
-    const entries = (payload.entries ?? []).map(logged);
+    const entries = entriesOf(payload);
     const lost = payload.reset ? view.reset(entries) : view.answer(entries, payload.more === true);
     if (lost === null) return this.host.resume();
     if (payload.reset || lost.length > 0) this.redraw(known, lost, entries.length === 0 && payload.reset);
@@ -422,7 +424,7 @@ export class Conversations {
 export function standing(item) {
   return {
     id: item.conversation, state: item.state, with: item.with ?? null, name: item.name ?? null, queue: item.queue ?? null,
-    seq: item.seq ?? 0, unread: item.unread ?? 0, read: item.read ?? 0, delivered: item.delivered ?? 0,
-    peerRead: item.peer_read ?? 0, peerDelivered: item.peer_delivered ?? 0, last: item.last ? logged(item.last) : null,
+    seq: count(item.seq), unread: count(item.unread), read: count(item.read), delivered: count(item.delivered),
+    peerRead: count(item.peer_read), peerDelivered: count(item.peer_delivered), last: entriesOf({ entries: [item.last] })[0] ?? null,
   };
 }

@@ -18,7 +18,7 @@ const KINDS = { connected: 'assigned', new_customer: 'assigned', queued: 'requeu
  */
 export function pushed(action, payload) {
   const { seq, id, prev, time, code, from, uid, message, of } = payload;
-  if (!Number.isInteger(seq) || typeof id !== 'string') return null;
+  if (!isPlace(payload)) return null;
   const words = typeof from === 'string';
   const kind = action === 'recalled' ? 'recalled' : words ? 'message'
     : action === 'message' ? KINDS[code] ?? 'notice' : 'ended';
@@ -29,11 +29,46 @@ export function pushed(action, payload) {
 }
 
 /**
+ * Whether there is a place in a log. What is not as docs/PROTOCOL.md says is not taken: a proxy or a script on the page may
+ * have made it.
+ * @param {Payload|null} payload
+ */
+export function isPlace(payload) {
+  const { seq, id } = payload ?? {};
+  return Number.isSafeInteger(seq) && seq >= 1 && typeof id === 'string';
+}
+
+/**
+ * A number that counts something.
+ * @param {unknown} value
+ */
+export function count(value) {
+  return Number.isSafeInteger(value) ? Math.max(/** @type {number} */ (value), 0) : 0;
+}
+
+/**
+ * A list, whatever came in its place.
+ * @param {unknown} value
+ * @returns {Payload[]}
+ */
+export function list(value) {
+  return Array.isArray(value) ? value.filter((item) => typeof item === 'object' && item !== null) : [];
+}
+
+/**
+ * The entries of a `history` frame, in their order.
+ * @param {Payload} payload
+ */
+export function entriesOf(payload) {
+  return list(payload.entries).filter(isPlace).map(logged);
+}
+
+/**
  * An entry of a `history` frame.
  * @param {Payload} line
  * @returns {Entry}
  */
-export function logged(line) {
+function logged(line) {
   const { seq, id, prev, time, kind, from, uid, message, reason, of } = line;
   return {
     seq, id, prev: prev ?? null, time, kind, code: null, from: from ?? null, uid: uid ?? null,

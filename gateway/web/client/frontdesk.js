@@ -9,7 +9,7 @@ import { realClock } from './clock.js';
 import { GIVEN_UP } from './codes.js';
 import { Conversations, standing } from './conversations.js';
 import { Emitter } from './emitter.js';
-import { logged, own } from './entry.js';
+import { entriesOf, isPlace, list, own } from './entry.js';
 import { Identity, claims } from './identity.js';
 import { Intents } from './intents.js';
 import { Marks } from './marks.js';
@@ -179,7 +179,7 @@ export class Frontdesk {
 
   /** All conversations that are known, the last changed first. */
   get conversations() {
-    return this.#conversations.list;
+    return this.#conversations.infos;
   }
 
   /** A customer's conversation: the one that is open or waits. */
@@ -312,8 +312,7 @@ export class Frontdesk {
    * @param {string} conversation
    */
   async transcript(conversation) {
-    const { entries } = await this.#questions.ask('transcript', { conversation });
-    return entries.map(logged);
+    return entriesOf(await this.#questions.ask('transcript', { conversation }));
   }
 
   /**
@@ -322,7 +321,7 @@ export class Frontdesk {
    */
   async list(page = {}) {
     const { conversations, more, before } = await this.#questions.ask('conversations', page);
-    return { conversations: conversations.map(standing), more: more === true, before: before ?? null };
+    return { conversations: list(conversations).map(standing), more: more === true, before: before ?? null };
   }
 
   // --- what is told ---
@@ -375,7 +374,7 @@ export class Frontdesk {
 
   /** @param {Payload} payload */
   #acked(payload) {
-    const acked = this.#outbox.acked(payload.ref);
+    const acked = isPlace(payload) && typeof payload.conversation === 'string' ? this.#outbox.acked(payload.ref) : null;
     if (!acked) return;
     const isAnother = acked.seq !== null && acked.seq !== payload.seq;
     this.#conversations.acked(payload, isAnother ? this.#another(acked, payload) : acked);
@@ -453,7 +452,7 @@ export class Frontdesk {
    */
   #snapshot(payload, asked) {
     this.#conversations.snapshot(payload, asked);
-    for (const item of payload.conversations ?? []) this.#marks.know(item.conversation, item);
+    for (const { id, delivered, read } of list(payload.conversations).map(standing)) this.#marks.know(id, { delivered, read });
     this.#onDuty(payload.duty ?? null);
     const open = this.#conversations.open.map(({ info }) => info.id);
     this.#intents.stands({ open, place: this.conversation?.id ?? null, duty: payload.duty ?? null });

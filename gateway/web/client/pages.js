@@ -1,10 +1,9 @@
 // What is missing of conversations, by pages of `history`: the newest one to begin with, what comes after, what came before.
 
 import { Alarm } from './clock.js';
-import { logged } from './entry.js';
+import { entriesOf } from './entry.js';
 import { LIMITS } from './limits.js';
 
-/** @typedef {import('./types.js').Entry} Entry */
 /** @typedef {import('./conversations.js').Conversations} Conversations */
 /** @typedef {import('./conversations.js').Host} Host */
 /** @typedef {import('./conversations.js').Known} Known */
@@ -35,7 +34,7 @@ export class Pages {
 
   /** The histories have come: is there more anywhere? */
   resumed() {
-    for (const known of this.conversations.all.values()) {
+    for (const known of [...this.conversations.all.values()]) {
       const { info, view } = known;
       if (view.first !== null && !view.awaiting && info.seq > view.end && info.state !== 'ended') void this.catchUp(known);
     }
@@ -47,7 +46,7 @@ export class Pages {
   }
 
   loadWhatBegan() {
-    for (const { info, view } of this.conversations.all.values()) if (view.first === null && view.hasGap) void this.load(info.id);
+    for (const { info, view } of [...this.conversations.all.values()]) if (view.first === null && view.hasGap) void this.load(info.id);
   }
 
   /**
@@ -63,7 +62,7 @@ export class Pages {
         const { end } = view;
         const page = await this.host.ask('history', { conversation: info.id, after: end, limit: 100 });
         if (view.awaiting) return;
-        for (const entry of page.entries.map(logged)) if (view.take(entry) === 'wrong') return this.host.resume();
+        for (const entry of entriesOf(page)) if (view.take(entry) === 'wrong') return this.host.resume();
         this.conversations.show(known);
         more = page.more === true && view.end > end;
       }
@@ -75,7 +74,7 @@ export class Pages {
     return this.busily(known, async () => {
       const page = await this.host.ask('history', { conversation: known.info.id, limit: LIMITS.page });
       if (known.view.awaiting) return;
-      known.view.reset(page.entries.map(logged).reverse());
+      known.view.reset(entriesOf(page).reverse());
       this.conversations.redraw(known, [], false);
     });
   }
@@ -89,7 +88,7 @@ export class Pages {
     if (known.view.first !== null || known.busy) return;
     await this.busily(known, async () => {
       const page = await this.host.ask('history', { conversation: id, limit: LIMITS.page });
-      const fits = known.view.load(page.entries.map(logged).reverse());
+      const fits = known.view.load(entriesOf(page).reverse());
       if (!fits) this.host.resume();
       this.conversations.show(known);
       if (known.view.hasGap) this.missing.by(LIMITS.patienceMs);
@@ -107,7 +106,7 @@ export class Pages {
     const before = view.first ?? 1;
     if (before <= 1) return { messages: [], more: false };
     const page = await this.host.ask('history', { conversation: id, before, limit: LIMITS.page });
-    const entries = /** @type {Entry[]} */ (page.entries.map(logged).reverse());
+    const entries = entriesOf(page).reverse();
     view.prepend(entries);
     const said = entries.filter((entry) => entry.kind === 'message');
     return { messages: said.map((entry) => this.conversations.messageOf(known, entry)), more: page.more === true };

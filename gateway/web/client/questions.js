@@ -96,7 +96,7 @@ export class Questions {
     question.pages.push(payload);
     question.until = this.clock.now() + LIMITS.questionMs;
     if (payload.more) return;
-    this.end(question)?.resolve({ ...payload, entries: question.pages.flatMap((page) => page.entries) });
+    this.end(question)?.resolve({ ...payload, entries: question.pages.flatMap((page) => page.entries ?? []) });
   }
 
   /**

@@ -205,7 +205,7 @@ export class Session {
    * @param {number} leftMs
    */
   renewIn(leftMs) {
-    this.renewal.set(Math.max(leftMs * (0.7 + 0.1 * this.clock.random()), 1000));
+    if (Number.isFinite(leftMs)) this.renewal.set(Math.max(leftMs * (0.7 + 0.1 * this.clock.random()), 1000));
   }
 
   async renew() {

@@ -180,6 +180,7 @@ export class View {
    * @param {Entry[]} entries
    */
   reset(entries) {
+    entries = unbroken(entries);
     const before = this.entries;
     const first = entries[0]?.seq ?? Infinity;
     this.first = entries[0]?.seq ?? null;
@@ -203,6 +204,7 @@ export class View {
    */
   load(entries) {
     if (this.first !== null) return true;
+    entries = unbroken(entries);
     const early = this.ahead;
     this.first = entries[0]?.seq ?? 1;
     this.shown = this.first - 1;
@@ -219,7 +221,7 @@ export class View {
    * @param {Entry[]} entries oldest first
    */
   prepend(entries) {
-    const fitting = entries.filter((entry) => entry.seq < (this.first ?? 1));
+    const fitting = unbroken(entries.filter((entry) => entry.seq < (this.first ?? 1)));
     if (this.first === null || fitting.length === 0 || this.entries.length > 2 * LIMITS.entries) return;
     if (fitting[fitting.length - 1].seq !== this.first - 1) return;
     this.entries.unshift(...fitting);
@@ -239,4 +241,14 @@ export class View {
       show(entry);
     }
   }
+}
+
+/**
+ * The end of a page up to which it has no hole: all of it, from a server that is one.
+ * @param {Entry[]} entries oldest first
+ */
+function unbroken(entries) {
+  let from = Math.max(entries.length - 1, 0);
+  while (from > 0 && entries[from - 1].seq === entries[from].seq - 1) from -= 1;
+  return entries.slice(from);
 }

@@ -211,3 +211,14 @@ test('memory is bounded', async () => {
   }
   assert.ok(client.conversations.length <= LIMITS.conversations);
 });
+
+test('a conversation of which only the middle was told is loaded', async () => {
+  const world = new World();
+  world.desk.begun = false;
+  for (let i = 1; i <= 5; i += 1) world.desk.says(`${i}`, { lost: true });
+  const client = await world.live();
+  world.desk.says('6');
+  await world.clock.advance(1000);
+  assert.deepEqual(shown(client), ['1', '2', '3', '4', '5', '6']);
+  assert.equal(world.socket.got('history').length, 1);
+});
