@@ -1,7 +1,10 @@
 //! Clients in Node and in Chromium live on a cluster by chance while it is killed, drained, cut off, and their pages
 //! are loaded again.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use frontdesk_tests::{
     child::Child,
@@ -115,7 +118,17 @@ impl World {
     /// Waits until everybody is live again, by the client's own bounds.
     async fn live(&self, what: &str) {
         self.stage.ask_again();
-        wait::within(what, BACK, async || self.stage.all_live().then_some(())).await;
+        let began = Instant::now();
+        let all = async || {
+            let late = began.elapsed() > BACK;
+            assert!(
+                !late,
+                "{what}: not within {BACK:?}: {:?}",
+                self.stage.states()
+            );
+            self.stage.all_live().then_some(())
+        };
+        wait::within(what, 2 * BACK, all).await;
     }
 
     /// Something ends; then all are live again and are heard.

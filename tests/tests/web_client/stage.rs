@@ -52,6 +52,8 @@ struct Page {
     sockets: BTreeMap<(u64, u64), u64>,
     /// The present people by their numbers.
     present: BTreeMap<u64, Person>,
+    /// What their clients said last of their state.
+    states: BTreeMap<u64, String>,
     problems: BTreeSet<String>,
 }
 
@@ -140,6 +142,16 @@ impl Stage {
         lock(&self.inner).pages.values().all(|page| page.live)
     }
 
+    /// The state of everybody, for who waits in vain.
+    pub fn states(&self) -> Vec<String> {
+        let inner = lock(&self.inner);
+        let each = inner.pages.values().flat_map(|page| {
+            let states = page.states.iter();
+            states.map(|(number, state)| format!("{} {state}", page.present[number].uid))
+        });
+        each.collect()
+    }
+
     /// Forgets who was live, so that it has to be said again.
     pub fn ask_again(&self) {
         let mut inner = lock(&self.inner);
@@ -200,6 +212,7 @@ async fn enter(State(inner): Shared, Query(asked): Asked) -> String {
     page.live = false;
     page.settled.store(false, Ordering::SeqCst);
     page.present.clear();
+    page.states.clear();
     let mut people = Vec::new();
     for person in &page.people {
         inner.people += 1;
@@ -274,7 +287,11 @@ impl Page {
                 };
                 guests.note(&who, socket, what);
             }
-            "state" => guests.note(&who, socket, What::Did(text("change"))),
+            "state" => {
+                let change = text("change");
+                self.states.insert(number, change.clone());
+                guests.note(&who, socket, What::Did(change));
+            }
             "problem" => drop(self.problems.insert(text("problem"))),
             other => panic!("unknown record {other}"),
         }
