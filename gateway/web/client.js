@@ -88,6 +88,24 @@
 /** @typedef {{code: string, message?: string, conversation?: string, [field: string]: unknown}} Notice */
 
 /**
+ * What each event is told with.
+ * @typedef {object} Events
+ * @property {Message} message
+ * @property {Message} update
+ * @property {Entry & {conversation: string}} entry
+ * @property {{conversation: string, messages: Message[], entries: Entry[]}} reset
+ * @property {StateChange} state
+ * @property {Notice} notice
+ * @property {Conversation} conversation
+ * @property {{conversation: string, place: number|null}} queue
+ * @property {{conversation: string, unread: number, total: number}} unread
+ * @property {{conversation: string, uid: string, delivered: number, read: number}} receipt
+ * @property {{conversation: string, uid: string|null, on: boolean}} typing
+ * @property {{name: string, max: number}|null} duty
+ * @property {Problem} error
+ */
+
+/**
  * A payload as it came: fields are looked at before they are used.
  * @typedef {Record<string, any>} Payload
  */
@@ -725,6 +743,11 @@ class Identity {
     this.clock = clock;
     this.local = local;
     this.refusals = 0;
+    /**
+     * In open mode: who the cluster said we are, so that the next socket is the same user's.
+     * @type {string|undefined}
+     */
+    this.known = options.uid;
     /** The last token was refused: the page is asked for another one. */
     this.refused = false;
     this.visitorName = `frontdesk:${options.site ?? 'default'}:visitor`;
@@ -747,9 +770,12 @@ class Identity {
    * @returns {Promise<Entrance>}
    */
   async enter(base) {
-    const { open, lang, site, uid, role } = this.options;
+    const { open, lang, site, role } = this.options;
     const query = definedOnly(lang ? { lang } : {});
-    if (open) return { query: definedOnly({ ...query, site, uid, role }), token: null, uid: uid ?? null, expires: null };
+    if (open) {
+      const uid = this.known;
+      return { query: definedOnly({ ...query, site, uid, role }), token: null, uid: uid ?? null, expires: null };
+    }
     const entrance = this.isVisitor ? await this.visitor(base) : await this.ticket(base);
     this.refusals = 0;
     return { ...entrance, query: { ...query, ...entrance.query } };
@@ -3152,8 +3178,9 @@ class Frontdesk {
 
   /**
    * Calls the listener at each event of this name; docs/CLIENT.md lists them. Returns what ends that.
-   * @param {string} name
-   * @param {(detail: any) => void} listener
+   * @template {keyof Events} K
+   * @param {K} name
+   * @param {(detail: Events[K]) => void} listener
    */
   on(name, listener) {
     return this.#events.on(name, listener);
@@ -3460,6 +3487,7 @@ class Frontdesk {
     if (this.#uid === uid) return;
     if (this.#uid !== null) this.#forgetUser();
     this.#uid = uid;
+    this.#identity.known = uid;
     for (const { message } of this.#outbox.pending) message.uid = uid;
     this.#restore(this.#tab.open(uid));
     this.#outbox.keep();

@@ -22,6 +22,7 @@ import { Tab } from './tab.js';
 import { Typing } from './typing.js';
 
 /** @typedef {import('./types.js').Options} Options */
+/** @typedef {import('./types.js').Events} Events */
 /** @typedef {import('./types.js').Message} Message */
 /** @typedef {import('./types.js').Notice} Notice */
 /** @typedef {import('./types.js').Payload} Payload */
@@ -126,8 +127,9 @@ export class Frontdesk {
 
   /**
    * Calls the listener at each event of this name; docs/CLIENT.md lists them. Returns what ends that.
-   * @param {string} name
-   * @param {(detail: any) => void} listener
+   * @template {keyof Events} K
+   * @param {K} name
+   * @param {(detail: Events[K]) => void} listener
    */
   on(name, listener) {
     return this.#events.on(name, listener);
@@ -434,6 +436,7 @@ export class Frontdesk {
     if (this.#uid === uid) return;
     if (this.#uid !== null) this.#forgetUser();
     this.#uid = uid;
+    this.#identity.known = uid;
     for (const { message } of this.#outbox.pending) message.uid = uid;
     this.#restore(this.#tab.open(uid));
     this.#outbox.keep();

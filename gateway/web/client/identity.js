@@ -35,6 +35,11 @@ export class Identity {
     this.clock = clock;
     this.local = local;
     this.refusals = 0;
+    /**
+     * In open mode: who the cluster said we are, so that the next socket is the same user's.
+     * @type {string|undefined}
+     */
+    this.known = options.uid;
     /** The last token was refused: the page is asked for another one. */
     this.refused = false;
     this.visitorName = `frontdesk:${options.site ?? 'default'}:visitor`;
@@ -57,9 +62,12 @@ export class Identity {
    * @returns {Promise<Entrance>}
    */
   async enter(base) {
-    const { open, lang, site, uid, role } = this.options;
+    const { open, lang, site, role } = this.options;
     const query = definedOnly(lang ? { lang } : {});
-    if (open) return { query: definedOnly({ ...query, site, uid, role }), token: null, uid: uid ?? null, expires: null };
+    if (open) {
+      const uid = this.known;
+      return { query: definedOnly({ ...query, site, uid, role }), token: null, uid: uid ?? null, expires: null };
+    }
     const entrance = this.isVisitor ? await this.visitor(base) : await this.ticket(base);
     this.refusals = 0;
     return { ...entrance, query: { ...query, ...entrance.query } };

@@ -84,6 +84,24 @@
 /** @typedef {{code: string, message?: string, conversation?: string, [field: string]: unknown}} Notice */
 
 /**
+ * What each event is told with.
+ * @typedef {object} Events
+ * @property {Message} message
+ * @property {Message} update
+ * @property {Entry & {conversation: string}} entry
+ * @property {{conversation: string, messages: Message[], entries: Entry[]}} reset
+ * @property {StateChange} state
+ * @property {Notice} notice
+ * @property {Conversation} conversation
+ * @property {{conversation: string, place: number|null}} queue
+ * @property {{conversation: string, unread: number, total: number}} unread
+ * @property {{conversation: string, uid: string, delivered: number, read: number}} receipt
+ * @property {{conversation: string, uid: string|null, on: boolean}} typing
+ * @property {{name: string, max: number}|null} duty
+ * @property {Problem} error
+ */
+
+/**
  * A payload as it came: fields are looked at before they are used.
  * @typedef {Record<string, any>} Payload
  */

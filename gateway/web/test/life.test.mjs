@@ -205,3 +205,12 @@ test('what is not JSON, or unknown, or oddly made, harms nothing', async () => {
   assert.equal(client.messages('c').length, 1);
   assert.equal(client.state, 'live');
 });
+
+test('in open mode without a uid the next socket is the same user\'s', async () => {
+  const world = new World();
+  world.desk.uid = 'random-7';
+  await world.live({ uid: undefined });
+  world.socket.end();
+  await world.clock.advance(2000);
+  assert.deepEqual(world.sockets.map(({ url }) => new URL(url).searchParams.get('uid')), [null, 'random-7']);
+});

@@ -25,8 +25,11 @@ fn the_package_has_types() {
     let to = dir.path().to_string_lossy().into_owned();
     let args = ["--project", "tsconfig.types.json", "--outDir", &to];
     assert_eq!(run("tsc", &args), Ok(()));
-    let types = std::fs::read_to_string(dir.path().join("client.d.ts")).expect("types");
-    assert!(types.contains("class Frontdesk"), "{types}");
+    let page = dir.path().join("use.ts");
+    std::fs::copy(web().join("test/use.ts"), &page).expect("a copy");
+    let page = page.to_string_lossy().into_owned();
+    let args = ["--strict", "--noEmit", "--target", "es2022", &page];
+    assert_eq!(run("tsc", &args), Ok(()));
 }
 
 #[test]
