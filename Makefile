@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-SCRIPTS := deploy/run.sh deploy/install.sh deploy/deny.sh tests/conformance/run.sh .ci/run
+SCRIPTS := deploy/run.sh deploy/install.sh deploy/deny.sh tests/conformance/run.sh tests/schemathesis/install.sh .ci/run
 
 .PHONY: help
 help: ## list the tasks
@@ -68,5 +68,6 @@ fmt: ## format all code
 	cargo fmt --all
 
 .PHONY: install
-install: ## install what the tests need and is missing (apt, asks for root only then) and cargo-deny
-	@deploy/install.sh redis-server haproxy git openssl cargo-deny nodejs node-ws node-typescript chromium python3-websockets libmojolicious-perl datefudge
+install: ## install what the tests need and is missing (apt, asks for root only then), cargo-deny and schemathesis
+	@deploy/install.sh redis-server haproxy git openssl cargo-deny nodejs node-ws node-typescript chromium python3-websockets libmojolicious-perl datefudge python3-venv
+	@tests/schemathesis/install.sh

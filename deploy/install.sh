@@ -14,6 +14,7 @@ present() {
     node-typescript) command -v tsc ;;
     node-ws) NODE_PATH=/usr/share/nodejs node --eval 'require("ws")' ;;
     python3-websockets) python3 -c 'import websockets' || /usr/bin/python3 -c 'import websockets' ;;
+    python3-venv) python3 -c 'import ensurepip, venv' ;;
     libmojolicious-perl) perl -MMojo::UserAgent -e1 ;;
     *) command -v "$1" ;;
     esac >/dev/null 2>&1

@@ -5,11 +5,6 @@
 local COST = 200 -- what an entry takes in a frame beside its values
 local KINDS = { message = true, assigned = true, ended = true, requeued = true, recalled = true }
 
--- Whether somebody may see all conversations of the site.
-local function sees_all(role)
-  return role == "supervisor" or role == "service"
-end
-
 -- Which of these raw entries are recalled messages: seq -> true.
 local function recalled_among(conv, gone_key, raws)
   local gone, seqs = {}, {}

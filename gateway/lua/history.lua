@@ -3,20 +3,22 @@
 -- Purpose    Reads go past the log of events, for they change nothing. A page is bounded in entries
 --            and in bytes, and read in small steps, so that one of long messages keeps nobody waiting.
 -- KEYS       1  conv:<id>   2  log:<id>   3  gone:<id>
--- ARGV       1  prefix of the site   2  conversation   3  uid   4  role
---            5  "1": recalled messages keep their text
---            6  "back" or "on"   7  the seq to go on from, exclusive; "" back from the newest
---            8  most entries   9  most bytes; one entry is given always
+-- ARGV       1  to 5: see asker.lua   6  conversation
+--            7  "1": recalled messages keep their text
+--            8  "back" or "on"   9  the seq to go on from, exclusive; "" back from the newest
+--            10 most entries   11 most bytes; one entry is given always
 -- Returns    {code of an error}, or {"ok", seq of the newest entry, more (0 or 1), id of the entry
 --            before the oldest one given or "", entry, …} in the order in which they were read
 local STEP = 8 -- entries read at once
 
-local prefix, id, uid, role, keeps = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5] == "1"
-local back, from, limit, room = ARGV[6] == "back", ARGV[7], tonumber(ARGV[8]), tonumber(ARGV[9])
+local id, keeps = ARGV[6], ARGV[7] == "1"
+local back, from, limit, room = ARGV[8] == "back", ARGV[9], tonumber(ARGV[10]), tonumber(ARGV[11])
 
-local conv = D.conv({ S = prefix }, id)
+local why = barred()
+if why then return { why } end
+local conv = D.conv(e, id)
 if not conv then return { "no_conversation" } end
-if not sees_all(role) and not D.reader(conv, uid) then return { "forbidden" } end
+if not sees_all and not D.reader(conv, uid) then return { "forbidden" } end
 
 local function step(count)
   if back then return redis.call("XREVRANGE", KEYS[2], from, "-", "COUNT", count) end

@@ -12,10 +12,8 @@ if id == "" then
   id = own or D.only(convs)
   if not id then return { D.count(convs) > 1 and "which_conversation" or "no_conversation" } end
 end
-local conv = D.conv(e, id)
-if not conv then return { "no_conversation" } end
-local side = D.member(conv, uid)
-if not side then return { "forbidden" } end
+local conv, side = D.mine(e, uid, id)
+if not conv then return { side } end
 local other = (conv.state == "open" or conv.state == "direct") and D.other(conv, side)
 local conns = other and D.get(D.user_key(e, other), "conns")
 if not conns or conns == "" then return { "ok" } end

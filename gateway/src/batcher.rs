@@ -238,9 +238,13 @@ async fn next_batch(
     Some(batch)
 }
 
-/// Answers at once what would jump over a failed message, or has waited too long.
+/// Answers at once what would jump over a failed message, has waited too long, or is asked for no more.
 fn worth_sending(append: Append, broken: &mut HashSet<ClientId>) -> Option<Append> {
     let waiting = &append.waiting;
+    if waiting.is_given_up() {
+        settle(vec![append.waiting], broken, |_| Outcome::Refused);
+        return None;
+    }
     let Some(client) = &waiting.client else {
         return Some(append);
     };

@@ -23,6 +23,7 @@ use crate::{
         command::{RevokeCommand, TokenCommand},
     },
     origin::Origin,
+    send::SendCommand,
 };
 
 /// Heartbeats that must fit into the TTL, so that a few may be late.
@@ -47,6 +48,11 @@ pub enum Command {
     Token(TokenCommand),
     /// Revoke a user: closes their sockets on all gateways, and tokens made until now let nobody in
     Revoke(RevokeCommand),
+    /// Say something in a user's name, into a conversation or directly to another user
+    ///
+    /// It is stored and delivered as if the user had said it, by the rules that hold for the user's role. Needs the
+    /// Redis user gateway or operator, and a worker that runs.
+    Send(SendCommand),
 }
 
 /// How to serve.

@@ -167,7 +167,7 @@ impl Connection {
                 },
                 () = self.outbox.filled() => self.write_queued().await,
                 // Not before the state has let the socket in: it may be somebody's who was revoked.
-                frame = self.asked.answer(&self.presence.gateway, &self.presence.identity),
+                frame = self.asked.answer(&self.presence),
                     if self.outbox.welcomed().is_some() =>
                 {
                     self.write(frame.into()).await

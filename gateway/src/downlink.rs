@@ -252,6 +252,13 @@ impl Downlink {
 
     fn hand_out(&self, shard: Shard, record: &Record, payload_bytes: usize) {
         let event = String::from_utf8_lossy(&record.event);
+        if record.kind == Kind::Answer {
+            let frame = own_memory(&record.bytes, payload_bytes);
+            let calls = &self.gateway.calls;
+            let waited = record.targets().any(|to| calls.answer(to, frame.clone()));
+            debug!(%event, waited, "answered");
+            return;
+        }
         let outgoing = match record.kind {
             Kind::Frame | Kind::Welcome => {
                 let bytes = own_memory(&record.bytes, payload_bytes);
@@ -265,7 +272,7 @@ impl Downlink {
                     }
                 }
             }
-            Kind::Close => Outgoing::Close(close_code(&record.bytes)),
+            Kind::Close | Kind::Answer => Outgoing::Close(close_code(&record.bytes)),
         };
         let mut delivered = 0;
         let unknown = self

@@ -6,6 +6,8 @@
 //! The path of a push: the gateway's own channel → `downlink` (the one subscriber) → `registry`
 //! (who is here?) → `outbox` (a socket's bounded queue) → `connection` → the client.
 //!
+//! The HTTP API is `api`: its writes are events of the user's lane, too, and their answers come with the pushes.
+//!
 //! What changes nothing goes past the log, each on a `link` of its own, at a `pace`: `reads` answers what a
 //! client asks to see, `typing` tells the other side who is typing.
 //!
@@ -14,9 +16,11 @@
 //! registration alive, `status` knows whether this boot may act, `counters` sees holes in the
 //! pushes, `roll_call` compares the sockets with the state, `pressure` knows whether the cluster
 //! keeps up, `resync` tells sockets that pushes are missing, `address`, `origin` and `crowd` guard the door, `metrics` counts, `limits` looks at open
-//! files, `backoff` waits, `client_js` is what pages load. docs/ARCHITECTURE.md tells the rest of the story.
+//! files, `backoff` waits; `client_js` is what pages load, `send` and `auth/command` are for operators.
+//! docs/ARCHITECTURE.md tells the rest of the story.
 
 mod address;
+mod api;
 mod auth;
 mod backoff;
 mod batcher;
@@ -44,6 +48,7 @@ mod reads;
 mod registry;
 mod resync;
 mod roll_call;
+mod send;
 mod server;
 #[doc(hidden)] // for examples/echo.rs
 pub mod socket;
@@ -131,6 +136,8 @@ pub(crate) struct Gateway {
     pub(crate) auth: Arc<Auth>,
     pub(crate) reads: reads::Reads,
     pub(crate) typing: typing::Typing,
+    /// Requests of the HTTP API that wait for their answer.
+    pub(crate) calls: Arc<api::Calls>,
     pub(crate) tasks: TaskTracker,
 }
 
@@ -167,6 +174,7 @@ impl Gateway {
             auth: front.auth.clone(),
             reads: reads::Reads::new(redis.clone(), &front.config),
             typing: typing::Typing::new(redis.clone()),
+            calls: Arc::default(),
             tasks: front.tasks.clone(),
         };
         (Arc::new(gateway), context, appends)

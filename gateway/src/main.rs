@@ -56,6 +56,7 @@ fn obey(command: Command) -> anyhow::Result<String> {
     match command {
         Command::Token(command) => command.run(),
         Command::Revoke(command) => runtime(1)?.block_on(command.run()),
+        Command::Send(command) => runtime(1)?.block_on(command.run()),
     }
 }
 

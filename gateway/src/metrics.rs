@@ -29,6 +29,8 @@ pub(crate) struct Metrics {
     pub(crate) refused: IntCounterVec,
     pub(crate) handshakes_refused: IntCounterVec,
     pub(crate) identity_requests: IntCounterVec,
+    /// Requests of the HTTP API by the status of their answer.
+    pub(crate) api_requests: IntCounterVec,
     pub(crate) holes: IntCounter,
     pub(crate) malformed_payloads: IntCounter,
     pub(crate) unknown_targets: IntCounter,
@@ -77,6 +79,7 @@ pub(crate) struct EventsAppended {
     open: IntCounter,
     close: IntCounter,
     verb: IntCounter,
+    request: IntCounter,
 }
 
 impl Metrics {
@@ -121,6 +124,7 @@ impl Metrics {
                 ),
                 &["what", "status"]
             )?,
+            api_requests: counters("api_requests_total", "Requests of the HTTP API", "status")?,
             holes: counter("holes_total", "Holes in the workers' numbering of payloads")?,
             malformed_payloads: counter("malformed_payloads_total", "Payloads that do not decode")?,
             unknown_targets: counter("unknown_targets_total", "Pushes to sockets that are gone")?,
@@ -180,6 +184,7 @@ impl EventsAppended {
             open: by_kind.with_label_values(&["open"]),
             close: by_kind.with_label_values(&["close"]),
             verb: by_kind.with_label_values(&["verb"]),
+            request: by_kind.with_label_values(&["request"]),
         })
     }
 
@@ -189,6 +194,7 @@ impl EventsAppended {
             "verb" => Some(&self.verb),
             "open" => Some(&self.open),
             "close" => Some(&self.close),
+            "request" => Some(&self.request),
             _ => None,
         }
     }

@@ -1,4 +1,4 @@
-//! The routes: the handshake, tickets and visitors' identities, the JavaScript client, a small page for people, two probes.
+//! The routes: the handshake, the HTTP API (`api`), the JavaScript client, a small page for people, two probes.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -7,13 +7,13 @@ use axum::{
     extract::{ConnectInfo, Request, State},
     http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
     response::{Html, IntoResponse, Response},
-    routing::{get, post},
+    routing::get,
 };
 use tracing::debug;
 
 use crate::{
-    address,
-    auth::{Denied, Identity, routes},
+    address, api,
+    auth::{Denied, Identity},
     client_js, connection,
     front::{Front, NoPlace, Place},
     handshake,
@@ -34,14 +34,7 @@ pub(crate) fn router(front: Arc<Front>) -> Router {
     Router::new()
         .route("/", get(root))
         .route("/ws", get(enter))
-        .route(
-            "/api/v1/tickets",
-            post(routes::tickets).options(routes::preflight),
-        )
-        .route(
-            "/api/v1/visitors",
-            post(routes::visitors).options(routes::preflight),
-        )
+        .nest(api::PREFIX, api::router(front.clone()))
         .route("/client.js", get(client_js::serve))
         .route("/livez", get(async || "alive\n"))
         .route("/readyz", get(readyz))
@@ -52,12 +45,17 @@ async fn root(state: State<Arc<Front>>, request: Request) -> Response {
     if handshake::wants_upgrade(&request) {
         return enter(state, request).await;
     }
+    page(include_str!("../web/index.html"))
+}
+
+/// A page that does nothing but stand there.
+pub(crate) fn page(text: &'static str) -> Response {
     let headers = [
         (header::CONTENT_SECURITY_POLICY, PAGE_POLICY),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "no-referrer"),
     ];
-    (headers, Html(include_str!("../web/index.html"))).into_response()
+    (headers, Html(text)).into_response()
 }
 
 /// Readiness is for load balancers; liveness does not depend on it, since a restart heals no Redis.
@@ -125,7 +123,7 @@ async fn let_in(
 
 /// Whether pages of this origin may ask anything.
 #[allow(clippy::result_large_err, reason = "a refusal is an answer, too")]
-pub(crate) fn check_origin(front: &Front, headers: &HeaderMap) -> Result<(), Response> {
+fn check_origin(front: &Front, headers: &HeaderMap) -> Result<(), Response> {
     let config = &front.config;
     if origin::may_enter(headers, &config.allow_origin, config.is_open_on_loopback()) {
         return Ok(());
@@ -136,27 +134,35 @@ pub(crate) fn check_origin(front: &Front, headers: &HeaderMap) -> Result<(), Res
 
 /// A place for one more client of this address.
 #[allow(clippy::result_large_err, reason = "a refusal is an answer, too")]
-pub(crate) fn place(
+fn place(
     front: &Front,
     peer: Option<ConnectInfo<SocketAddr>>,
     headers: &HeaderMap,
 ) -> Result<Place, Response> {
-    let Some(ConnectInfo(peer)) = peer else {
-        return Err(StatusCode::INTERNAL_SERVER_ERROR.into_response()); // the listener puts it there
-    };
-    let client = address::of_client(peer.ip(), headers, &front.config.trusted_proxies);
-    front.reserve(client).map_err(|why| match why {
-        NoPlace::Full => later("This gateway is full; try again or try another one.\n"),
-        NoPlace::Crowded => {
+    reserve(front, peer, headers).map_err(|why| match why {
+        Some(NoPlace::Full) => later("This gateway is full; try again or try another one.\n"),
+        Some(NoPlace::Crowded) => {
             let retry = [(header::RETRY_AFTER, RETRY_AFTER_S)];
             let sentence = "Too many sockets from this address; try again later.\n";
             (StatusCode::TOO_MANY_REQUESTS, retry, sentence).into_response()
         }
+        None => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     })
 }
 
+/// The same, and why there is none; `None` if nobody knows where the client is.
+pub(crate) fn reserve(
+    front: &Front,
+    peer: Option<ConnectInfo<SocketAddr>>,
+    headers: &HeaderMap,
+) -> Result<Place, Option<NoPlace>> {
+    let ConnectInfo(peer) = peer.ok_or(None)?; // the listener puts it there
+    let client = address::of_client(peer.ip(), headers, &front.config.trusted_proxies);
+    front.reserve(client).map_err(Some)
+}
+
 /// A refusal as an answer.
-pub(crate) fn denied(Denied { status, reason }: Denied) -> Response {
+fn denied(Denied { status, reason }: Denied) -> Response {
     let mut answer = (status, reason + "\n").into_response();
     let (name, value) = match status {
         StatusCode::UNAUTHORIZED => (header::WWW_AUTHENTICATE, "Bearer"),
@@ -169,7 +175,7 @@ pub(crate) fn denied(Denied { status, reason }: Denied) -> Response {
 }
 
 /// A refusal of one who may be served soon, here or elsewhere.
-pub(crate) fn later(sentence: &'static str) -> Response {
+fn later(sentence: &'static str) -> Response {
     let retry = [(header::RETRY_AFTER, RETRY_AFTER_S)];
     (StatusCode::SERVICE_UNAVAILABLE, retry, sentence).into_response()
 }

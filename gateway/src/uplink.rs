@@ -100,6 +100,14 @@ pub(crate) enum Answer {
     Socket(InFlight),
 }
 
+impl Waiting {
+    /// A request that nobody waits for any more.
+    pub(crate) fn is_given_up(&self) -> bool {
+        self.kind == "request"
+            && matches!(&self.answer, Answer::Receipt(receipt) if receipt.is_closed())
+    }
+}
+
 impl Answer {
     /// A socket that is gone does not mind.
     pub(crate) fn give(self, outcome: Outcome) {
@@ -167,6 +175,16 @@ impl Uplink {
         } // never closed
     }
 
+    /// Queues a request of the HTTP API if there is room for messages at once. Whoever drops the receipt asks
+    /// no more: what has not been sent then is not.
+    pub(crate) fn try_request(&self, event: &Event) -> Option<Receipt> {
+        let entry = Entry::of(event);
+        let room = Arc::clone(&self.room).try_acquire_many_owned(entry.bytes);
+        let (answer, receipt) = oneshot::channel();
+        self.send(event, entry, Answer::Receipt(answer), room.ok()?);
+        Some(Receipt(receipt))
+    }
+
     /// Waits for room, then queues an `open` or `close`.
     pub(crate) async fn append(&self, event: &Event) -> Receipt {
         let entry = Entry::of(event);
@@ -193,6 +211,7 @@ impl Uplink {
             Kind::Open { client, .. } => ("open", Some(client.clone())),
             Kind::Close { client, .. } => ("close", Some(client.clone())),
             Kind::Verb { client, .. } => ("verb", Some(client.clone())),
+            Kind::Request(_) => ("request", None),
             _ => ("other", None),
         };
         let waiting = Waiting {

@@ -892,12 +892,28 @@ class Identity {
  */
 async function refusalOf(answer, clock) {
   const { status } = answer;
-  const said = (await answer.text().catch(() => '')).slice(0, 300).trim();
-  const retryAfterMs = retryAfter(answer.headers.get('retry-after'), clock.wall());
+  const text = (await answer.text().catch(() => '')).trim();
+  const { detail, title, retry_after_ms: ms } = problemOf(text);
+  const said = String(detail ?? title ?? text).slice(0, 300);
+  const header = retryAfter(answer.headers.get('retry-after'), clock.wall());
+  const retryAfterMs = Math.max(header, Math.min(Number(ms) || 0, LIMITS.retryAfterMs));
   // Whom the settings keep out will not be let in by asking again.
   const final = status >= 400 && status < 500 && ![401, 408, 425, 429].includes(status);
   const code = status === 401 ? 'unauthorized' : status === 403 ? 'forbidden' : `http_${status}`;
   return new Refusal(code, said || `HTTP ${status}`, { final, retryAfterMs, status });
+}
+
+/**
+ * A problem as the HTTP API tells one (RFC 9457); a proxy says something else.
+ * @param {string} text
+ * @returns {Record<string, unknown>}
+ */
+function problemOf(text) {
+  try {
+    return Object(JSON.parse(text));
+  } catch {
+    return {};
+  }
 }
 
 /**

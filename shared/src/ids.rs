@@ -104,6 +104,12 @@ text_id!(
     ".-"
 );
 
+text_id!(
+    /// A webhook of a site: the id of the event that made it, with `.n` as above.
+    HookId,
+    ".-"
+);
+
 impl Uid {
     /// A new unguessable user id, for somebody who came without one.
     pub fn random() -> Self {
@@ -113,6 +119,13 @@ impl Uid {
     /// The same for an anonymous customer: staff see that nobody vouches for the name.
     pub fn visitor() -> Self {
         Self(format!("visitor-{}", Uuid::new_v4().simple()).into())
+    }
+}
+
+impl MessageRef {
+    /// A new one, for who names none.
+    pub fn random() -> Self {
+        Self(Uuid::new_v4().simple().to_string().into())
     }
 }
 
@@ -296,6 +309,21 @@ pub struct EventId {
     pub stream: StreamId,
 }
 
+impl EventId {
+    /// Reads `<shard>.<lane>.<ms>-<seq>`.
+    pub fn parse(text: &str) -> Result<Self, IdError> {
+        let mut parts = text.splitn(3, '.');
+        let mut next = || parts.next().ok_or(IdError::Form);
+        let number = |text: &str| text.parse().map_err(|_| IdError::Form);
+        let (shard, lane, stream) = (number(next()?)?, number(next()?)?, next()?);
+        Ok(Self {
+            shard: Shard::new(shard).ok_or(IdError::Form)?,
+            lane: Lane::new(lane).ok_or(IdError::Form)?,
+            stream: StreamId::parse(stream)?,
+        })
+    }
+}
+
 impl fmt::Display for EventId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}.{}", self.shard.0, self.lane.0, self.stream)
@@ -335,6 +363,24 @@ mod tests {
         assert!(id("9-0") < id("10-0"));
         assert!(id("10-9") < id("10-10"));
         assert!(StreamId::parse("1").is_err());
+    }
+
+    #[test]
+    fn an_event_id_is_read_as_it_is_written() {
+        let id = EventId::parse("6.1.1763832985123-4").expect("well-formed");
+        assert_eq!((id.shard.number(), id.lane.number()), (6, 1));
+        assert_eq!(id.to_string(), "6.1.1763832985123-4");
+        for bad in [
+            "",
+            "6.1",
+            "16.1.1-0",
+            "6.8.1-0",
+            "6.1.1",
+            "6.1.1-0.1",
+            "a.1.1-0",
+        ] {
+            assert!(EventId::parse(bad).is_err(), "{bad}");
+        }
     }
 
     /// The placement is on disk in every cluster: a change of the hash would lose users.

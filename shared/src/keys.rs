@@ -1,7 +1,7 @@
 //! Every Redis key and channel name, in one place. Scripts join only a prefix built here and ids
 //! that [`crate::ids`] has validated. docs/ARCHITECTURE.md lists type and lifetime of each.
 
-use crate::ids::{BootId, ConversationId, Lane, Shard, Site, Uid};
+use crate::ids::{BootId, ConversationId, HookId, Lane, Shard, Site, Uid};
 
 /// Cluster-wide facts written at first boot: `schema`, `shards`, `lanes`, `app`; in open mode `key`, by
 /// which resume tokens are signed.
@@ -13,6 +13,9 @@ pub const GATEWAYS: &str = "frontdesk:gateways";
 pub const WORKERS: &str = "frontdesk:workers";
 /// Channel on which workers tell each other that leases may be free. A hint: losing it costs a second.
 pub const WORKERS_CHANNEL: &str = "frontdesk:workers:changed";
+/// Channel on which scripts tell workers the number of a shard whose webhooks have something to deliver. A hint,
+/// too: workers also look by themselves.
+pub const HOOKS_CHANNEL: &str = "frontdesk:workers:hooks";
 /// What precedes a boot id in the name of a gateway's channel.
 pub const GATEWAY_CHANNEL_PREFIX: &str = "frontdesk:gateway:";
 
@@ -66,6 +69,16 @@ pub fn sites(shard: Shard) -> String {
     format!("{}sites", shard_prefix(shard))
 }
 
+/// Hash site → the webhooks of the site and which types each wants.
+pub fn wanted_hooks(shard: Shard) -> String {
+    format!("{}hooks", shard_prefix(shard))
+}
+
+/// Sorted set of webhooks, `<site>|<hook>`, by when there is something to deliver to them.
+pub fn hooked(shard: Shard) -> String {
+    format!("{}hooked", shard_prefix(shard))
+}
+
 /// Sorted set of boots that are dead in this shard, by the wall clock of their burial.
 pub fn fenced(shard: Shard) -> String {
     format!("{}fenced", shard_prefix(shard))
@@ -101,6 +114,16 @@ pub fn user(site: &Site, uid: &Uid) -> String {
     format!("{}u:{uid}", site_prefix(site))
 }
 
+/// Sorted set of a site's staff on duty, by the length of their queue.
+pub fn duty(site: &Site) -> String {
+    format!("{}duty", site_prefix(site))
+}
+
+/// Sorted set of a site's waiting customers who are not lost, by their tickets.
+pub fn waiting(site: &Site) -> String {
+    format!("{}waiting", site_prefix(site))
+}
+
 /// Hash of a conversation's state.
 pub fn conversation(site: &Site, id: &ConversationId) -> String {
     format!("{}conv:{id}", site_prefix(site))
@@ -109,6 +132,16 @@ pub fn conversation(site: &Site, id: &ConversationId) -> String {
 /// Stream of everything visible in a conversation, with ids `<seq>-0`.
 pub fn log(site: &Site, id: &ConversationId) -> String {
     format!("{}log:{id}", site_prefix(site))
+}
+
+/// Hash of a site's webhooks: id → JSON, without the secret.
+pub fn hooks(site: &Site) -> String {
+    format!("{}hooks", site_prefix(site))
+}
+
+/// What the keys of one webhook begin with; `queue`, `retry`, `parked` or `counts` follows.
+pub fn hook(site: &Site, id: &HookId) -> String {
+    format!("{}hook:{id}:", site_prefix(site))
 }
 
 /// Sorted set of a user's conversations by the ms of their last change.

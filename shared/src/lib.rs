@@ -4,12 +4,13 @@
 //! appended to the stream that [`ids`] and [`keys`] name; the worker's script answers with
 //! [`push`]es published on the gateway's channel.
 //!
-//! [`token`] makes identities, [`redis`] opens connections and judges the server's settings, [`stream`] reads entries,
+//! [`hooks`] says what webhooks are, [`token`] makes identities, [`redis`] opens connections and judges the server's settings, [`stream`] reads entries,
 //! [`config`] holds the settings both programs have, [`runtime`] is their threads, [`http`] serves a router with
 //! bounded handshakes, [`telemetry`] is logs and metrics.
 
 pub mod config;
 pub mod event;
+pub mod hooks;
 pub mod http;
 pub mod ids;
 pub mod keys;

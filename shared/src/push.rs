@@ -8,7 +8,7 @@
 //! …more records
 //! ```
 //! `counter` numbers the scripts' payloads per (shard, boot) from 1, so a gateway sees a hole at
-//! once; `0` marks payloads outside that numbering (acks; who is typing). The scripts write the same bytes in
+//! once; `0` marks payloads outside that numbering (acks; answers to requests; who is typing). The scripts write the same bytes in
 //! `worker/lua/push.lua`.
 //!
 //! A gateway also publishes on its own channel: `P <n>\n` is its [`probe`], by which it notices a
@@ -28,6 +28,8 @@ pub enum Kind {
     Welcome,
     /// Close the sockets; the bytes are a close code as decimal text.
     Close,
+    /// The answer to a request of the HTTP API, whose address is its target: the frame that a socket would get.
+    Answer,
 }
 
 /// One record of a payload. Borrows nothing: `bytes` shares the payload's memory.
@@ -97,6 +99,7 @@ fn record(rest: &mut Bytes) -> Result<Record, Malformed> {
         Some("F") => Kind::Frame,
         Some("W") => Kind::Welcome,
         Some("C") => Kind::Close,
+        Some("A") => Kind::Answer,
         _ => return Err(Malformed("kind")),
     };
     let event = words.next().ok_or(Malformed("event"))?;
@@ -153,7 +156,7 @@ pub fn read_probe(message: &[u8]) -> Option<u64> {
     std::str::from_utf8(number).ok()?.parse().ok()
 }
 
-/// Builds a payload outside the numbering (counter 0): acks, who is typing.
+/// Builds a payload outside the numbering (counter 0): acks, answers, who is typing.
 #[derive(Debug)]
 pub struct Builder {
     bytes: Vec<u8>,
@@ -169,9 +172,18 @@ impl Builder {
 
     /// Adds a text frame for a connection, or several separated by commas.
     pub fn frame(&mut self, event: &str, target: &str, frame: &str) {
-        self.bytes
-            .extend_from_slice(format!("F {event} {} {target}\n", frame.len()).as_bytes());
-        self.bytes.extend_from_slice(frame.as_bytes());
+        self.record('F', event, target, frame);
+    }
+
+    /// Adds the answer to a request.
+    pub fn answer(&mut self, event: &str, target: &str, frame: &str) {
+        self.record('A', event, target, frame);
+    }
+
+    fn record(&mut self, kind: char, event: &str, target: &str, text: &str) {
+        let head = format!("{kind} {event} {} {target}\n", text.len());
+        self.bytes.extend_from_slice(head.as_bytes());
+        self.bytes.extend_from_slice(text.as_bytes());
         self.bytes.push(b'\n');
     }
 
@@ -190,6 +202,7 @@ mod tests {
         let mut builder = Builder::new(7);
         builder.frame("7.3.1-0", "abc", "{\"a\":\"\n\"}");
         builder.frame("7.3.1-0", "def,ghi", "");
+        builder.answer("7.3.2-0", "jkl", "{}");
         let payload = decode(&builder.finish().into()).expect("well-formed");
         assert_eq!((payload.shard, payload.counter), (7, 0));
         assert_eq!(&payload.records[0].bytes[..], b"{\"a\":\"\n\"}");
@@ -197,6 +210,8 @@ mod tests {
             payload.records[1].targets().collect::<Vec<_>>(),
             ["def", "ghi"]
         );
+        let kinds: Vec<Kind> = payload.records.iter().map(|record| record.kind).collect();
+        assert_eq!(kinds, [Kind::Frame, Kind::Frame, Kind::Answer]);
     }
 
     #[test]

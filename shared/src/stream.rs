@@ -29,6 +29,11 @@ impl Fields {
         text(value)
     }
 
+    /// All of them, in the order of the entry.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value))
+    }
+
     /// Bytes of names and values.
     pub fn bytes(&self) -> usize {
         let size = |value: &Value| match value {

@@ -47,11 +47,7 @@ impl Child {
         // inherited, and which a shell could not trap then.
         command.args(["env", "--default-signal=INT"]);
         command.arg(program).args(args);
-        for (variable, _) in std::env::vars_os() {
-            if variable.to_string_lossy().starts_with("FRONTDESK_") {
-                command.env_remove(variable);
-            }
-        }
+        without_settings(&mut command);
         command.env("NO_COLOR", "1");
         command.envs(env.iter().map(|(k, v)| (k, v)));
         command.stdin(Stdio::null()).stdout(out).stderr(err);
@@ -179,8 +175,17 @@ fn code_or_signal(status: ExitStatus) -> Result<i32, i32> {
 
 type Order = (Command, Sender<io::Result<StdChild>>);
 
+/// Keeps settings of Frontdesk in the tests' own environment from a program.
+pub fn without_settings(command: &mut Command) {
+    for (variable, _) in std::env::vars_os() {
+        if variable.to_string_lossy().starts_with("FRONTDESK_") {
+            command.env_remove(variable);
+        }
+    }
+}
+
 /// Spawns on the one thread that never ends.
-fn spawn(command: Command) -> io::Result<StdChild> {
+pub fn spawn(command: Command) -> io::Result<StdChild> {
     static SPAWNER: OnceLock<Mutex<Sender<Order>>> = OnceLock::new();
     let spawner = SPAWNER.get_or_init(|| {
         let (sender, orders) = channel::<Order>();

@@ -182,8 +182,13 @@ impl Cluster {
 
     /// The same, and the other one's wall clock is so many seconds off.
     pub fn replace_worker_with_clock(&mut self, index: usize, seconds: i64) {
+        self.replace_worker_with(index, redis_server::clock(seconds));
+    }
+
+    /// The same, and the other one has this in its environment too.
+    pub fn replace_worker_with(&mut self, index: usize, env: Vec<(String, String)>) {
         let settings = self.settings.worker.clone();
-        self.settings.worker = settings.clone().env(redis_server::clock(seconds));
+        self.settings.worker = settings.clone().env(env);
         self.replace_worker(index);
         self.settings.worker = settings;
     }

@@ -353,6 +353,7 @@ impl DeskModel {
             Kind::QueueLost { .. } => panic!("too few users for a continuation"),
             Kind::Revoke { .. } => step.revoke(),
             Kind::GatewayDead { .. } => panic!("gateways do not die in these lives"),
+            Kind::Request(_) => panic!("nobody asks the API in these lives"),
         }
         step.effect
     }
@@ -419,6 +420,14 @@ impl DeskModel {
         free
     }
 
+    /// Who waits and is lost.
+    pub fn away(&self) -> Vec<Conv> {
+        let waiting = self.waiting();
+        let mut away = self.queued(|_| true);
+        away.retain(|conv| !waiting.contains(conv));
+        away
+    }
+
     /// Who waits and is not lost, longest first.
     pub fn waiting(&self) -> Vec<Conv> {
         let mut waiting = self.queued(|_| true);
@@ -458,20 +467,15 @@ impl DeskModel {
             let marks = uid.and_then(|uid| conversation.marks.get(uid));
             marks.copied().unwrap_or_default()
         };
-        // Earlier staff look at the customer, and see how far their successor has got.
-        let (with, peer) = if is_member {
-            let other = members.iter().copied().find(|member| *member != uid);
-            (other, other)
-        } else {
-            (members.first().copied(), members.get(1).copied())
-        };
+        // The other side of earlier staff is the customer, who is the first of the members.
+        let other = members.iter().copied().find(|member| *member != uid);
         let staff = conversation.staff.as_ref();
         let duty = staff.and_then(|staff| self.users.get(staff)?.duty.as_ref());
         let is_customer = conversation.customer == uid;
         Some(Standing {
             conv,
             state,
-            with: with.map(str::to_owned),
+            with: other.map(str::to_owned),
             name: duty.filter(|_| is_customer).map(|duty| duty.name.clone()),
             seq: conversation.log.len(),
             unread: if is_member {
@@ -480,7 +484,7 @@ impl DeskModel {
                 0
             },
             own: marks(Some(uid).filter(|_| is_member)),
-            peer: marks(peer),
+            peer: marks(other),
             queue,
         })
     }
@@ -672,7 +676,11 @@ impl Step<'_> {
         *last = n;
         let role = self.m.users[&self.actor].role;
         let refused = match verb {
-            Verb::Message { .. } | Verb::Close { .. } | Verb::Mark { .. } | Verb::Recall { .. }
+            Verb::Message { .. }
+            | Verb::Direct { .. }
+            | Verb::Close { .. }
+            | Verb::Mark { .. }
+            | Verb::Recall { .. }
                 if !may_serve(role) && !may_ask(role) =>
             {
                 Err("wrong_role")
@@ -853,7 +861,9 @@ impl Step<'_> {
         let leaves = self.m.on_duty().is_empty() && self.m.rules.leave_message;
         let answer = if self.m.on_duty().is_empty() && !leaves {
             Some("no_staff")
-        } else if free.is_empty() && self.m.waiting().len() >= self.m.rules.queue_limit as usize {
+        } else if free.is_empty()
+            && self.m.queued(|_| true).len() >= self.m.rules.queue_limit as usize
+        {
             Some("queue_full")
         } else {
             None

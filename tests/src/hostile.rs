@@ -1,8 +1,9 @@
 //! Texts, bytes and events as a broken or malicious program writes them.
 
 use frontdesk_shared::{
-    event::{Event, Kind, Proof, SHARED_QUEUE},
-    ids::{BootId, ClientId, ConversationId, MessageId, MessageRef, Site, Uid},
+    event::{Act, Event, HookAct, HookSpec, Kind, Proof, Request, SHARED_QUEUE},
+    hooks::{self, HookTypes, HookUrl},
+    ids::{BootId, ClientId, ConversationId, HookId, MessageId, MessageRef, Site, Uid},
     protocol::{
         Lang, MAX_POSITIONS, MAX_SEQ, Role,
         frame::{Mark, Verb},
@@ -53,6 +54,15 @@ pub const FIELDS: &[&str] = &[
     "replaces",
     "positions",
     "to",
+    "by",
+    "key",
+    "do",
+    "hook",
+    "url",
+    "types",
+    "enabled",
+    "secret",
+    "delivery",
 ];
 
 /// A text: nasty, random, too long, or nearly an id or a number.
@@ -119,7 +129,7 @@ pub fn pick<'a, T>(rng: &mut impl Rng, from: &'a [T]) -> &'a T {
 /// An event that everybody would accept, of anybody.
 pub fn event(rng: &mut impl Rng) -> Event {
     let client = ClientId::random(&BootId::random());
-    let kind = match rng.random_range(0..13) {
+    let kind = match rng.random_range(0..14) {
         0 => Kind::Open {
             client,
             lang: *pick(rng, &Lang::ALL),
@@ -140,6 +150,7 @@ pub fn event(rng: &mut impl Rng) -> Event {
             boot: BootId::random(),
         },
         12 => Kind::LostTimer { lost: number(rng) },
+        13 => Kind::Request(Box::new(request(rng, client))),
         4 => Kind::QueueMoved,
         5 => Kind::QueueLost {
             queue: if rng.random() {
@@ -167,6 +178,72 @@ pub fn proof(rng: &mut impl Rng) -> Option<Proof> {
     let iat = *pick(rng, &[1, 1_763_832_985, 1 << 40]);
     let name = rng.random::<bool>().then(|| json_text(rng, 64));
     rng.random::<bool>().then_some(Proof { iat, name })
+}
+
+/// Something done to webhooks.
+fn hook_act(rng: &mut impl Rng) -> HookAct {
+    let hook = parsed(rng, HookId::parse);
+    // The same for a seed.
+    let secret = format!("whsec_{}=", "A".repeat(43));
+    let secret = hooks::secret(&secret).expect("well-formed");
+    let letters = pick::<&str>(rng, &["qstemr", "m", "et"]);
+    let spec = HookSpec {
+        url: HookUrl::parse("https://example.com/").expect("well-formed"),
+        types: HookTypes::from_letters(letters).expect("known"),
+        enabled: rng.random(),
+    };
+    match rng.random_range(0..8) {
+        0 => HookAct::Change { hook, spec },
+        1 => HookAct::Rotate { hook, secret },
+        2 => HookAct::Delete { hook },
+        3 => HookAct::Redeliver {
+            hook,
+            delivery: rng.random::<bool>().then(|| parsed(rng, MessageId::parse)),
+        },
+        _ => HookAct::Create { spec, secret },
+    }
+}
+
+/// A request that everybody would accept.
+pub fn request(rng: &mut impl Rng, client: ClientId) -> Request {
+    let key = parsed(rng, MessageRef::parse);
+    let mut act = None;
+    while act.is_none() {
+        act = match verb(rng) {
+            Verb::Message {
+                body, conversation, ..
+            } => Some(Verb::Message {
+                body,
+                conversation,
+                id: Some(key.clone()),
+            }),
+            Verb::Direct { to, body, .. } => Some(Verb::Direct {
+                to,
+                body,
+                id: Some(key.clone()),
+            }),
+            verb @ (Verb::Mark { .. } | Verb::Recall { .. } | Verb::Close { .. }) => Some(verb),
+            _ => None,
+        };
+    }
+    let other = match rng.random_range(0..3) {
+        0 => Act::Revoke {
+            keep_s: rng.random_range(1..1 << 40),
+        },
+        _ => Act::Hook(hook_act(rng)),
+    };
+    let act = act.filter(|_| rng.random_ratio(7, 10));
+    Request {
+        client,
+        by: rng.random_ratio(1, 5).then(|| parsed(rng, Uid::parse)),
+        role: *pick(rng, &Role::ALL),
+        lang: *pick(rng, &Lang::ALL),
+        iat: rng
+            .random::<bool>()
+            .then(|| *pick(rng, &[1, 1_763_832_985, 1 << 40])),
+        key,
+        act: act.map_or(other, Act::Verb),
+    }
 }
 
 /// A verb that everybody would accept.

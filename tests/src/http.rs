@@ -109,9 +109,30 @@ async fn exchange(addr: SocketAddr, request: &[u8]) -> io::Result<Response> {
         .nth(1)
         .and_then(|code| code.parse().ok())
         .ok_or(io::ErrorKind::InvalidData)?;
+    let chunked = head
+        .lines()
+        .any(|line| line == "transfer-encoding: chunked");
     Ok(Response {
         status,
         head: head.to_owned(),
-        body: body.to_owned(),
+        body: if chunked {
+            from_chunks(body).ok_or(io::ErrorKind::InvalidData)?
+        } else {
+            body.to_owned()
+        },
     })
+}
+
+/// A body that came in chunks (RFC 9112 §7.1), if it came to its end.
+fn from_chunks(mut body: &str) -> Option<String> {
+    let mut whole = String::new();
+    loop {
+        let (length, rest) = body.split_once("\r\n")?;
+        let length = usize::from_str_radix(length, 16).ok()?;
+        if length == 0 {
+            return Some(whole);
+        }
+        whole.push_str(rest.get(..length)?);
+        body = rest.get(length..)?.strip_prefix("\r\n")?;
+    }
 }

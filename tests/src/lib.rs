@@ -2,7 +2,7 @@
 //! haproxy, sockets), starts on ports of its own in a temporary directory, and ends with the test,
 //! whatever way the test ends.
 //!
-//! - [`ports`] leases ports, [`child`] holds a process, [`wait`] polls with a deadline
+//! - [`ports`] leases ports, [`child`] holds a process, [`pty`] one on a terminal, [`wait`] polls with a deadline
 //!   that leaves out what [`stalls`] saw, [`http`]
 //!   asks for a page.
 //! - [`redis_server`] is one Redis with the shipped configuration, [`redis_users`] its users; usable alone and
@@ -23,6 +23,7 @@
     reason = "in a test harness a panic with a sentence is how a failure is reported"
 )]
 
+pub mod asking;
 pub mod child;
 pub mod client;
 pub mod cluster;
@@ -41,6 +42,7 @@ pub mod peer;
 pub mod ports;
 pub mod process;
 pub mod proxy;
+pub mod pty;
 pub mod raw;
 pub mod redis_dump;
 pub mod redis_server;

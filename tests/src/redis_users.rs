@@ -21,6 +21,8 @@ pub const OPERATOR: &str = "operator";
 pub const GATEWAY: &str = "gateway";
 /// The workers' user.
 pub const WORKER: &str = "worker";
+/// Who only looks; it is off until [`let_in`].
+pub const VIEWER: &str = "viewer";
 /// Who a replica is on its primary.
 pub const REPLICA: &str = "replica";
 /// Who the Sentinels are.
@@ -45,6 +47,14 @@ pub fn write(dir: &Path) -> PathBuf {
     let path = dir.join("users.acl");
     fs::write(&path, text).expect("the server's directory is writable");
     path
+}
+
+/// Gives the user [`VIEWER`] a password, as docs/OPERATIONS.md has it.
+pub fn let_in(client: &Client) -> RedisResult<()> {
+    let mut acl = redis::cmd("ACL");
+    acl.arg("SETUSER").arg(VIEWER).arg("on");
+    acl.arg(format!(">{}", password(VIEWER)));
+    acl.query(&mut client.get_connection()?)
 }
 
 /// Panics with what a user was refused since the server's start, if it still answers.

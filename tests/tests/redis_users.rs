@@ -13,7 +13,7 @@ use frontdesk_tests::{
     cluster::Cluster,
     load::Load,
     redis_server::{Options, RedisServer},
-    redis_users::{self, GATEWAY, OPERATOR, WORKER},
+    redis_users::{self, GATEWAY, OPERATOR, VIEWER, WORKER},
     wait,
 };
 use redis::Connection;
@@ -52,6 +52,13 @@ const GATEWAY_DOES: &[&str] = &[
     "XREVRANGE {s07}:site:default:log:1 + - COUNT 8",
     "ZREVRANGEBYSCORE {s07}:site:default:convs:alice +inf -inf WITHSCORES LIMIT 0 16",
     "ZRANK {s07}:site:default:q:bob alice",
+    "ZCARD {s07}:site:default:q:bob",
+    "ZRANGE {s07}:site:default:duty 0 99",
+    "HGETALL {s07}:site:default:hooks",
+    "HGETALL {s07}:site:default:hook:1:counts",
+    "XLEN {s07}:site:default:hook:1:parked",
+    "ZCARD {s07}:site:default:hook:1:retry",
+    "XREVRANGE {s07}:site:default:hook:1:parked + - COUNT 8",
     "PUBLISH frontdesk:gateway:abc probe",
     "SUBSCRIBE frontdesk:gateway:abc",
 ];
@@ -82,6 +89,35 @@ const WORKER_DOES: &[&str] = &[
     "PUBLISH frontdesk:gateway:abc x",
     "PUBLISH frontdesk:workers:changed x",
     "SUBSCRIBE frontdesk:workers:changed",
+    "PUBLISH frontdesk:workers:hooks 7",
+    "SUBSCRIBE frontdesk:workers:hooks",
+    "XLEN {s07}:site:default:hook:1:queue",
+    "XDEL {s07}:site:default:hook:1:queue 1-0",
+    "HGET {s07}:hook_secrets default|1",
+    "HMGET frontdesk:meta schema shards lanes",
+    "HLEN {s07}:boot:abc",
+    "XLEN {s07}:dead",
+    "XDEL {s07}:dead 1-0",
+];
+
+const VIEWER_DOES: &[&str] = &[
+    "INFO",
+    "ROLE",
+    "TIME",
+    "HGETALL frontdesk:gateways",
+    "HGETALL frontdesk:workers",
+    "HMGET frontdesk:meta schema shards lanes",
+    "HMGET {s07}:applied 0 1 2",
+    "GET {s07}:lease:3",
+    "XRANGE {s07}:events:3 (1-0 + COUNT 1",
+    "XLEN {s07}:dead",
+    "XREVRANGE {s07}:dead + - COUNT 100",
+    "SMEMBERS {s07}:sites",
+    "HLEN {s07}:boot:abc",
+    "ZCARD {s07}:site:default:waiting",
+    "ZCARD {s07}:site:default:away",
+    "ZCARD {s07}:site:default:duty",
+    "ZCARD {s07}:site:default:free",
 ];
 
 /// What neither may: the server, its data as a whole, keys and channels of others.
@@ -179,12 +215,44 @@ const NO_GATEWAY_DOES: &[&str] = &[
     "HSET frontdesk:workers w 1",
     "PUBLISH frontdesk:workers:changed x",
     "SUBSCRIBE frontdesk:workers:changed",
+    "PUBLISH frontdesk:workers:hooks 7",
+    "HGET {s07}:hook_secrets default|1",
+    "HGETALL {s07}:hooks",
+    "XADD {s07}:site:default:hook:1:queue * d x",
+    "HSET {s07}:site:default:hooks 1 x",
     "XREAD STREAMS {s07}:events:3 0-0",
     "CLIENT ID",
     "CLIENT UNBLOCK 7",
 ];
 
+/// Who only looks changes nothing, and sees no more than is shown.
+const NO_VIEWER_DOES: &[&str] = &[
+    "XADD {s07}:events:3 * v 1",
+    "XADD {s07}:dead * v 1",
+    "XDEL {s07}:dead 1-0",
+    "XTRIM {s07}:events:3 MINID 1-0",
+    "FCALL f 1 {s07}:dead",
+    "FCALL_RO f 1 {s07}:dead",
+    "FUNCTION LOAD x",
+    "SCRIPT LOAD x",
+    "EVALSHA_RO x 1 {s07}:dead",
+    "SET {s07}:lease:3 x",
+    "DEL {s07}:lease:3",
+    "HSET {s07}:applied 3 1-0",
+    "HSET frontdesk:gateways boot dead",
+    "HGETALL frontdesk:meta",
+    "GET {s07}:site:default:who:alice",
+    "HGETALL {s07}:site:default:u:alice",
+    "HMGET {s07}:site:default:conv:1 customer",
+    "XRANGE {s07}:site:default:log:1 - +",
+    "HGETALL {s07}:boot:abc",
+    "ZRANGE {s07}:site:default:waiting 0 -1",
+    "PUBLISH frontdesk:gateway:abc x",
+    "SUBSCRIBE frontdesk:gateway:abc",
+];
+
 const NO_WORKER_DOES: &[&str] = &[
+    "XDEL {s07}:events:3 1-0",
     "SCRIPT LOAD x",
     "EVALSHA x 0",
     "XADD frontdesk:gateways * v 1",
@@ -212,6 +280,7 @@ fn each_role_may_do_what_it_does_and_nothing_else() {
     for (user, does, does_not) in [
         (GATEWAY, GATEWAY_DOES, NO_GATEWAY_DOES),
         (WORKER, WORKER_DOES, NO_WORKER_DOES),
+        (VIEWER, VIEWER_DOES, NO_VIEWER_DOES),
     ] {
         for command in does {
             assert!(may(&mut redis, user, command), "{user} needs {command}");

@@ -11,12 +11,12 @@
 --        Packed is each text with its length before it: `4:name5:value`.
 -- Returns for each stream a list with one text per entry looked at (less than given when L.touched
 -- users are touched: the worker calls again with the rest):
---   OK | ACK <client> <ref> <conversation> <seq> <message id> <ms> | DUP | GAP | DEAD <error>
+--   OK | ACK <client> <ref> <conversation> <seq> <message id> <ms> | SAY <client> <frame> | DUP | GAP | DEAD <error>
 --   DUP  not newer than `applied`; nothing changed.
 --   GAP  not the first entry after `applied` in the stream; nothing changed, the lane ends there.
 --   DEAD the transition failed: the entry is in the dead-letter stream and will not be tried
 --        again, since Lua has no rollback and a retry would double what was written.
--- Acks are published by the worker once this reply has reached it: with appendfsync always it
+-- Acks, and what who asks by a request is told (SAY), are published by the worker once this reply has reached it: with appendfsync always it
 -- leaves Redis after the fsync.
 --
 -- Which entry is the first after `applied` the worker knows, since it has read the stream: XREAD brings
@@ -104,6 +104,7 @@ local function apply_entry(c, lane, id, shape, args, at)
     S = shape.S,
     site = shape.site,
     uid = fields.uid,
+    call = c,
   }
   lane.last = id
   if not shape.run then
@@ -183,6 +184,7 @@ local function apply(keys, args)
   local at = read_lanes(c, keys, args, 6 + shapes)
   local done, result = pcall(apply_lanes, c, args, at)
   save_applied(c)
+  D.flush_outbox(c)
   if not done then
     pcall(D.publish, c) -- those that are told must not suffer from the one that failed
     error(result, 0)

@@ -3,7 +3,7 @@
 --
 -- KEYS   1 the shard's `fenced` zset   2 the stream of its lane 0   3 the shard's `pushes` hash
 -- ARGV   site and uid to name in the event, boot id
--- Returns 1 if it was appended, 0 if the shard knows. Forgets boots that are fenced for a day.
+-- Returns 1 if it was appended, 0 if the shard knows. Forgets boots that are fenced for two days.
 
 local function bury(keys, args)
   local time = redis.call("TIME")

@@ -12,11 +12,16 @@ D.dead_letter = function(c, e, lane, why)
     "event", e.id, "error", why, unpack(fields, 1, math.min(#fields, most)))
 end
 
--- Tells the sender of a frame that it failed; nothing else of the failed entry is pushed.
+-- Tells the sender of a frame or request that it failed; nothing else of the failed entry is pushed.
 D.tell_sender = function(c, e, fields)
   e.out = {}
-  if not (fields.client and fields.n) then return end
+  if not (fields.client and (fields.n or e.asking)) then return end
   pcall(function()
+    if e.asking then
+      D.record(e, "A", D.boot_of(fields.client), fields.client, D.head(fields.lang, "internal") .. "}}")
+      D.keep(c, e)
+      return
+    end
     -- The failure may be that this very key cannot be read.
     local lang = redis.pcall("HGET", D.user_key(e, e.uid), "lang")
     if type(lang) ~= "string" then lang = nil end

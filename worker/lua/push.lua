@@ -17,8 +17,12 @@ D.record = function(e, kind, boot, targets, bytes)
   out[n + 3] = bytes
 end
 
--- A record for one connection.
+-- A record for one connection. What is for who asks by a request is the answer, which the worker publishes.
 D.push_client = function(e, kind, client, bytes)
+  if client == e.asking then
+    e.answer = bytes
+    return
+  end
   D.record(e, kind, D.boot_of(client), client, bytes)
 end
 

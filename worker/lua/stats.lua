@@ -2,7 +2,7 @@
 --
 -- KEYS   1 the shard's `sites` set
 -- ARGV   shard prefix
--- Returns {customers waiting, staff on duty, staff with a free place, timers} over at most
+-- Returns {customers waiting, those whose place is kept included, staff on duty, staff with a free place, timers} over at most
 -- L.sites sites.
 
 local function stats(keys, args)
@@ -10,7 +10,7 @@ local function stats(keys, args)
   for i, site in ipairs(redis.call("SMEMBERS", keys[1])) do
     if i > L.sites then break end
     local S = args[1] .. "site:" .. site .. ":"
-    waiting = waiting + redis.call("ZCARD", S .. "waiting")
+    waiting = waiting + redis.call("ZCARD", S .. "waiting") + redis.call("ZCARD", S .. "away")
     duty = duty + redis.call("ZCARD", S .. "duty")
     free = free + redis.call("ZCARD", S .. "free")
   end

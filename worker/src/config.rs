@@ -6,11 +6,29 @@ use clap::{Parser, builder::RangedU64ValueParser};
 use frontdesk_shared::config::{ConfigError, OptionalAddr, RedisArgs, TelemetryArgs};
 use uuid::Uuid;
 
-use crate::{desk::settings::DeskSettings, lane::lease::Timing};
+use crate::{
+    desk::settings::DeskSettings, hooks::settings::HookArgs, lane::lease::Timing, operator::Command,
+};
 
 /// Frontdesk worker: turns events into conversations. Run as many as you like; they share the work.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "frontdesk-worker", version, about)]
+#[command(
+    name = "frontdesk-worker",
+    version,
+    about,
+    args_conflicts_with_subcommands = true
+)]
+pub struct Cli {
+    /// What to do; without it, work
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// How to work.
+    #[command(flatten)]
+    pub config: Config,
+}
+
+/// How to work.
+#[derive(Debug, Clone, Parser)]
 pub struct Config {
     /// Redis.
     #[command(flatten)]
@@ -21,6 +39,9 @@ pub struct Config {
     /// The support desk.
     #[command(flatten)]
     pub desk: DeskSettings,
+    /// Webhooks.
+    #[command(flatten)]
+    pub hooks: HookArgs,
     /// Address for /metrics, /livez and /readyz, or off
     #[arg(
         long,
@@ -57,6 +78,7 @@ impl Config {
     pub fn check(&self) -> Result<(), ConfigError> {
         let wrong = |text: &str| Err(ConfigError(text.to_owned()));
         self.desk.check()?;
+        self.hooks.check()?;
         if !(500..=60_000).contains(&self.lease_ms) {
             return wrong("--lease-ms (FRONTDESK_LEASE_MS) must be 500 to 60000");
         }
@@ -109,6 +131,15 @@ mod tests {
     fn check(args: &[&str]) -> Result<(), ConfigError> {
         let all = ["frontdesk-worker"].iter().chain(args);
         Config::parse_from(all).check()
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory as _;
+        Cli::command().debug_assert();
+        // A setting before the command would be that of a worker, and count for nothing.
+        assert!(Cli::try_parse_from(["", "--redis-url", "redis://a/", "status"]).is_err());
+        assert!(Cli::try_parse_from(["", "status", "--redis-url", "redis://a/"]).is_ok());
     }
 
     #[test]

@@ -5,15 +5,19 @@
 //! it (`lua/apply.lua`), and [`lane::acks`] tells the sender once the reply is here.
 //!
 //! Around it: [`membership`] says which workers live, [`lane::lease`] which lanes are ours,
-//! [`timers`] drives the clocks of the shards whose lane 0 we hold, [`reaper`] finds dead gateways.
+//! [`timers`] drives the clocks of the shards whose lane 0 we hold, [`reaper`] finds dead gateways, [`hooks`] delivers
+//! webhooks.
+//! [`operator`] is what the program does instead for people: `status`, `watch`, `dead`.
 
 pub mod app;
 pub mod config;
 pub mod desk;
+pub mod hooks;
 pub mod lane;
 pub mod library;
 pub mod membership;
 pub mod metrics;
+pub mod operator;
 pub mod reaper;
 pub mod run;
 pub mod timers;

@@ -20,7 +20,10 @@ use redis::{
 use tracing::info;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::app::{App, Fields, Source, Transition};
+use crate::{
+    app::{App, Fields, Source, Transition},
+    hooks,
+};
 
 /// Most users that one call may touch; what is more is finished by continuation events.
 pub const MAX_TOUCHED_USERS: usize = 200;
@@ -38,10 +41,14 @@ pub const MAX_KEPT: usize = 1000;
 pub const SMALL_NUMBERS: u64 = 1000;
 /// Most bytes of earlier words that staff who take a conversation over are sent.
 pub const MAX_PUSHED_WORDS_BYTES: u64 = 64 * 1024;
+/// Bytes of such words after which a call takes nobody over any more: they may all be for one socket.
+pub const MAX_FILLED_BYTES: u64 = 256 * 1024;
 /// Most conversations that a user's list holds.
 pub const MAX_CONVERSATIONS_PER_USER: usize = 1000;
 /// Most conversations of a list that are looked at, whether they are forgotten, when one is added.
 pub const MAX_PRUNED_CONVERSATIONS: usize = 10;
+/// Most conversations at either end of a full list that are looked at for one that is over.
+pub const MAX_DROPPABLE: usize = 100;
 /// How old the expiry of a direct conversation may be before a message renews it, in milliseconds; not
 /// more than the retention.
 pub const DIRECT_RENEW_MS: u64 = 60 * 60 * 1000;
@@ -58,7 +65,8 @@ pub const MAX_RESUMED_PAGE_BYTES: u64 = 64 * 1024;
 /// Most bytes of entries of all conversations together, and what the last one is longer by: with all
 /// else that a call pushes it must fit into a socket's queue.
 pub const MAX_RESUMED_BYTES: u64 = 256 * 1024;
-/// So many bytes of an answer to a `resume` count as one user touched: a call answers few of them.
+/// So many bytes of an answer to a `resume`, or of words for who takes over, count as one user touched: a call does
+/// few of that.
 pub const TOUCH_BYTES: u64 = 2048;
 /// How long a chain of `queue_moved` events counts as under way without a sign of life, in ms.
 pub const MOVING_MS: u64 = 5000;
@@ -68,6 +76,9 @@ pub const FENCED_MS: u64 = 24 * 60 * 60 * 1000;
 pub const SENT_IDS: usize = 256;
 /// How long a sender's ids are kept, in milliseconds: a day after the last one, and [`SENT_RENEW_MS`].
 pub const SENT_MS: u64 = 25 * 60 * 60 * 1000;
+/// How much longer than until it is full the bucket of a user who is not here is kept, in milliseconds: events
+/// may be applied late.
+pub const BUCKET_MS: u64 = 60_000;
 /// How old the TTL of a sender's ids may be before it is set again, in milliseconds.
 pub const SENT_RENEW_MS: u64 = 60 * 60 * 1000;
 
@@ -88,6 +99,10 @@ const BEFORE: &[Source] = &[
     Source {
         name: "dead.lua",
         code: include_str!("../lua/dead.lua"),
+    },
+    Source {
+        name: "outbox.lua",
+        code: include_str!("../lua/outbox.lua"),
     },
 ];
 /// The functions, after the App's files.
@@ -120,6 +135,26 @@ const AFTER: &[Source] = &[
         name: "stats.lua",
         code: include_str!("../lua/stats.lua"),
     },
+    Source {
+        name: "hooks/claim.lua",
+        code: include_str!("../lua/hooks/claim.lua"),
+    },
+    Source {
+        name: "hooks/take.lua",
+        code: include_str!("../lua/hooks/take.lua"),
+    },
+    Source {
+        name: "hooks/done.lua",
+        code: include_str!("../lua/hooks/done.lua"),
+    },
+    Source {
+        name: "hooks/look.lua",
+        code: include_str!("../lua/hooks/look.lua"),
+    },
+    Source {
+        name: "replay.lua",
+        code: include_str!("../lua/replay.lua"),
+    },
 ];
 
 /// The library of one App.
@@ -148,6 +183,8 @@ pub enum Outcome {
     Applied,
     /// Applied, or applied before: the sender gets this ack.
     Acked(Ack),
+    /// Applied: who has asked by a request gets this answer.
+    Said(Said),
     /// Not newer than what is applied; nothing changed.
     Duplicate,
     /// Not the next one; nothing changed and the call ended here.
@@ -171,6 +208,15 @@ pub struct Ack {
     pub id: String,
     /// When it was appended, in ms.
     pub time: String,
+}
+
+/// What somebody is told who has asked by a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Said {
+    /// The request's address.
+    pub client: String,
+    /// The frame that a connection would get.
+    pub frame: String,
 }
 
 impl Library {
@@ -416,6 +462,13 @@ impl Outcome {
                 }
                 Err(unexpected())
             }
+            "SAY" => {
+                let (client, frame) = rest.split_once(' ').ok_or_else(unexpected)?;
+                Ok(Self::Said(Said {
+                    client: client.to_owned(),
+                    frame: frame.to_owned(),
+                }))
+            }
             _ => Err(unexpected()),
         }
     }
@@ -435,7 +488,7 @@ impl Ack {
     }
 }
 
-/// The tables `N` (texts) and `L` (limits) in Lua.
+/// The tables `N` (texts) and `L` (limits), and the channel of hints in Lua.
 fn generated() -> String {
     let mut lua = String::from("local N = {}\n");
     for lang in Lang::ALL {
@@ -464,9 +517,11 @@ fn generated() -> String {
         ("kept", MAX_KEPT as u64),
         ("small", SMALL_NUMBERS),
         ("push_bytes", MAX_PUSHED_WORDS_BYTES),
+        ("fill_bytes", MAX_FILLED_BYTES),
         ("sent", SENT_IDS as u64),
         ("sent_ms", SENT_MS),
         ("sent_renew_ms", SENT_RENEW_MS),
+        ("bucket_ms", BUCKET_MS),
         ("fenced_ms", FENCED_MS),
         ("moving_ms", MOVING_MS),
         ("snapshot", MAX_SNAPSHOT),
@@ -477,12 +532,18 @@ fn generated() -> String {
         ("touch_bytes", TOUCH_BYTES),
         ("positions", MAX_POSITIONS as u64),
         ("conversations", MAX_CONVERSATIONS_PER_USER as u64),
+        ("droppable", MAX_DROPPABLE as u64),
         ("pruned", MAX_PRUNED_CONVERSATIONS as u64),
         ("past", MAX_PAST_STAFF as u64),
         ("renew_ms", DIRECT_RENEW_MS),
     ];
-    let limits = limits.map(|(name, value)| format!("{name} = {value}"));
+    let limits = limits.into_iter().chain(hooks::LIMITS);
+    let limits: Vec<String> = limits
+        .map(|(name, value)| format!("{name} = {value}"))
+        .collect();
     let _ = writeln!(lua, "local L = {{ {} }}", limits.join(", "));
+    let channel = lua_string(keys::HOOKS_CHANNEL);
+    let _ = writeln!(lua, "local HOOKS_CHANNEL = {channel}");
     lua
 }
 
@@ -518,6 +579,12 @@ mod tests {
         );
         assert!(Outcome::parse("ACK a b").is_err());
         assert!(Outcome::parse("").is_err());
+        assert!(Outcome::parse("SAY c").is_err());
+        let said = Said {
+            client: "c".into(),
+            frame: "{ }".into(),
+        };
+        assert_eq!(Outcome::parse("SAY c { }").ok(), Some(Outcome::Said(said)));
         let acked = Outcome::parse("ACK c m1 v 3 v.1 17").expect("well-formed");
         let Outcome::Acked(ack) = acked else {
             panic!("not an ack: {acked:?}")

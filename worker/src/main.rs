@@ -1,4 +1,5 @@
-//! The Frontdesk worker: configuration, checks, then [`frontdesk_worker::run`] until told to stop.
+//! The Frontdesk worker: configuration, checks, then [`frontdesk_worker::run`] until told to stop. Or a
+//! command of an operator.
 
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
@@ -6,7 +7,7 @@ use anyhow::Context as _;
 use frontdesk_shared::{config, redis::Redis, runtime::runtime, telemetry};
 use frontdesk_worker::{
     app::App,
-    config::Config,
+    config::{Cli, Config},
     desk::Desk,
     run::{self, Options},
 };
@@ -21,8 +22,11 @@ use tokio_util::sync::CancellationToken;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let config = config::parse::<Config>().map_err(anyhow::Error::from);
-    let ended = config.and_then(|config| runtime(config.threads)?.block_on(start(config)));
+    let cli = config::parse::<Cli>().map_err(anyhow::Error::from);
+    let ended = cli.and_then(|Cli { command, config }| match command {
+        Some(command) => runtime(1)?.block_on(command.run()),
+        None => runtime(config.threads)?.block_on(start(config)),
+    });
     match ended {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
@@ -59,6 +63,7 @@ async fn start(config: Config) -> anyhow::Result<bool> {
         gateway_ttl: Duration::from_millis(config.gateway_ttl_ms),
         tick: Duration::from_millis(config.tick_ms),
         drain: Duration::from_secs(config.drain_timeout_s),
+        hooks: config.hooks.settings(),
     };
     let shutdown = CancellationToken::new();
     let (mut term, mut int) = (

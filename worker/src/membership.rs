@@ -7,14 +7,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use frontdesk_shared::{keys, redis::Redis};
+use frontdesk_shared::{ids::Shard, keys, redis::Redis};
 use futures_util::StreamExt as _;
-use redis::{RedisResult, aio::MultiplexedConnection};
+use redis::{Msg, RedisResult, aio::MultiplexedConnection};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::library::Library;
+use crate::{hooks::Hints, library::Library};
 
 /// How long to wait before subscribing to hints again.
 const RESUBSCRIBE_PAUSE: Duration = Duration::from_secs(1);
@@ -187,15 +187,21 @@ pub async fn hint(connection: &mut MultiplexedConnection) -> RedisResult<()> {
         .await
 }
 
-/// Turns hints into `changed` until `shutdown`.
-pub async fn listen(redis: Redis, changed: &Notify, shutdown: CancellationToken) {
+/// Turns hints into `changed`, those about webhooks into `hooks`, until `shutdown`.
+pub async fn listen(redis: Redis, changed: &Notify, hooks: &Hints, shutdown: CancellationToken) {
+    let channels = [keys::WORKERS_CHANNEL, keys::HOOKS_CHANNEL];
     while !shutdown.is_cancelled() {
         match redis.subscriber().await {
-            Ok(mut subscriber) => match subscriber.subscribe(keys::WORKERS_CHANNEL).await {
+            Ok(mut subscriber) => match subscriber.subscribe(&channels).await {
                 Ok(()) => {
+                    hooks.put_all();
                     let mut hints = subscriber.on_message();
-                    while let Some(Some(_)) = shutdown.run_until_cancelled(hints.next()).await {
-                        changed.notify_one();
+                    while let Some(Some(hint)) = shutdown.run_until_cancelled(hints.next()).await {
+                        if hint.get_channel_name() == keys::HOOKS_CHANNEL {
+                            note_hook(&hint, hooks);
+                        } else {
+                            changed.notify_one();
+                        }
                     }
                 }
                 Err(error) => warn!(%error, "cannot subscribe to hints"),
@@ -205,6 +211,16 @@ pub async fn listen(redis: Redis, changed: &Notify, shutdown: CancellationToken)
         shutdown
             .run_until_cancelled(tokio::time::sleep(RESUBSCRIBE_PAUSE))
             .await;
+    }
+}
+
+/// A hint names its shard.
+fn note_hook(hint: &Msg, hooks: &Hints) {
+    let shard = std::str::from_utf8(hint.get_payload_bytes()).ok();
+    let shard = shard.and_then(|shard| Shard::new(shard.parse().ok()?));
+    match shard {
+        Some(shard) => hooks.put(shard),
+        None => hooks.put_all(),
     }
 }
 

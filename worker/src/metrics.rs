@@ -49,7 +49,7 @@ pub struct Metrics {
 }
 
 /// A metric that cannot be registered twice still counts; it is only not shown.
-fn shown<M: Collector + Clone + 'static>(metric: prometheus::Result<M>) -> M {
+pub(crate) fn shown<M: Collector + Clone + 'static>(metric: prometheus::Result<M>) -> M {
     // Names and labels are literals below, so making them cannot fail.
     #[allow(clippy::expect_used)]
     let metric = metric.expect("literal metric names are valid");
@@ -63,11 +63,11 @@ fn counter(name: &str, help: &str) -> IntCounter {
     shown(IntCounter::new(name, help))
 }
 
-fn gauge(name: &str, help: &str) -> IntGauge {
+pub(crate) fn gauge(name: &str, help: &str) -> IntGauge {
     shown(IntGauge::new(name, help))
 }
 
-fn histogram(name: &str, help: &str, buckets: &[f64]) -> Histogram {
+pub(crate) fn histogram(name: &str, help: &str, buckets: &[f64]) -> Histogram {
     shown(Histogram::with_opts(
         HistogramOpts::new(name, help).buckets(buckets.to_vec()),
     ))
@@ -148,7 +148,7 @@ impl Metrics {
     /// Counts what became of one entry.
     pub fn count(&self, outcome: &Outcome) {
         let label = match outcome {
-            Outcome::Applied | Outcome::Acked(_) => "applied",
+            Outcome::Applied | Outcome::Acked(_) | Outcome::Said(_) => "applied",
             Outcome::Duplicate => "duplicate",
             Outcome::Gap => "gap",
             Outcome::Dead(_) => "dead",

@@ -14,6 +14,7 @@ use tracing::{error, info, warn};
 
 use crate::{
     app::App,
+    hooks::{self, Hints},
     lane::{
         Context, Lanes, Signals,
         apply::MAX_READ_BYTES,
@@ -39,6 +40,8 @@ pub struct Options {
     pub tick: Duration,
     /// How long a stop may take.
     pub drain: Duration,
+    /// Delivery of webhooks.
+    pub hooks: hooks::settings::Settings,
 }
 
 /// Runs an App until `shutdown`: the library's one door, for the program and for tests. False if it
@@ -88,6 +91,7 @@ pub async fn run(
         };
         tasks.spawn(reader.run());
     }
+    let active_of_hooks = active.clone();
     let reaper = Reaper::new(context.clone(), active.clone(), options.gateway_ttl);
     tasks.spawn(reaper.run(options.timing.heartbeat, shutdown.clone()));
     tasks.spawn(timers::run(
@@ -96,8 +100,18 @@ pub async fn run(
         options.tick,
         shutdown.clone(),
     ));
+    let news = Arc::new(Hints::default());
+    let hooks = hooks::start(
+        context.clone(),
+        active_of_hooks,
+        options.hooks,
+        Arc::clone(&news),
+        shutdown.clone(),
+    );
+    // It ends by the other side's being dropped.
+    tasks.spawn(async move { drop(hooks.await) });
     let (redis, hints, stop) = (context.redis.clone(), changed.clone(), shutdown.clone());
-    tasks.spawn(async move { membership::listen(redis, &hints, stop).await });
+    tasks.spawn(async move { membership::listen(redis, &hints, &news, stop).await });
 
     info!(worker = options.id, "worker runs");
     // Ends after `shutdown`, when the readers have finished what they apply and leases are given back.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
-use clap::Args;
+use clap::{Args, builder::RangedU64ValueParser};
 use frontdesk_shared::{
     config::{IdentityArgs, JwtAlgorithm, RedisArgs},
     event::{Event, Kind},
@@ -16,8 +16,10 @@ use frontdesk_shared::{
 use jsonwebtoken::get_current_timestamp;
 use tokio::time::{Instant, sleep};
 
+use super::signed::{MAX_TOKEN_AGE_S, MIN_TOKEN_AGE_S};
+
 /// For how much longer than a token lives its revocation is remembered, in seconds: clocks differ.
-const KEEP_LONGER_S: u64 = 60;
+pub(crate) const KEEP_LONGER_S: u64 = 60;
 /// How long a worker may take to apply a revocation before we say that it has not.
 const APPLIED_WITHIN: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -55,8 +57,8 @@ pub struct RevokeCommand {
     /// The user's site
     #[arg(long, default_value = "default")]
     site: String,
-    /// What the gateways have as --max-token-age-s: for so long it is remembered
-    #[arg(long, env = "FRONTDESK_MAX_TOKEN_AGE_S", default_value_t = 30 * 24 * 60 * 60)]
+    /// What the gateways have as --max-token-age-s: for so long it is remembered (60 seconds to ten years)
+    #[arg(long, env = "FRONTDESK_MAX_TOKEN_AGE_S", default_value_t = 30 * 24 * 60 * 60, value_parser = RangedU64ValueParser::<u64>::new().range(MIN_TOKEN_AGE_S..=MAX_TOKEN_AGE_S))]
     max_token_age_s: u64,
 }
 
@@ -70,7 +72,7 @@ impl TokenCommand {
             "with --jwt-algorithm RS256 or ES256 tokens are made by whoever has the private key"
         );
         let (uid, site) = user(&self.uid, &self.site)?;
-        let role = Role::parse(&self.role).filter(|role| *role != Role::Any);
+        let role = named_role(&self.role);
         let role = role.context("--role must be customer, staff, supervisor or service")?;
         ensure!(
             self.name.as_deref().is_none_or(is_name),
@@ -97,7 +99,7 @@ impl TokenCommand {
 }
 
 impl RevokeCommand {
-    /// Appends the event and waits until a worker has applied it. Returns what to tell.
+    /// Appends the event and waits until a worker has applied it, and it holds. Returns what to tell.
     pub async fn run(&self) -> anyhow::Result<String> {
         let (uid, site) = user(&self.uid, &self.site)?;
         let (shard, lane) = (Shard::of(&site), Lane::of(&uid));
@@ -108,6 +110,7 @@ impl RevokeCommand {
                 keep_s: self.max_token_age_s.saturating_add(KEEP_LONGER_S),
             },
         };
+        let revoked = keys::revoked(&event.site, &event.uid);
         let redis = Redis::from_args(&self.redis)?;
         redis.check_cluster(None).await?;
         let mut connection = redis.connect().await?;
@@ -132,6 +135,13 @@ impl RevokeCommand {
                 .await?;
             let applied = applied.and_then(|id| StreamId::parse(&id).ok());
             if applied.is_some_and(|applied| applied >= stream) {
+                // Which is true of a dead letter, too.
+                let mut get = redis::cmd("GET");
+                let since: Option<u64> = get.arg(revoked).query_async(&mut connection).await?;
+                ensure!(
+                    since.is_some_and(|since| since >= stream.ms / 1000),
+                    "NOT REVOKED: event {event} has failed; see `frontdesk-worker dead list`, and revoke again once that is mended"
+                );
                 return Ok(format!("revoked (event {event})"));
             }
             if Instant::now() >= deadline {
@@ -145,7 +155,13 @@ impl RevokeCommand {
     }
 }
 
-fn user(uid: &str, site: &str) -> anyhow::Result<(Uid, Site)> {
+/// A role by its name; not that of open mode.
+pub(crate) fn named_role(name: &str) -> Option<Role> {
+    Role::parse(name).filter(|role| *role != Role::Any)
+}
+
+/// Who is meant on the command line.
+pub(crate) fn user(uid: &str, site: &str) -> anyhow::Result<(Uid, Site)> {
     let uid = Uid::parse(uid).map_err(|rule| anyhow::anyhow!("--uid {rule}"))?;
     let site = Site::parse(site).map_err(|rule| anyhow::anyhow!("--site {rule}"))?;
     Ok((uid, site))

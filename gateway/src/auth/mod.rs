@@ -7,7 +7,7 @@
 //! ```
 //! `signed` is what the settings say and `asked` what a request says; `token` reads tokens (`provider`
 //! is the cryptography under it), `ticket` keeps one-time tickets in Redis, `visitor` makes identities
-//! for anonymous customers, `routes` are the two addresses, `resume` signs what a lost connection is
+//! for anonymous customers, `page` is what the two addresses do (`api/routes/identity.rs`), `resume` signs what a lost connection is
 //! resumed with, `command` is `token` and `revoke` for operators. Open mode believes what the query
 //! says.
 //!
@@ -16,9 +16,9 @@
 
 mod asked;
 pub(crate) mod command;
+mod page;
 mod provider;
 pub(crate) mod resume;
-pub(crate) mod routes;
 mod signed;
 #[cfg(test)]
 mod tests;
@@ -41,6 +41,7 @@ use tracing::warn;
 
 pub(crate) use asked::believe;
 use asked::{accepted_language, asked, bearer};
+pub(crate) use command::KEEP_LONGER_S;
 use signed::Signed;
 pub(crate) use signed::check;
 use ticket::Holder;
@@ -168,13 +169,29 @@ impl Auth {
         };
         asked.agrees_with(&holder)?;
         let lang = asked.lang()?.or(holder.lang);
-        Ok(Identity {
-            lang: lang.unwrap_or_else(|| accepted_language(headers, self.default_lang)),
-            site: holder.site,
-            uid: holder.uid,
-            role: holder.role,
-            proof: Some(holder.proof),
-        })
+        Ok(identity(holder, lang, headers, self.default_lang))
+    }
+
+    /// Who asks the HTTP API: as at a handshake, but never by a ticket.
+    pub(crate) fn asker(&self, uri: &Uri, headers: &HeaderMap) -> Result<Identity, Denied> {
+        let Some(signed) = &self.signed else {
+            return believe(uri, headers, self.default_lang);
+        };
+        let token = bearer(headers)?.ok_or_else(|| {
+            let reason = "Come with a token: Authorization: Bearer.";
+            denied(StatusCode::UNAUTHORIZED, reason)
+        })?;
+        let holder = holder(Kind::Token, signed.tokens.read(&token)?);
+        let asked = asked(uri)?;
+        asked.agrees_with(&holder)?;
+        Ok(identity(holder, asked.lang()?, headers, self.default_lang))
+    }
+
+    /// The language of somebody who may be nobody yet.
+    pub(crate) fn language(&self, uri: &Uri, headers: &HeaderMap) -> Lang {
+        let asked = asked(uri).and_then(|asked| asked.lang());
+        let asked = asked.ok().flatten();
+        asked.unwrap_or_else(|| accepted_language(headers, self.default_lang))
     }
 
     /// A new token for a socket: it must be of the same kind, user, site and role.
@@ -204,6 +221,21 @@ impl Auth {
             return Err(BadToken::Expired.into());
         }
         Ok(holder)
+    }
+}
+
+fn identity(
+    holder: Holder,
+    lang: Option<Lang>,
+    headers: &HeaderMap,
+    default_lang: Lang,
+) -> Identity {
+    Identity {
+        lang: lang.unwrap_or_else(|| accepted_language(headers, default_lang)),
+        site: holder.site,
+        uid: holder.uid,
+        role: holder.role,
+        proof: Some(holder.proof),
     }
 }
 

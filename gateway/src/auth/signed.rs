@@ -15,8 +15,10 @@ use super::{
 const MIN_RSA_BYTES: usize = 266;
 /// A point of P-256, not compressed.
 const P256_POINT_BYTES: usize = 65;
-/// Longest life of a token that can be set, in seconds: ten years.
-const MAX_MAX_AGE_S: u64 = 10 * 365 * 24 * 60 * 60;
+/// Shortest life of a token that can be set, in seconds.
+pub(super) const MIN_TOKEN_AGE_S: u64 = 60;
+/// Longest, likewise: ten years.
+pub(super) const MAX_TOKEN_AGE_S: u64 = 10 * 365 * 24 * 60 * 60;
 
 /// What reads signed identities.
 #[derive(Debug)]
@@ -44,7 +46,7 @@ impl Signed {
                 visitor::AUDIENCE
             )));
         }
-        if !(60..=MAX_MAX_AGE_S).contains(&max_age_s) {
+        if !(MIN_TOKEN_AGE_S..=MAX_TOKEN_AGE_S).contains(&max_age_s) {
             return Err(ConfigError(
                 "--max-token-age-s (FRONTDESK_MAX_TOKEN_AGE_S) must be 60 seconds to ten years"
                     .into(),

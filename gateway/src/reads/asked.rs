@@ -5,8 +5,8 @@ use std::{collections::VecDeque, future::pending, sync::Arc};
 use frontdesk_shared::{ids::MessageRef, protocol::read::Read};
 use tokio::task::JoinHandle;
 
-use super::{Answer, Step, refusal};
-use crate::{Gateway, auth::Identity};
+use super::{Answer, Asker, Step, refusal};
+use crate::presence::Presence;
 
 /// Most questions of a socket that wait while one is being answered.
 const MAX_WAITING: usize = 3;
@@ -50,13 +50,17 @@ impl Asked {
 
     /// The next frame of an answer. Waits for ever while nothing is asked. Loses nothing when
     /// cancelled; the next page is read only when this is asked again.
-    pub(crate) async fn answer(&mut self, gateway: &Arc<Gateway>, asker: &Identity) -> String {
+    pub(crate) async fn answer(&mut self, presence: &Presence) -> String {
         let Some(questions) = &mut self.0 else {
             return pending().await;
         };
         if let Current::Next(step) = &questions.current {
             let reference = step.reference.clone();
-            let (gateway, asker, step) = (Arc::clone(gateway), asker.clone(), step.clone());
+            let (gateway, step) = (Arc::clone(&presence.gateway), step.clone());
+            let asker = Asker {
+                identity: presence.identity.clone(),
+                client: Some(presence.client.clone()),
+            };
             let reading = async move { gateway.reads.answer(&asker, step).await };
             questions.current = Current::Reading(tokio::spawn(reading), reference);
         }
@@ -64,7 +68,7 @@ impl Asked {
             return pending().await; // never: it was begun above
         };
         let answer = reading.await.unwrap_or_else(|_panic| Answer {
-            frame: refusal(asker.lang, "internal", reference.as_ref()),
+            frame: refusal(presence.identity.lang, "internal", reference.as_ref()),
             rest: None,
         });
         let next = answer.rest;

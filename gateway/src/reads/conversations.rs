@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use frontdesk_shared::{
-    ids::MessageRef,
+    ids::ConversationId,
     keys,
     protocol::{
         notice::{is_json_string, json_string},
@@ -13,8 +13,7 @@ use frontdesk_shared::{
 };
 use redis::Value;
 
-use super::{Malformed, PAGE_BYTES, Part, Reads, entry::Raw, list};
-use crate::auth::Identity;
+use super::{Asker, Failure, Malformed, PAGE_BYTES, Part, Reads, entry::Raw, list};
 
 /// A page that is asked for.
 #[derive(Debug, Clone)]
@@ -28,53 +27,74 @@ const NUMBERS: [&str; 5] = ["unread", "read", "delivered", "peer_read", "peer_de
 
 impl Reads {
     /// One page.
-    pub(super) async fn conversations(
-        &self,
-        asker: &Identity,
-        ask: &Ask,
-        reference: Option<&MessageRef>,
-    ) -> Part {
-        let keys = [keys::conversations(&asker.site, &asker.uid)];
+    pub(super) async fn conversations(&self, asker: &Asker, ask: &Ask) -> Result<Part, Failure> {
+        let identity = &asker.identity;
+        let keys = [keys::conversations(&identity.site, &identity.uid)];
         let (changed, after) = match &ask.before {
             Some(cursor) => (cursor.changed.to_string(), cursor.conversation.as_str()),
             None => ("+inf".to_owned(), ""),
         };
         let args = [
-            &keys::site_prefix(&asker.site),
-            asker.uid.as_str(),
             self.originals_for(asker),
             &changed,
             after,
             &ask.limit.to_string(),
             &PAGE_BYTES.to_string(),
         ];
-        let reply = self.call(&self.conversations, &keys, &args).await?;
-        Ok((frame(list(&reply)?, reference)?, None))
+        let reply = self.call(&self.conversations, asker, &keys, &args).await?;
+        Ok(Part {
+            action: "conversations",
+            open: open(list(&reply)?)?,
+            rest: None,
+        })
+    }
+
+    /// One conversation for a request: a JSON object, or the code of an error.
+    pub(crate) async fn conversation(
+        &self,
+        asker: &Asker,
+        id: &ConversationId,
+    ) -> Result<String, &'static str> {
+        let read = async {
+            let keys = [keys::conversation(&asker.identity.site, id)];
+            let args = [id.as_str(), self.originals_for(asker)];
+            let reply = self.call(&self.conversation, asker, &keys, &args).await?;
+            Ok(with_sides(list(&reply)?)?)
+        };
+        self.judged(asker, read).await
     }
 }
 
-/// The frame of what `lua/conversations.lua` returns.
-fn frame(reply: &[Value], reference: Option<&MessageRef>) -> Result<String, Malformed> {
+/// What `lua/conversations.lua` returns as a JSON object, without its closing brace.
+fn open(reply: &[Value]) -> Result<String, Malformed> {
     let [more, changed, name, items @ ..] = reply else {
         return Err(Malformed("length"));
     };
     let items: Vec<String> = items.iter().map(conversation).collect::<Result<_, _>>()?;
     let more = *more == Value::Int(1);
-    let mut frame = format!(
-        r#"{{"action":"conversations","payload":{{"conversations":[{}],"more":{more}"#,
-        items.join(",")
-    );
+    let mut open = format!(r#"{{"conversations":[{}],"more":{more}"#, items.join(","));
     if more {
         let cursor = text(changed).zip(text(name));
         let (changed, name) = cursor.ok_or(Malformed("cursor"))?;
         let cursor = Cursor::parse(&format!("{changed}:{name}")).ok_or(Malformed("cursor"))?;
-        let _ = write!(frame, r#","before":"{cursor}""#);
+        let _ = write!(open, r#","before":"{cursor}""#);
     }
-    if let Some(reference) = reference {
-        let _ = write!(frame, r#","ref":"{reference}""#);
-    }
-    frame.push_str("}}");
-    Ok(frame)
+    Ok(open)
+}
+
+/// What `lua/conversation.lua` returns.
+fn with_sides(reply: &[Value]) -> Result<String, Malformed> {
+    let [item, a, b] = reply else {
+        return Err(Malformed("length"));
+    };
+    let mut json = conversation(item)?;
+    let sides = [a, b].map(|side| text(side).ok_or(Malformed("side")));
+    let sides = sides.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let sides = sides.into_iter().filter(|side| !side.is_empty());
+    let sides: Vec<String> = sides.map(json_string).collect();
+    json.pop(); // its closing brace
+    let _ = write!(json, r#","members":[{}]}}"#, sides.join(","));
+    Ok(json)
 }
 
 fn conversation(item: &Value) -> Result<String, Malformed> {
@@ -123,7 +143,7 @@ fn conversation(item: &Value) -> Result<String, Malformed> {
     Ok(json)
 }
 
-fn number(value: &Value) -> Result<i64, Malformed> {
+pub(super) fn number(value: &Value) -> Result<i64, Malformed> {
     match value {
         Value::Int(number) if *number >= 0 => Ok(*number),
         _ => Err(Malformed("number")),

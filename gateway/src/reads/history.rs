@@ -3,15 +3,14 @@
 use std::fmt::Write as _;
 
 use frontdesk_shared::{
-    ids::{ConversationId, MessageRef},
+    ids::ConversationId,
     keys,
     protocol::read::{From, MAX_PAGE},
     redis::text,
 };
 use redis::Value;
 
-use super::{Failure, Malformed, PAGE_BYTES, Page, Part, Reads, entry::Raw, list};
-use crate::auth::Identity;
+use super::{Asker, Failure, Malformed, PAGE_BYTES, Page, Part, Reads, entry::Raw, list};
 
 /// A page that is asked for.
 #[derive(Debug, Clone)]
@@ -23,7 +22,7 @@ pub(super) struct Ask {
 
 /// What is left of a transcript.
 #[derive(Debug, Clone)]
-pub(super) struct Whole {
+pub(crate) struct Whole {
     conversation: ConversationId,
     /// The last entry that was given.
     after: u64,
@@ -31,9 +30,15 @@ pub(super) struct Whole {
     head: Option<u64>,
 }
 
+/// A part of a transcript: entries as JSON, joined by commas, and what is left.
+pub(crate) struct Pages {
+    pub(crate) entries: String,
+    pub(crate) rest: Option<Whole>,
+}
+
 impl Whole {
     /// A transcript from the beginning.
-    pub(super) fn of(conversation: ConversationId) -> Self {
+    pub(crate) fn of(conversation: ConversationId) -> Self {
         Self {
             conversation,
             after: 0,
@@ -44,24 +49,37 @@ impl Whole {
 
 impl Reads {
     /// One page.
-    pub(super) async fn history(
-        &self,
-        asker: &Identity,
-        ask: &Ask,
-        reference: Option<&MessageRef>,
-    ) -> Part {
+    pub(super) async fn history(&self, asker: &Asker, ask: &Ask) -> Result<Part, Failure> {
         let entries = self.entries(asker, ask).await?;
-        let frame = entries.frame(&ask.conversation, entries.more, reference);
-        Ok((frame, None))
+        Ok(Part {
+            action: "history",
+            open: entries.open(&ask.conversation, entries.more),
+            rest: None,
+        })
     }
 
     /// The next part of a transcript.
-    pub(super) async fn transcript(
-        &self,
-        asker: &Identity,
-        whole: Whole,
-        reference: Option<&MessageRef>,
-    ) -> Part {
+    pub(super) async fn transcript(&self, asker: &Asker, whole: Whole) -> Result<Part, Failure> {
+        let conversation = whole.conversation.clone();
+        let (entries, rest) = self.part(asker, whole).await?;
+        Ok(Part {
+            action: "history",
+            open: entries.open(&conversation, rest.is_some()),
+            rest: rest.map(Page::Transcript),
+        })
+    }
+
+    /// The same for a request, or the code of an error.
+    pub(crate) async fn pages(&self, asker: &Asker, whole: Whole) -> Result<Pages, &'static str> {
+        let (entries, rest) = self.judged(asker, self.part(asker, whole)).await?;
+        let entries: Vec<String> = entries.list.into_iter().map(|entry| entry.json).collect();
+        Ok(Pages {
+            entries: entries.join(","),
+            rest,
+        })
+    }
+
+    async fn part(&self, asker: &Asker, whole: Whole) -> Result<(Entries, Option<Whole>), Failure> {
         let ask = Ask {
             conversation: whole.conversation,
             from: From::After(whole.after),
@@ -72,43 +90,35 @@ impl Reads {
         entries.list.retain(|entry| entry.seq <= head);
         // An empty page before the head: the log has expired meanwhile.
         let next = entries.list.last().map(|last| last.seq);
-        let more = next.is_some_and(|seq| seq < head);
-        let frame = entries.frame(&ask.conversation, more, reference);
-        let rest = more.then(|| {
-            Page::Transcript(Whole {
-                conversation: ask.conversation,
-                after: next.unwrap_or(head),
-                head: Some(head),
-            })
+        let rest = next.filter(|seq| *seq < head).map(|after| Whole {
+            conversation: ask.conversation,
+            after,
+            head: Some(head),
         });
-        Ok((frame, rest))
+        Ok((entries, rest))
     }
 
-    async fn entries(&self, asker: &Identity, ask: &Ask) -> Result<Entries, Failure> {
-        let (site, conversation) = (&asker.site, &ask.conversation);
+    async fn entries(&self, asker: &Asker, ask: &Ask) -> Result<Entries, Failure> {
+        let (site, conversation) = (&asker.identity.site, &ask.conversation);
         let keys = [
             keys::conversation(site, conversation),
             keys::log(site, conversation),
             keys::recalled(site, conversation),
         ];
-        let prefix = keys::site_prefix(site);
         let (direction, seq) = match ask.from {
             From::Newest => ("back", String::new()),
             From::Before(seq) => ("back", seq.to_string()),
             From::After(seq) => ("on", seq.to_string()),
         };
         let args = [
-            &prefix,
             conversation.as_str(),
-            asker.uid.as_str(),
-            asker.role.as_str(),
             self.originals_for(asker),
             direction,
             &seq,
             &ask.limit.to_string(),
             &PAGE_BYTES.to_string(),
         ];
-        let reply = self.call(&self.history, &keys, &args).await?;
+        let reply = self.call(&self.history, asker, &keys, &args).await?;
         Ok(Entries::read(list(&reply)?, direction == "back")?)
     }
 }
@@ -159,28 +169,16 @@ impl Entries {
         })
     }
 
-    /// The frame. `more`: in the same direction.
-    fn frame(
-        &self,
-        conversation: &ConversationId,
-        more: bool,
-        reference: Option<&MessageRef>,
-    ) -> String {
+    /// A JSON object without its closing brace. `more`: in the same direction.
+    fn open(&self, conversation: &ConversationId, more: bool) -> String {
         let length: usize = self.list.iter().map(|entry| entry.json.len() + 1).sum();
-        let mut frame = String::with_capacity(length + 256);
-        let _ = write!(
-            frame,
-            r#"{{"action":"history","payload":{{"conversation":"{conversation}","entries":["#
-        );
+        let mut open = String::with_capacity(length + 256);
+        let _ = write!(open, r#"{{"conversation":"{conversation}","entries":["#);
         for (at, entry) in self.list.iter().enumerate() {
-            frame.push_str(if at == 0 { "" } else { "," });
-            frame.push_str(&entry.json);
+            open.push_str(if at == 0 { "" } else { "," });
+            open.push_str(&entry.json);
         }
-        let _ = write!(frame, r#"],"more":{more}"#);
-        if let Some(reference) = reference {
-            let _ = write!(frame, r#","ref":"{reference}""#);
-        }
-        frame.push_str("}}");
-        frame
+        let _ = write!(open, r#"],"more":{more}"#);
+        open
     }
 }

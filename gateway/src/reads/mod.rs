@@ -6,21 +6,27 @@
 //!     ▲                                                             │ EVALSHA_RO on its own link
 //!     └────────────── one frame, then the next page ◀── pages ◀─────┘
 //! ```
+//! The HTTP API asks the same by itself, page by page. Every script looks first whether the asker still may: a connection
+//! must be registered, a token newer than its user's revocation.
+//!
 //! A read never delays a message: its connection is its own, its share of Redis's time is bounded by
 //! [`Reads`], and the next page of a transcript is read when the one before is written to the socket.
 //! What Redis does not answer in time is answered `busy`.
 
 mod asked;
 mod conversations;
+mod desk;
 mod entry;
 mod history;
+mod hooks;
 
 use std::time::Duration;
 
 use frontdesk_shared::{
-    ids::MessageRef,
+    ids::{ClientId, MessageRef},
+    keys,
     protocol::{
-        Lang,
+        Lang, Role,
         notice::{self, error_frame},
         read::{Read, What},
     },
@@ -41,6 +47,8 @@ use crate::{
     pace::{Pace, Rate},
 };
 pub(crate) use asked::Asked;
+pub(crate) use desk::Range;
+pub(crate) use history::Whole;
 
 /// Most reads of this gateway that Redis works on at once.
 const MAX_AT_ONCE: usize = 8;
@@ -63,8 +71,21 @@ pub(crate) struct Reads {
     pace: Pace,
     history: ReadScript,
     conversations: ReadScript,
+    conversation: ReadScript,
+    staff: ReadScript,
+    queues: ReadScript,
+    webhooks: ReadScript,
+    parked: ReadScript,
     /// Whether supervisors see what was said in recalled messages.
     originals: bool,
+}
+
+/// Who asks: a connection, or somebody by a request of the HTTP API.
+#[derive(Debug, Clone)]
+pub(crate) struct Asker {
+    pub(crate) identity: Identity,
+    /// The connection.
+    pub(crate) client: Option<ClientId>,
 }
 
 /// One step of an answer: a page.
@@ -77,7 +98,7 @@ pub(crate) struct Step {
 #[derive(Debug, Clone)]
 enum Page {
     History(history::Ask),
-    Transcript(history::Whole),
+    Transcript(Whole),
     Conversations(conversations::Ask),
 }
 
@@ -109,20 +130,33 @@ enum Failure {
 #[error("the reply of a read is malformed: {0}")]
 struct Malformed(&'static str);
 
-/// A frame, and what is still to be read for the same question.
-type Part = Result<(String, Option<Page>), Failure>;
+/// A page: the action of its frame, its payload without the closing brace, and what is still to be read for the same
+/// question.
+struct Part {
+    action: &'static str,
+    open: String,
+    rest: Option<Page>,
+}
 
 impl Reads {
     pub(crate) fn new(redis: Redis, config: &Config) -> Self {
+        let asker = include_str!("../../lua/asker.lua");
         let entries = include_str!("../../lua/entries.lua");
+        let described = include_str!("../../lua/described.lua");
         let history = include_str!("../../lua/history.lua");
         let conversations = include_str!("../../lua/conversations.lua");
+        let conversation = include_str!("../../lua/conversation.lua");
         Self {
             link: Link::new(redis),
             permits: Semaphore::new(MAX_AT_ONCE),
             pace: Pace::new(Rate::new(PAGES_PER_SECOND, PAGES_AT_ONCE)),
-            history: ReadScript::new(&[entries, history]),
-            conversations: ReadScript::new(&[entries, conversations]),
+            history: ReadScript::new(&[asker, entries, history]),
+            conversations: ReadScript::new(&[asker, entries, described, conversations]),
+            conversation: ReadScript::new(&[asker, entries, described, conversation]),
+            staff: ReadScript::new(&[asker, include_str!("../../lua/staff.lua")]),
+            queues: ReadScript::new(&[asker, include_str!("../../lua/queues.lua")]),
+            webhooks: ReadScript::new(&[asker, include_str!("../../lua/webhooks.lua")]),
+            parked: ReadScript::new(&[asker, include_str!("../../lua/parked.lua")]),
             originals: config.supervisor_sees_recalled,
         }
     }
@@ -132,21 +166,58 @@ impl Reads {
         self.link.renew();
     }
 
-    /// Reads one page for somebody. A failure is an answer, too.
-    async fn answer(&self, asker: &Identity, step: Step) -> Answer {
-        let begun = Instant::now();
+    /// Reads one page for a connection. A failure is an answer, too.
+    async fn answer(&self, asker: &Asker, step: Step) -> Answer {
         let reference = step.reference.as_ref();
-        let read = match step.page {
-            Page::History(ask) => self.history(asker, &ask, reference).await,
-            Page::Transcript(whole) => self.transcript(asker, whole, reference).await,
-            Page::Conversations(ask) => self.conversations(asker, &ask, reference).await,
+        let read = async {
+            match step.page {
+                Page::History(ask) => self.history(asker, &ask).await,
+                Page::Transcript(whole) => self.transcript(asker, whole).await,
+                Page::Conversations(ask) => self.conversations(asker, &ask).await,
+            }
         };
+        match self.judged(asker, read).await {
+            Ok(part) => Answer {
+                frame: part.frame(reference),
+                rest: part.rest.map(|page| Step {
+                    reference: step.reference,
+                    page,
+                }),
+            },
+            Err(code) => Answer {
+                frame: refusal(asker.identity.lang, code, reference),
+                rest: None,
+            },
+        }
+    }
+
+    /// One page for a request: a JSON object, or the code of an error.
+    pub(crate) async fn page(&self, asker: &Asker, what: What) -> Result<String, &'static str> {
+        let read = async {
+            match Page::first(what) {
+                Page::History(ask) => self.history(asker, &ask).await,
+                Page::Transcript(whole) => self.transcript(asker, whole).await,
+                Page::Conversations(ask) => self.conversations(asker, &ask).await,
+            }
+        };
+        Ok(self.judged(asker, read).await?.open + "}")
+    }
+
+    /// Counts and logs what became of a read; what is refused or fails is a code of the notices.
+    async fn judged<T>(
+        &self,
+        asker: &Asker,
+        read: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, &'static str> {
+        let begun = Instant::now();
+        let read = read.await;
         METRICS.read_seconds.observe(begun.elapsed().as_secs_f64());
         let code = match &read {
             Ok(_) => "ok",
             Err(Failure::Refused(code)) => code,
             Err(Failure::Malformed(error)) => {
-                error!(%error, site = %asker.site, "what a script has read cannot be answered");
+                let site = &asker.identity.site;
+                error!(%error, %site, "what a script has read cannot be answered");
                 "internal"
             }
             Err(error) => {
@@ -155,21 +226,12 @@ impl Reads {
             }
         };
         METRICS.reads.with_label_values(&[code]).inc();
-        match read {
-            Ok((frame, rest)) => Answer {
-                frame,
-                rest: rest.map(|page| Step { page, ..step }),
-            },
-            Err(_) => Answer {
-                frame: refusal(asker.lang, code, reference),
-                rest: None,
-            },
-        }
+        read.map_err(|_| code)
     }
 
     /// Whether somebody sees what was said in recalled messages, as scripts take it.
-    fn originals_for(&self, asker: &Identity) -> &'static str {
-        let sees = self.originals && asker.role.as_str() == "supervisor";
+    fn originals_for(&self, asker: &Asker) -> &'static str {
+        let sees = self.originals && asker.identity.role == Role::Supervisor;
         if sees { "1" } else { "0" }
     }
 
@@ -177,9 +239,16 @@ impl Reads {
     async fn call(
         &self,
         script: &ReadScript,
+        asker: &Asker,
         keys: &[String],
         args: &[&str],
     ) -> Result<Value, Failure> {
+        let who = asker.args();
+        let args: Vec<&str> = who
+            .iter()
+            .map(String::as_str)
+            .chain(args.iter().copied())
+            .collect();
         let now = Instant::now();
         let deadline = now + DEADLINE;
         let turn = self.pace.turn(now, deadline).ok_or(Failure::Crowded)?;
@@ -189,15 +258,46 @@ impl Reads {
             return Err(Failure::Crowded);
         };
         let calling = async {
-            match script.call(&self.link, keys, args).await {
+            match script.call(&self.link, keys, &args).await {
                 // The connection has ended, perhaps long ago; to read twice changes nothing.
-                Err(error) if error.code().is_none() => script.call(&self.link, keys, args).await,
+                Err(error) if error.code().is_none() => script.call(&self.link, keys, &args).await,
                 answer => answer,
             }
         };
         Ok(timeout_at(deadline, calling)
             .await
             .map_err(|_| Failure::Late)??)
+    }
+}
+
+impl Asker {
+    /// What `lua/asker.lua` takes.
+    fn args(&self) -> [String; 5] {
+        let Identity {
+            site,
+            uid,
+            role,
+            proof,
+            ..
+        } = &self.identity;
+        let iat = proof.as_ref().map(|proof| proof.iat.to_string());
+        let client = self.client.as_ref().map(ToString::to_string);
+        [
+            keys::site_prefix(site),
+            uid.to_string(),
+            role.as_str().to_owned(),
+            client.unwrap_or_default(),
+            iat.unwrap_or_default(),
+        ]
+    }
+}
+
+impl Part {
+    fn frame(&self, reference: Option<&MessageRef>) -> String {
+        let (action, open) = (self.action, &self.open);
+        let reference = reference.map(|reference| format!(r#","ref":"{reference}""#));
+        let reference = reference.unwrap_or_default();
+        format!(r#"{{"action":"{action}","payload":{open}{reference}}}}}"#)
     }
 }
 
@@ -217,24 +317,29 @@ fn list(reply: &Value) -> Result<&[Value], Failure> {
 impl Step {
     /// How the answer to a question begins.
     fn first(read: Read) -> Self {
-        let page = match read.what {
+        Self {
+            reference: read.id,
+            page: Page::first(read.what),
+        }
+    }
+}
+
+impl Page {
+    fn first(what: What) -> Self {
+        match what {
             What::History {
                 conversation,
                 from,
                 limit,
-            } => Page::History(history::Ask {
+            } => Self::History(history::Ask {
                 conversation,
                 from,
                 limit,
             }),
-            What::Transcript { conversation } => Page::Transcript(history::Whole::of(conversation)),
+            What::Transcript { conversation } => Self::Transcript(Whole::of(conversation)),
             What::Conversations { before, limit } => {
-                Page::Conversations(conversations::Ask { before, limit })
+                Self::Conversations(conversations::Ask { before, limit })
             }
-        };
-        Self {
-            reference: read.id,
-            page,
         }
     }
 }

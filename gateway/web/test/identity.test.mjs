@@ -216,3 +216,12 @@ test('a visitor\'s token is renewed by the visitors\' address', async () => {
   assert.deepEqual(asked.map(({ bearer }) => bearer), [null, 'A']);
   assert.equal(world.socket.got('refresh')[0].token, 'B');
 });
+
+test('a problem of the API is told in its words, and its time is waited for', async () => {
+  const world = new World();
+  const problem = { type: '/api/v1/problems#busy', title: 'Busy', detail: 'Try again', status: 503, code: 'busy', retry_after_ms: 20_000 };
+  const client = world.client(options({ fetch: door({ status: 503, body: problem }).fetch, token: () => jwt({}) })).start();
+  await world.clock.advance(10);
+  assert.deepEqual(client.told('error'), [{ code: 'http_503', message: 'Try again', field: null }]);
+  assert.equal(client.told('state').at(-1).retryInMs, 20_500);
+});

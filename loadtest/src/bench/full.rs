@@ -25,6 +25,9 @@ const KILL_EVERY: Duration = Duration::from_secs(60);
 const CLEAN_WITHIN: Duration = Duration::from_secs(60);
 /// Memory of the second half of a soak may be so much above that of the first.
 const FLAT: f64 = 1.15;
+/// Memory for all that is said: nothing of it is forgotten within the soak, and more than the shipped
+/// limit would be refused with `busy`.
+const SOAK_MEMORY: &str = "8gb";
 /// Keys of these forms exist only while somebody is there.
 const PASSING: [&str; 8] = [
     ":u:", ":free", ":duty", ":waiting", ":q:", "}:due", "}:sites", "}:moved",
@@ -101,7 +104,9 @@ async fn soak(bench: &mut Bench, minutes: u64) -> Result<()> {
     } else {
         1000.0
     };
-    let mut servers = Servers::start(&bench.setup, System::Frontdesk).await?;
+    let mut setup = bench.setup.clone();
+    setup.redis = vec!["--maxmemory".into(), SOAK_MEMORY.into()];
+    let mut servers = Servers::start(&setup, System::Frontdesk).await?;
     let scenario = Scenario::Soak(soak::Options {
         talkers: (bench.size.pairs / 2).max(5),
         rate,

@@ -200,7 +200,7 @@ pub fn is_name(name: &str) -> bool {
 }
 
 /// Whether a text may be the words of a message.
-pub(crate) fn is_words(text: &str) -> bool {
+pub fn is_words(text: &str) -> bool {
     (1..=MAX_TEXT_BYTES).contains(&text.len())
 }
 
@@ -216,10 +216,63 @@ pub(super) fn bad(field: &'static str) -> Refusal {
     refuse("bad_field", Some(field))
 }
 
-/// The fields of a frame.
-pub(super) struct Payload(serde_json::Map<String, serde_json::Value>);
+/// A number that is written with a point and is whole, as `2.0`: in JSON it is the same.
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "whole and within the bounds of what a float holds exactly"
+)]
+fn whole(value: &serde_json::Value) -> Option<u64> {
+    let number = value.as_f64()?;
+    let is_whole = number.fract() == 0.0 && (0.0..=MAX_SEQ as f64).contains(&number);
+    is_whole.then_some(number as u64)
+}
+
+/// The fields of a frame, or of a request of the HTTP API, which has the same rules.
+#[derive(Debug, Clone, Default)]
+pub struct Payload(serde_json::Map<String, serde_json::Value>);
 
 impl Payload {
+    /// A body that is one JSON object; `null` counts as an empty one.
+    pub fn from_json(body: &[u8]) -> Result<Self, Refusal> {
+        let fields = serde_json::from_slice::<Option<serde_json::Map<_, _>>>(body);
+        let fields = fields.map_err(|_| refuse("bad_json", None))?;
+        Ok(Self(fields.unwrap_or_default()))
+    }
+
+    /// Names and texts of a query: what looks like a number is one. Each name at most once.
+    pub fn from_query(pairs: impl IntoIterator<Item = (String, String)>) -> Option<Self> {
+        let mut fields = serde_json::Map::new();
+        for (name, text) in pairs {
+            let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+            let number = is_number.then(|| text.parse::<u64>().ok()).flatten();
+            let value = number.map_or_else(|| text.into(), serde_json::Value::from);
+            if fields.insert(name, value).is_some() {
+                return None;
+            }
+        }
+        Some(Self(fields))
+    }
+
+    /// A list of texts.
+    pub fn texts(&self, field: &'static str) -> Result<Option<Vec<&str>>, Refusal> {
+        match self.0.get(field) {
+            None | Some(serde_json::Value::Null) => Ok(None),
+            Some(serde_json::Value::Array(list)) => {
+                let texts: Option<Vec<_>> = list.iter().map(serde_json::Value::as_str).collect();
+                texts.map(Some).ok_or(bad(field))
+            }
+            Some(_) => Err(bad(field)),
+        }
+    }
+
+    /// The same with one field more.
+    #[must_use]
+    pub fn with(mut self, field: &str, value: &str) -> Self {
+        self.0.insert(field.to_owned(), value.into());
+        self
+    }
+
     fn request(&self, action: &str, reference: Option<MessageRef>) -> Result<Request, Refusal> {
         Ok(match action {
             "staffOnline" => Request::Verb(Verb::StaffOnline {
@@ -230,7 +283,7 @@ impl Payload {
             "customerConnect" => Request::Verb(Verb::CustomerConnect),
             "customerLeave" => Request::Verb(Verb::CustomerLeave),
             "message" => Request::Verb(Verb::Message {
-                body: self.body()?,
+                body: self.words()?,
                 id: reference,
                 conversation: self.conversation()?,
             }),
@@ -243,7 +296,7 @@ impl Payload {
             },
             "direct" => Request::Verb(Verb::Direct {
                 to: self.to()?,
-                body: self.body()?,
+                body: self.words()?,
                 id: reference,
             }),
             "delivered" => Request::Verb(self.mark(Mark::Delivered)?),
@@ -270,7 +323,7 @@ impl Payload {
     }
 
     /// An optional text field; JSON `null` counts as absent.
-    pub(super) fn text(&self, field: &'static str) -> Result<Option<&str>, Refusal> {
+    pub fn text(&self, field: &'static str) -> Result<Option<&str>, Refusal> {
         match self.0.get(field) {
             None | Some(serde_json::Value::Null) => Ok(None),
             Some(serde_json::Value::String(text)) => Ok(Some(text)),
@@ -278,7 +331,8 @@ impl Payload {
         }
     }
 
-    fn flag(&self, field: &'static str) -> Result<Option<bool>, Refusal> {
+    /// Yes or no.
+    pub fn flag(&self, field: &'static str) -> Result<Option<bool>, Refusal> {
         match self.0.get(field) {
             None | Some(serde_json::Value::Null) => Ok(None),
             Some(serde_json::Value::Bool(flag)) => Ok(Some(*flag)),
@@ -287,14 +341,14 @@ impl Payload {
     }
 
     /// An optional whole number within bounds.
-    pub(super) fn number(
+    pub fn number(
         &self,
         field: &'static str,
         bounds: RangeInclusive<u64>,
     ) -> Result<Option<u64>, Refusal> {
         match self.0.get(field) {
             None | Some(serde_json::Value::Null) => Ok(None),
-            Some(value) => match value.as_u64() {
+            Some(value) => match value.as_u64().or_else(|| whole(value)) {
                 Some(number) if bounds.contains(&number) => Ok(Some(number)),
                 _ => Err(bad(field)),
             },
@@ -323,11 +377,12 @@ impl Payload {
     }
 
     /// A place in a log that must be named.
-    fn seq(&self, field: &'static str) -> Result<u64, Refusal> {
+    pub fn seq(&self, field: &'static str) -> Result<u64, Refusal> {
         self.number(field, 1..=MAX_SEQ)?.ok_or(bad(field))
     }
 
-    fn message_id(&self) -> Result<Option<MessageId>, Refusal> {
+    /// The id that a message must have.
+    pub fn message_id(&self) -> Result<Option<MessageId>, Refusal> {
         let id = self.text("message_id")?.map(MessageId::parse).transpose();
         id.map_err(|_| bad("message_id"))
     }
@@ -348,16 +403,18 @@ impl Payload {
     }
 
     /// A conversation that must be named.
-    pub(super) fn the_conversation(&self) -> Result<ConversationId, Refusal> {
+    pub fn the_conversation(&self) -> Result<ConversationId, Refusal> {
         self.conversation()?.ok_or(bad("conversation"))
     }
 
-    fn to(&self) -> Result<Uid, Refusal> {
+    /// Whom words are for.
+    pub fn to(&self) -> Result<Uid, Refusal> {
         let uid = self.text("to")?.ok_or(bad("to"))?;
         Uid::parse(uid).map_err(|_| bad("to"))
     }
 
-    fn body(&self) -> Result<String, Refusal> {
+    /// The words of a message as a JSON string.
+    pub fn words(&self) -> Result<String, Refusal> {
         let text = self.text("message")?.ok_or(bad("message"))?;
         match text {
             text if is_words(text) => Ok(json_string(text)),

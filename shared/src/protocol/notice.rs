@@ -69,6 +69,12 @@ const QUEUE_STAFF_OFFLINE: Notice = notice(
     "The staff member has left; connect to somebody else?",
 );
 
+const NO_ANSWER: Notice = error(
+    "timeout",
+    "尚未得到结果,请用同一幂等键重试",
+    "Not known yet whether it was done; ask again with the same Idempotency-Key",
+);
+
 /// The whole table. A row is found by its key; a client tells rows apart by action and code.
 #[rustfmt::skip]
 pub const NOTICES: &[Notice] = &[
@@ -102,6 +108,11 @@ pub const NOTICES: &[Notice] = &[
     error("too_many_conversations", "您的会话数已达上限", "You have as many conversations as allowed"),
     error("queue_words_full", "排队期间的留言已满", "No more messages can be kept while you wait"),
     error("id_reused", "消息编号已被使用", "This id was used for another message"),
+    error("key_reused", "该幂等键已用于其他请求", "This Idempotency-Key was used for another request"),
+    error("no_webhook", "没有这个 webhook", "There is no such webhook"),
+    error("no_delivery", "没有这个已停止投递的事件", "There is no such parked delivery"),
+    error("too_many_webhooks", "webhook 数量已达上限", "The site has as many webhooks as allowed"),
+    Notice { key: "error.timeout", ..NO_ANSWER },
     error("bad_resume", "恢复凭据无效", "The resume token is not valid"),
     error("no_user", "没有这个用户", "There is no such user"),
     error("forbidden", "无权执行此操作", "You may not do this here"),

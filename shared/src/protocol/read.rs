@@ -95,6 +95,11 @@ pub(super) fn decode(
     payload: &Payload,
     id: Option<MessageRef>,
 ) -> Result<Option<Read>, Refusal> {
+    Ok(question(action, payload)?.map(|what| Read { id, what }))
+}
+
+/// The same of a request of the HTTP API.
+pub fn question(action: &str, payload: &Payload) -> Result<Option<What>, Refusal> {
     let what = match action {
         "history" => What::History {
             conversation: payload.the_conversation()?,
@@ -113,7 +118,7 @@ pub(super) fn decode(
         },
         _ => return Ok(None),
     };
-    Ok(Some(Read { id, what }))
+    Ok(Some(what))
 }
 
 fn from(payload: &Payload) -> Result<From, Refusal> {
@@ -127,7 +132,8 @@ fn from(payload: &Payload) -> Result<From, Refusal> {
     }
 }
 
-fn limit(payload: &Payload) -> Result<u64, Refusal> {
+/// How many there may be in an answer.
+pub fn limit(payload: &Payload) -> Result<u64, Refusal> {
     Ok(payload
         .number("limit", 1..=MAX_PAGE)?
         .unwrap_or(DEFAULT_PAGE))

@@ -7,6 +7,11 @@ use anyhow::{Context as _, Result, ensure};
 use super::{SiteDump, same};
 use crate::desk_model::{Conv, Conversation, DeskModel, State};
 
+fn sorted(mut uids: Vec<String>) -> Vec<String> {
+    uids.sort();
+    uids
+}
+
 impl SiteDump<'_> {
     /// Names the conversations that the model has begun since it was asked last.
     pub fn name_conversations(&self, model: &mut DeskModel) -> Result<()> {
@@ -34,6 +39,11 @@ impl SiteDump<'_> {
             customers.cloned().collect()
         };
         same("waiting", &self.members("waiting"), &names(model.waiting()))?;
+        same(
+            "away",
+            &sorted(self.members("away")),
+            &sorted(names(model.away())),
+        )?;
         same("duty", &self.members("duty"), &model.on_duty())?;
         same("free", &self.members("free"), &model.free())?;
         for queue in self.names("q:") {

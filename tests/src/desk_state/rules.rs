@@ -38,6 +38,10 @@ impl SiteDump<'_> {
             lost.iter().all(passed_over),
             "somebody of {lost:?} waits, and is lost"
         );
+        lost.sort();
+        let mut away = self.members("away");
+        away.sort();
+        same("who is lost and waits", &away, &lost)?;
         queued.sort();
         let mut sorted = waiting.clone();
         sorted.sort();

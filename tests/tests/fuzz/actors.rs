@@ -36,6 +36,11 @@ const TRANSITIONS: &[&str] = &[
     "gateway_dead",
     "queue_moved",
     "queue_lost",
+    "hook_create",
+    "hook_change",
+    "hook_rotate",
+    "hook_delete",
+    "hook_redeliver",
 ];
 /// So many entries at the beginning are as they should be.
 const CALM: usize = 20;

@@ -1,7 +1,7 @@
 //! What is promised of everything that is let through, written down once more.
 
 use frontdesk_shared::{
-    event::{Event, Kind},
+    event::{Act, Event, Kind},
     protocol::{MAX_NAME_CHARS, MAX_POSITIONS, MAX_TEXT_BYTES, frame::Verb, resume::Seen},
 };
 
@@ -94,6 +94,15 @@ pub fn check_event(event: &Event) {
         Kind::Verb { client, verb, .. } => {
             assert!(is_random(client.as_str(), 44), "{event:?}");
             check_verb(verb);
+        }
+        Kind::Request(request) => {
+            assert!(is_random(request.client.as_str(), 44), "{event:?}");
+            assert!(is_id(request.key.as_str(), "._:-"), "{event:?}");
+            let by = request.by.as_ref();
+            assert!(by.is_none_or(|by| is_id(by.as_str(), "._@-")), "{event:?}");
+            if let Act::Verb(verb) = &request.act {
+                check_verb(verb);
+            }
         }
         Kind::IdleTimer { conversation } => assert!(is_id(conversation.as_str(), ".-")),
         Kind::GatewayDead { boot } => assert!(is_random(boot.as_str(), 22)),

@@ -33,7 +33,7 @@ fn whatever_a_transition_is_given_the_call_succeeds_and_the_lane_goes_on() {
             life(&mut subject, &mut case, &server, &table).await;
         }
     });
-    subject.report(&["applied", "acknowledged", "dead letters"]);
+    subject.report(&["applied", "acknowledged", "answered", "dead letters"]);
 }
 
 async fn life(subject: &mut Subject, case: &mut Case, server: &RedisServer, table: &KeyTable) {
@@ -74,6 +74,7 @@ async fn call(driver: &mut LaneDriver, actors: &mut Actors, case: &mut Case) -> 
     let what = match what {
         b"OK" => "applied",
         b"ACK" => "acknowledged",
+        b"SAY" => "answered",
         b"DEAD" => "dead letters",
         _ => panic!("answered {answers:?}: {transition:?} {fields:?}"),
     };

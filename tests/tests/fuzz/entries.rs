@@ -42,6 +42,7 @@ fn hostile_entries_are_applied_once_or_dead_letters_and_neighbours_talk_on() {
     subject.report(&[
         "applied",
         "acknowledged",
+        "answered",
         "dead letters",
         "told connected",
         "told your_turn",
@@ -94,6 +95,7 @@ async fn life(subject: &mut Subject, case: &mut Case, server: &RedisServer, tabl
         let what = match &entry.outcome {
             Outcome::Applied => "applied",
             Outcome::Acked(_) => "acknowledged",
+            Outcome::Said(_) => "answered",
             // An event that decodes and is in its place never fails in Lua.
             Outcome::Dead(why) if why == "undecodable" || why.starts_with("undecodable (cut") => {
                 "dead letters"

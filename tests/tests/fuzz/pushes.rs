@@ -50,6 +50,7 @@ fn check(payload: &Payload, length: usize) {
             Kind::Frame => "F",
             Kind::Welcome => "W",
             Kind::Close => "C",
+            Kind::Answer => "A",
         };
         let (event, targets) = (&record.event, &record.targets);
         let text = |bytes: &Bytes| {
@@ -75,7 +76,7 @@ fn payload(rng: &mut impl Rng) -> Vec<u8> {
     for _ in 0..rng.random_range(0..4) {
         let body = bytes(rng);
         let targets: Vec<String> = (0..rng.random_range(1..4)).map(|_| id(rng, 44)).collect();
-        let kind = pick(rng, &["F", "W", "C"]);
+        let kind = pick(rng, &["F", "W", "C", "A"]);
         let head = format!("{kind} 7.3.1-0 {} {}\n", body.len(), targets.join(","));
         payload.extend(head.bytes());
         payload.extend(body);

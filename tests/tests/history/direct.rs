@@ -56,5 +56,5 @@ async fn direct_conversations_are_read_listed_and_typed_in() {
     carl.expect("error", "forbidden").await;
     carl.ask("typing", json!({"conversation": conversation}))
         .await;
-    carl.expect("error", "forbidden").await;
+    carl.expect("error", "no_conversation").await;
 }

@@ -108,7 +108,7 @@ async fn a_supervisor_reads_their_site_and_no_other() {
         assert_eq!(entries_of(&page).len(), 3);
         let payload = json!({"conversation": scene.conversation});
         reader.ask("typing", payload).await;
-        reader.expect("error", "forbidden").await;
+        reader.expect("error", "no_conversation").await;
         // A list is of one's own.
         reader.ask("conversations", json!({})).await;
         let page = reader.expect_action("conversations").await;

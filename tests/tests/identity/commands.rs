@@ -2,6 +2,10 @@
 
 use std::process::{Command, Output};
 
+use frontdesk_shared::{
+    ids::{Lane, Shard, Site, Uid},
+    keys,
+};
 use frontdesk_tests::{
     client::Client,
     process::{self, Program, Settings},
@@ -70,6 +74,23 @@ fn what_cannot_be_meant_is_refused_with_a_sentence() {
             "32",
         ),
         (vec!["revoke", "--uid", "a b"], &[], "--uid"),
+        (
+            vec!["revoke", "--uid", "sam", "--max-token-age-s", "59"],
+            &[],
+            "60..=315360000",
+        ),
+        (
+            // Longer than an event may say, which would make it a dead letter.
+            vec![
+                "revoke",
+                "--uid",
+                "sam",
+                "--max-token-age-s",
+                "1099511627776",
+            ],
+            &[],
+            "60..=315360000",
+        ),
         (vec!["dance"], &[], "dance"),
     ] {
         let output = run(&args, env);
@@ -95,6 +116,38 @@ async fn a_revocation_that_nobody_applies_is_told() {
         said.contains("in the log") && said.contains("no worker"),
         "{said}"
     );
+}
+
+/// A dead letter counts as applied, too; the command looks whether the revocation holds.
+#[tokio::test]
+async fn a_revocation_that_has_failed_is_no_success() {
+    let redis = RedisServer::start();
+    let url = redis.url_for(GATEWAY);
+    let (site, uid) = (Site::parse("default").unwrap(), Uid::parse("sam").unwrap());
+    let mut connection = redis.connection();
+    // A worker that has come to everything, and done nothing.
+    let far = redis::cmd("HSET")
+        .arg(keys::applied(Shard::of(&site)))
+        .arg(Lane::of(&uid).number())
+        .arg("9999999999999-0")
+        .exec(&mut connection);
+    far.unwrap();
+    let now = frontdesk_tests::tokens::now_s();
+    for (since, holds) in [
+        (None, false),
+        (Some(now - 60), false),
+        (Some(now + 60), true),
+    ] {
+        if let Some(since) = since {
+            let mut set = redis::cmd("SET");
+            let set = set.arg(keys::revoked(&site, &uid)).arg(since);
+            set.exec(&mut connection).unwrap();
+        }
+        let output = run(&["revoke", "--uid", "sam", "--redis-url", &url], &[]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.success(), holds, "{since:?}: {output:?}");
+        assert!(holds || said.contains("NOT REVOKED"), "{said}");
+    }
 }
 
 /// Gateways in open mode have no secret, yet resume tokens of one must be good at the others.

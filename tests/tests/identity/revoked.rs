@@ -156,3 +156,36 @@ async fn a_new_role_closes_the_sockets_of_the_old_one() {
     customer.ping().await;
     house.close();
 }
+
+/// A refresh concerns its socket alone: it makes it neither outlive a revocation nor the role.
+#[tokio::test]
+async fn a_refreshed_socket_ends_with_its_user_all_the_same() {
+    let house = House::open().await;
+    let (here, there) = (house.cluster.addr(0), house.cluster.addr(1));
+    let of_age = |role: &str, age: u64| {
+        let mut claims = tokens::claims("kim", role);
+        claims["iat"] = json!(tokens::now_s() - age);
+        tokens::signed(&claims)
+    };
+    let refreshed = async |old: &str, new: &str| {
+        let mut socket = Client::connect_with(here, old).await;
+        let payload = json!({"token": new});
+        socket.ask("refresh", payload).await;
+        socket.expect("refreshed", "refreshed").await;
+        socket
+    };
+    let mut staff = refreshed(&of_age("staff", 60), &of_age("staff", 10)).await;
+    let mut customer = Client::connect_with(there, &of_age("customer", 30)).await;
+    assert_eq!(
+        staff.expect_close().await,
+        4401,
+        "it was opened with an older one"
+    );
+    customer.ping().await;
+    let mut again = refreshed(&of_age("customer", 30), &of_age("customer", 0)).await;
+    revoke(&house, "kim").await;
+    for socket in [&mut customer, &mut again] {
+        assert_eq!(socket.expect_close().await, 4501);
+    }
+    house.close();
+}

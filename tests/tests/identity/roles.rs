@@ -27,7 +27,7 @@ const ALONE: &[(&str, [&str; 4])] = &[
     ("delivered",       [NONE, NONE, NONE, WRONG]),
     ("read",            [NONE, NONE, NONE, WRONG]),
     ("recall",          [NONE, NONE, NONE, WRONG]),
-    ("direct",          [FORBIDDEN, "error/no_user", "error/no_user", FORBIDDEN]),
+    ("direct",          [FORBIDDEN, "error/no_user", "error/no_user", WRONG]),
     ("history",         [NONE; 4]),
     ("transcript",      [NONE; 4]),
     ("conversations",   ["conversations"; 4]),

@@ -167,7 +167,10 @@ async fn pages_may_fetch_tickets_where_they_may_open_sockets() {
                 assert_eq!((asked.status, answer.status), (204, 200), "{path}");
                 assert_eq!(readable, Some("https://shop.example"));
                 let headers = asked.header("access-control-allow-headers");
-                assert_eq!(headers, Some("authorization, content-type"));
+                assert_eq!(
+                    headers,
+                    Some("authorization, content-type, idempotency-key")
+                );
             } else {
                 assert_eq!((asked.status, answer.status), (403, 403), "{path}");
                 assert_eq!(

@@ -5,16 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use frontdesk_shared::{
     ids::{BootId, Lane},
     keys,
-    protocol::frame::Verb,
+    protocol::{MAX_WAITING_BYTES, frame::Verb},
 };
 use frontdesk_tests::{
     desk_state::SiteDump,
-    lane_driver::{Pushed, Socket, on_duty},
+    lane_driver::{Kind, Pushed, Socket, on_duty, words},
     redis_server::Options,
 };
 use frontdesk_worker::{
     desk::settings::{DeskSettings, OnStaffLeave, Policy},
-    library::MAX_TOUCHED_USERS,
+    library::{MAX_FILLED_BYTES, MAX_TOUCHED_USERS},
 };
 
 use crate::scene::{Scene, lane};
@@ -25,6 +25,7 @@ on_both![
     a_continuation_leaves_alone_who_came_later,
     a_requeued_queue_whose_staff_returns_stays_and_the_lane_goes_on,
     more_than_two_hundred_are_told_their_place_by_continuations,
+    who_takes_many_over_gets_their_words_in_several_calls,
 ];
 
 /// A site with sam's one place taken and `count` customers waiting behind it.
@@ -241,4 +242,79 @@ async fn more_than_two_hundred_are_told_their_place_by_continuations(options: Op
     }
     let dump = scene.driver.dump().await;
     assert!(!dump.0.contains_key(&keys::moved(scene.driver.shard)));
+}
+
+/// A socket's queue holds a megabyte; somebody who waits may have left 16 KiB, and staff may take 50 at once.
+async fn who_takes_many_over_gets_their_words_in_several_calls(options: Options) {
+    const COUNT: usize = 50;
+    let settings = DeskSettings {
+        max_per_staff: 50,
+        leave_message: true,
+        ..DeskSettings::default()
+    };
+    let mut scene = Scene::new(options, settings).await;
+    let long = "x".repeat(MAX_WAITING_BYTES - 2);
+    let boot = BootId::random();
+    let mut waited = Vec::new();
+    for n in 0..COUNT {
+        let uid = format!("c{n}");
+        let mut socket = Socket::new(&uid, &boot);
+        for kind in [
+            socket.open(),
+            socket.verb(Verb::CustomerConnect),
+            socket.verb(words(&long)),
+        ] {
+            scene.driver.append(&uid, kind).await;
+        }
+        scene.driver.drain().await;
+        waited.push(uid);
+    }
+    scene.driver.pushes().await;
+    let mut late = scene.open("late").await;
+    let mut sam = scene.open("sam").await;
+    let online = sam.verb(on_duty(50));
+    scene.driver.append("sam", online).await;
+    // In the same call: it may not fill once more what the first has put off.
+    let again = sam.verb(on_duty(50));
+    scene.driver.append("sam", again).await;
+    let mut served: Vec<String> = Vec::new();
+    for call in 0.. {
+        assert!(call < 10, "it goes on for ever");
+        let settled = scene.driver.apply_pending(lane("sam"), 32).await;
+        if settled.is_empty() {
+            break;
+        }
+        let pushes = scene.driver.pushes().await;
+        let to_sam = pushes.iter().filter(|p| p.client == sam.client.as_str());
+        let bytes: usize = to_sam.clone().map(|pushed| pushed.text.len()).sum();
+        let most = usize::try_from(MAX_FILLED_BYTES).expect("small") + 2 * MAX_WAITING_BYTES;
+        assert!(bytes < most, "{bytes} bytes in one call");
+        let new = to_sam.filter(|p| p.short() == "message/new_customer");
+        served.extend(new.map(|p| {
+            p.frame()["payload"]["customer"]
+                .as_str()
+                .unwrap()
+                .to_owned()
+        }));
+        if call == 0 {
+            assert!((10..20).contains(&served.len()), "{}", served.len());
+            // Whoever comes meanwhile does not go before those who wait.
+            let connect = late.verb(Verb::CustomerConnect);
+            scene.driver.append("late", connect).await;
+            scene.driver.apply_pending(lane("late"), 1).await;
+            let told = scene.driver.pushes_to(&late).await;
+            assert_eq!(told, ["message/queued"]);
+        }
+    }
+    assert_ne!(lane("late"), lane("sam"));
+    assert_eq!(served, waited, "each once, the longest waiting first");
+    assert_eq!(scene.members("waiting").await, ["late"]);
+    let entries = scene.driver.entries(lane("sam"), "-", 1000).await;
+    let kinds = entries
+        .into_iter()
+        .filter_map(|pending| Some(pending.event?.kind));
+    let continued = kinds.filter(|kind| matches!(kind, Kind::QueueLost { .. }));
+    let continued = continued.count();
+    assert!((2..=4).contains(&continued), "{continued} continuations");
+    scene.check().await;
 }

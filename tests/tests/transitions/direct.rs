@@ -208,10 +208,10 @@ async fn roles_decide_who_may_write_to_whom(options: Options) {
                 let allowed = may(from) && may(to);
                 let words = words_to_user("?", &names[1], None);
                 let change = scene.send(&mut sockets[0], words).await;
-                let expected = if allowed {
-                    "message/user"
-                } else {
-                    "error/forbidden"
+                let expected = match from {
+                    "service" => "error/wrong_role",
+                    _ if allowed => "message/user",
+                    _ => "error/forbidden",
                 };
                 assert!(
                     change.told().iter().all(|told| told.contains(expected)),

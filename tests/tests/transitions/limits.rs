@@ -3,13 +3,14 @@
 
 use frontdesk_shared::{config::RateArgs, ids::MessageRef, protocol::frame::Verb};
 use frontdesk_tests::redis_server::Options;
-use frontdesk_worker::desk::settings::DeskSettings;
+use frontdesk_worker::{desk::settings::DeskSettings, library::Outcome};
 
 use crate::scene::{Change, Scene};
 
 on_both![
     several_devices_of_a_user_share_one_bucket,
     what_is_refused_uses_no_token_and_stores_nothing,
+    what_is_stored_is_acknowledged_again_however_fast,
 ];
 
 /// Tokens per second, and at once.
@@ -124,6 +125,44 @@ async fn what_is_refused_uses_no_token_and_stores_nothing(options: Options) {
     ];
     assert_eq!(kept, frame.iter().collect::<Vec<_>>());
     assert_eq!(bucket_of_alice(&mut scene).await, before);
+}
+
+/// After a lost socket a client sends all again that was not acknowledged: it was paid for.
+async fn what_is_stored_is_acknowledged_again_however_fast(options: Options) {
+    let mut scene = Scene::new(options, settings()).await;
+    scene.staff("sam", 1).await;
+    let mut alice = scene.customer("alice").await;
+    let mut stored = Vec::new();
+    for n in 0.. {
+        assert!(n < 1000, "never refused");
+        if refused(&scene.send(&mut alice, words(n)).await).is_some() {
+            break;
+        }
+        stored.push(n);
+    }
+    let before = bucket_of_alice(&mut scene).await;
+    for n in stored {
+        let change = scene.send(&mut alice, words(n)).await;
+        assert!(matches!(change.outcome, Outcome::Acked(_)), "{n}");
+        assert_eq!(change.told(), [""; 0]);
+    }
+    assert_eq!(
+        bucket_of_alice(&mut scene).await,
+        before,
+        "it uses no token"
+    );
+    // The same id for other words is refused as ever.
+    let other = Verb::Message {
+        body: "\"other\"".into(),
+        id: Some(MessageRef::parse("m0").expect("well-formed")),
+        conversation: None,
+    };
+    let change = scene.send(&mut alice, other).await;
+    assert!(
+        change.told()[0].contains("error/id_reused"),
+        "{:?}",
+        change.lines
+    );
 }
 
 async fn bucket_of_alice(scene: &mut Scene) -> Option<String> {

@@ -6,7 +6,7 @@ use frontdesk_shared::protocol::frame::Verb;
 use frontdesk_tests::{lane_driver::on_duty, redis_server::Options};
 use frontdesk_worker::{
     desk::settings::{DeskSettings, OnStaffLeave},
-    library::{MAX_CONVERSATIONS_PER_USER, MAX_PAST_STAFF},
+    library::{MAX_CONVERSATIONS_PER_USER, MAX_DROPPABLE, MAX_PAST_STAFF},
 };
 
 use crate::scene::Scene;
@@ -58,13 +58,18 @@ async fn a_full_list_makes_room_by_what_is_over(options: Options) {
         - u:alice n:alice.1=0
         > alice.1 error/too_many_conversations
     ");
-    forget(&mut scene, &old[500]).await;
+    // What is over among those changed lately is not looked for.
+    forget(&mut scene, &old[MAX_DROPPABLE]).await;
+    let change = scene.send(&mut alice, Verb::CustomerConnect).await;
+    assert!(change.told()[0].contains("error/too_many_conversations"));
+    let last = MAX_DROPPABLE - 1;
+    forget(&mut scene, &old[last]).await;
     for _ in 0..2 {
         let change = scene.send(&mut alice, Verb::CustomerConnect).await;
         assert!(change.told()[0].contains("message/connected"));
         let now = list(&mut scene, "alice").await;
         assert_eq!(now.len(), MAX_CONVERSATIONS_PER_USER);
-        assert!(!now.contains(&old[500]), "the forgotten one made room");
+        assert!(!now.contains(&old[last]), "the forgotten one made room");
         let open = scene.driver.conversation_of("alice").await.expect("open");
         assert_eq!(now.last(), Some(&open));
         // Then the next one pushes this one out.

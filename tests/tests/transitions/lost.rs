@@ -13,6 +13,7 @@ on_both![
     resume_takes_over_from_a_connection_that_is_not_known_to_be_dead,
     only_who_resumes_and_is_lost_with_a_place_is_awaited,
     a_lost_customer_in_a_queue_is_passed_over_and_comes_back_to_the_place,
+    whose_place_in_a_queue_is_kept_counts_in_its_limit,
     lost_staff_stay_on_duty_and_get_nobody_new,
     who_does_not_come_back_in_time_leaves,
     a_timer_of_an_earlier_loss_does_nothing,
@@ -128,6 +129,7 @@ async fn a_lost_customer_in_a_queue_is_passed_over_and_comes_back_to_the_place(o
     scene.customer("carl").await;
     let dora = resuming_customer(&mut scene, "dora").await;
     scene.change("bob", bob.lost()).await.is(r"
+        + away bob 30000
         + due lost|default|bob|30000|3 30000
         + u:bob conns=
         + u:bob lost=30000
@@ -152,6 +154,7 @@ async fn a_lost_customer_in_a_queue_is_passed_over_and_comes_back_to_the_place(o
         + u:bob conns=bob.2
         + u:bob n:bob.2=0
         + waiting bob 4
+        - away bob 30000
         - due lost|default|bob|30000|3 30000
         - u:bob conns=
         - u:bob lost=30000
@@ -175,6 +178,31 @@ async fn a_lost_customer_in_a_queue_is_passed_over_and_comes_back_to_the_place(o
         ]
     );
     assert!(change.told()[0].starts_with("dora.2 welcome"));
+}
+
+async fn whose_place_in_a_queue_is_kept_counts_in_its_limit(options: Options) {
+    let settings = DeskSettings {
+        queue_limit: 1,
+        ..DeskSettings::default()
+    };
+    let mut scene = Scene::new(options, settings).await;
+    scene.staff("sam", 1).await;
+    scene.customer("alice").await;
+    let bob = resuming_customer(&mut scene, "bob").await;
+    scene.change("bob", bob.lost()).await;
+    let mut carl = scene.open("carl").await;
+    let change = scene.send(&mut carl, Verb::CustomerConnect).await;
+    assert_eq!(told(&change), ["carl.1 message/queue_full"]);
+    assert_eq!(scene.stats().await, [1, 1, 0, 2], "bob waits");
+    // Back, the place is bob's; and when it is given up there is room.
+    let again = scene.socket("bob");
+    scene.change("bob", again.open()).await;
+    let change = scene.send(&mut carl, Verb::CustomerConnect).await;
+    assert_eq!(told(&change), ["carl.1 message/queue_full"]);
+    scene.change("bob", again.close()).await;
+    let change = scene.send(&mut carl, Verb::CustomerConnect).await;
+    assert_eq!(told(&change), ["carl.1 message/queued"]);
+    assert_eq!(members(&mut scene, "away").await, [""; 0]);
 }
 
 async fn lost_staff_stay_on_duty_and_get_nobody_new(options: Options) {

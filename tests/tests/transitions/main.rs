@@ -32,10 +32,14 @@ macro_rules! on_both {
     };
 }
 
+mod askers;
 mod connections;
 mod crowds;
 mod customers;
 mod direct;
+mod hook_acts;
+mod hook_calls;
+mod hooks;
 mod identity;
 mod left;
 mod limits;
@@ -44,6 +48,7 @@ mod lost;
 mod marks;
 mod membership;
 mod recall;
+mod requests;
 mod resume;
 mod retention;
 mod scene;

@@ -137,17 +137,19 @@ async fn stats_count_what_waits_and_who_serves(options: Options) {
     for uid in ["alice", "bob", "carl"] {
         scene.customer(uid).await;
     }
-    assert_eq!(stats(&mut scene).await, [2, 1, 0, 1]);
+    assert_eq!(scene.stats().await, [2, 1, 0, 1]);
     scene.staff("sue", 5).await;
-    assert_eq!(stats(&mut scene).await, [0, 2, 1, 3]);
+    assert_eq!(scene.stats().await, [0, 2, 1, 3]);
 }
 
-/// Customers waiting, staff on duty, staff with a free place, timers.
-async fn stats(scene: &mut Scene) -> [i64; 4] {
-    let driver = &mut scene.driver;
-    let mut call = driver.library().call("stats", &[keys::sites(driver.shard)]);
-    call.arg(keys::shard_prefix(driver.shard));
-    let mut connection = driver.connection.clone();
-    let stats = driver.library().run(&mut connection, &call).await;
-    stats.expect("the script runs")
+impl Scene {
+    /// Customers waiting, staff on duty, staff with a free place, timers.
+    pub async fn stats(&mut self) -> [i64; 4] {
+        let driver = &mut self.driver;
+        let mut call = driver.library().call("stats", &[keys::sites(driver.shard)]);
+        call.arg(keys::shard_prefix(driver.shard));
+        let mut connection = driver.connection.clone();
+        let stats = driver.library().run(&mut connection, &call).await;
+        stats.expect("the script runs")
+    }
 }

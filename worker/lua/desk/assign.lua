@@ -1,11 +1,12 @@
 -- Queueing and assignment.
 --
--- Invariant after every transition: no place is free while somebody waits, and nobody is in two
--- places. A free place is open < max. Who is lost neither offers a place nor waits (desk/grace.lua).
+-- Invariant after every transition: no place is free while somebody waits, unless desk/fill.lua goes on in another call,
+-- and nobody is in two places. A free place is open < max. Who is lost neither offers a place nor waits (desk/grace.lua).
 -- Scores are integers below 2^53:
 --   free     open * OPEN + turn of the last assignment   fewest open first, tie: longest without
 --   duty     queue length * WAITS + turn of coming on    shortest queue first, tie: on duty longest
 --   waiting, q:<queue>                                    the customer's ticket, so arrival order
+--   away     until when the place of who waits and is lost is kept; with waiting it counts who waits
 
 local OPEN, WAITS = 2 ^ 40, 2 ^ 35
 local SHARED = "-" -- the one queue of policy `shared`; no uid looks like it
@@ -42,7 +43,10 @@ end
 D.enqueue = function(c, e, uid, conv, ticket, queue)
   queue = queue or (c.settings.policy == "shared" and SHARED)
     or redis.call("ZRANGE", e.S .. "duty", 0, 0)[1]
-  if not redis.call("HGET", D.user_key(e, uid), "lost") then
+  local lost = redis.call("HGET", D.user_key(e, uid), "lost")
+  if lost then
+    redis.call("ZADD", e.S .. "away", lost, uid)
+  else
     redis.call("ZADD", e.S .. "waiting", ticket, uid)
   end
   redis.call("ZADD", D.queue_key(e, queue), ticket, uid)
@@ -58,7 +62,7 @@ end
 
 -- Takes a waiting customer out of their queue.
 D.dequeue = function(c, e, uid, queue)
-  redis.call("ZREM", e.S .. "waiting", uid)
+  if redis.call("ZREM", e.S .. "waiting", uid) == 0 then redis.call("ZREM", e.S .. "away", uid) end
   redis.call("ZREM", D.queue_key(e, queue), uid)
   redis.call("ZADD", e.S .. "duty", "XX", "INCR", -WAITS, queue)
   redis.call("HDEL", D.user_key(e, uid), "queue", "place")
@@ -98,17 +102,7 @@ D.assign = function(c, e, customer, staff, conv)
     .. ',"name":' .. name .. D.tail(entry) .. "}}")
   D.push_conns(e, s_conns, D.head(s_lang, "new_customer") .. conversation
     .. ',"customer":"' .. customer .. '"' .. D.tail(entry) .. "}}")
-  if tonumber(entry.seq) > 1 then D.push_words(e, conv, s_conns, recalls) end
-  c.touched = c.touched + 2
-end
-
--- Gives free places to those who wait longest. Every round uses up a free place, and an event
--- frees fewer than the bound; the bound is for state that should not exist.
-D.fill = function(c, e)
-  for _ = 1, L.touched do
-    local staff = redis.call("ZRANGE", e.S .. "free", 0, 0)[1]
-    local customer = staff and redis.call("ZRANGE", e.S .. "waiting", 0, 0)[1]
-    if not customer then return end
-    D.assign(c, e, customer, staff, redis.call("HGET", D.user_key(e, customer), "conv"))
-  end
+  local words = tonumber(entry.seq) > 1 and D.push_words(e, conv, s_conns, recalls) or 0
+  c.words = (c.words or 0) + words
+  c.touched = c.touched + 2 + math.floor(words / L.touch_bytes)
 end

@@ -5,21 +5,14 @@
 -- retention. A message renews that at most hourly; the field `renewed`, which is read and written anyway,
 -- says when it was.
 
--- Who may write directly, by role, and be written to; customers by the setting.
-local MAY = { any = true, staff = true, supervisor = true }
-
-local may = function(c, role)
-  return MAY[role] or (role == "customer" and c.settings.customer_direct == "1")
-end
-
 -- The other side of somebody with this role: {uid, role, conns}; or nil and the error code. Who is
 -- connected has a role in u:<uid>, who was once has it in who:<uid>.
 D.addressee = function(c, e, role, uid)
   local conns, theirs = D.get(D.user_key(e, uid), "conns", "role")
   theirs = theirs or redis.call("GET", D.who_key(e, uid))
-  if not may(c, role) then return nil, "forbidden" end
+  if not D.may_write(c, role) then return nil, "forbidden" end
   if not theirs then return nil, "no_user" end
-  if not may(c, theirs) then return nil, "forbidden" end
+  if not D.may_write(c, theirs) then return nil, "forbidden" end
   return { uid = uid, role = theirs, conns = conns }
 end
 

@@ -2,7 +2,7 @@
 --
 -- u:<uid>.r:<client> says of a connection that it resumes; u:<uid>.lost, while the place is kept, until
 -- when on the shard's clock. Meanwhile staff are on duty but not among the free, so get nobody new; a
--- customer who waits is in their queue but not in `waiting`, so is passed over and keeps the place.
+-- customer who waits is in their queue but in `away` instead of `waiting`, so is passed over and keeps the place.
 
 -- Takes a connection out of the state. Returns those that are left, "" for none.
 D.disconnect = function(c, e, client, conns)
@@ -19,7 +19,9 @@ D.lose = function(c, e)
   redis.call("HSET", D.user_key(e, e.uid), "lost", lost)
   redis.call("ZADD", c.P .. "due", lost, D.timer(e, "lost", e.uid, lost, c.lane))
   redis.call("ZREM", e.S .. "free", e.uid)
-  redis.call("ZREM", e.S .. "waiting", e.uid)
+  if redis.call("ZREM", e.S .. "waiting", e.uid) == 1 then
+    redis.call("ZADD", e.S .. "away", lost, e.uid)
+  end
 end
 
 -- They are back: at their own place in the queue, or among the free.
@@ -29,6 +31,7 @@ D.come_back = function(c, e, lost)
   redis.call("ZREM", c.P .. "due", D.timer(e, "lost", e.uid, lost, c.lane))
   local queue, conv = D.get(key, "queue", "conv")
   if queue then
+    redis.call("ZREM", e.S .. "away", e.uid)
     redis.call("ZADD", e.S .. "waiting", redis.call("HGET", D.conv_key(e, conv), "ticket"), e.uid)
   end
   D.place_staff(e, e.uid)

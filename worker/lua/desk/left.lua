@@ -28,6 +28,7 @@ D.leave_message = function(c, e, conv, ticket)
   redis.call("ZADD", c.P .. "due", idle, D.timer(e, "idle", e.uid, conv, c.lane))
   redis.call("SADD", c.P .. "sites", e.site)
   D.list(c, e, e.uid, conv)
+  D.tell_queued(e, conv, "left")
 end
 
 -- The event's user writes to the staff member who has taken it: from here on it is as any conversation.

@@ -1,12 +1,18 @@
 -- What is kept of users who have gone, and for how long: convs:<uid>, the list of their conversations by
 -- the last change, and who:<uid>, their role.
 
--- Of a list that is full, the longest untouched conversation that is over, or nil.
-local droppable = function(e, key)
-  for _, conv in ipairs(redis.call("ZRANGE", key, 0, -1)) do
+-- The first conversation that is over among some of a list, or nil.
+local over_among = function(e, key, from, to)
+  for _, conv in ipairs(redis.call("ZRANGE", key, from, to)) do
     local state = redis.call("HGET", D.conv_key(e, conv), "state")
     if not state or state == "ended" then return conv end
   end
+end
+
+-- Of a list that is full, a conversation that is over, or nil. Only its ends are looked at: what is over is among the
+-- longest untouched, since what is in use goes to the end of the list, or has ended just now.
+local droppable = function(e, key)
+  return over_among(e, key, 0, L.droppable - 1) or over_among(e, key, -L.droppable, -1)
 end
 
 -- How old an expiry that is renewed by use may be, and how long what it keeps lives: what was used is
@@ -33,7 +39,7 @@ end
 -- Notes in a user's list that a conversation has begun, was assigned, requeued or has ended, or that the
 -- expiry of a direct one was renewed; not for each message. What is new pushes out what is over: what
 -- Redis has forgotten, and beyond the bound what is oldest. Staff are assigned to even if all of their
--- list lives on (direct conversations do); it is then longer by what they have open.
+-- list lives on (direct conversations do); it is then longer by what they have open and what was not found.
 D.list = function(c, e, uid, conv)
   local key, retention = D.list_key(e, uid), tonumber(c.settings.retention_ms)
   if redis.call("ZADD", key, e.time, conv) == 1 then

@@ -19,6 +19,7 @@ D.append = function(e, conv, seq, prev, counts, from, uid, kind, value, ref, ...
       "counts", counts, kind, value)
   end
   redis.call("HSET", D.conv_key(e, conv), "seq", entry.seq, "last", entry.id, "counts", counts, ...)
+  D.tell_hooks(e, conv, entry, from, uid, kind, value)
   return entry
 end
 
@@ -55,7 +56,7 @@ end
 
 -- The last messages of a conversation, for a staff member who takes it over: at most L.words, and no more
 -- than L.push_bytes of them (but always the last one). `recalls` is how many messages were recalled:
--- those come without their words.
+-- those come without their words. Returns how many bytes it pushed.
 D.push_words = function(e, conv, conns, recalls)
   -- Entries that are no messages are few: one per assignment and requeue, and per recalled message, so
   -- the messages are among twice as many entries, or three times; of one more only the id is needed,
@@ -81,7 +82,10 @@ D.push_words = function(e, conv, conns, recalls)
     if bytes > L.push_bytes and first <= #frames then break end
     first = first - 1
   end
+  local pushed = 0
   for i = first, #frames do
     D.push_conns(e, conns, frames[i])
+    pushed = pushed + #frames[i]
   end
+  return pushed
 end

@@ -14,6 +14,17 @@ D.may_ask = function(role) return ASKS[role] end
 -- Whether a role may speak in conversations at all.
 D.may_speak = function(role) return SERVES[role] or ASKS[role] end
 
+-- Whether a role that may speak may write directly to users, and be written to; customers by the setting.
+D.may_write = function(c, role)
+  return SERVES[role] or (role == "customer" and c.settings.customer_direct == "1")
+end
+
+-- Whether a token was made before, or in the same second as, its user was revoked. Open mode has none.
+D.is_revoked = function(e, uid, iat)
+  local revoked = iat and redis.call("GET", e.S .. "revoked:" .. uid)
+  return revoked and tonumber(iat) <= tonumber(revoked)
+end
+
 -- Takes all connections of the event's user out and closes them with a code. The user leaves, with
 -- nothing kept for a return: a customer their conversation or queue, a staff member their duty.
 D.expel = function(c, e, code)

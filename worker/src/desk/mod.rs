@@ -1,16 +1,15 @@
 //! The support desk as an App: customers, staff, queue, conversations.
 //! The rules live in `lua/desk`; here is what every transition is given.
 
+mod acts;
 pub mod settings;
 mod sources;
 
 use frontdesk_shared::{
     event::{Event, Kind, Proof},
-    ids::MessageRef,
     keys,
-    protocol::{frame::Verb, notice::json_string, resume},
+    protocol::notice::json_string,
 };
-use xxhash_rust::xxh3::xxh3_128;
 
 use crate::app::{App, Fields, Source, Transition};
 use settings::DeskSettings;
@@ -98,7 +97,11 @@ impl App for Desk {
             Kind::Verb { client, n, verb } => {
                 fields.push(("client", client.to_string()));
                 fields.push(("n", n.to_string()));
-                prepare_verb(event.uid.as_str(), verb, &mut fields)
+                acts::verb(event.uid.as_str(), verb, &mut fields)
+            }
+            Kind::Request(request) => {
+                acts::request(&event.uid, request, &mut fields);
+                "request"
             }
             Kind::IdleTimer { conversation } => {
                 fields.push(("conversation", conversation.to_string()));
@@ -121,87 +124,4 @@ impl App for Desk {
         };
         Transition { name, fields }
     }
-}
-
-fn prepare_verb(uid: &str, verb: &Verb, fields: &mut Fields) -> &'static str {
-    match verb {
-        Verb::StaffOnline { name, max } => {
-            fields.extend(name.clone().map(|name| ("name", name)));
-            fields.extend(max.map(|max| ("max", max.to_string())));
-            "staff_online"
-        }
-        Verb::StaffOffline => "staff_offline",
-        Verb::CustomerConnect => "customer_connect",
-        Verb::CustomerLeave => "customer_leave",
-        Verb::Message {
-            body,
-            id,
-            conversation,
-        } => {
-            push_body(fields, body, id.as_ref(), body);
-            fields.extend(
-                conversation
-                    .as_ref()
-                    .map(|c| ("conversation", c.to_string())),
-            );
-            "message"
-        }
-        Verb::Close { conversation } => {
-            fields.extend(
-                conversation
-                    .as_ref()
-                    .map(|c| ("conversation", c.to_string())),
-            );
-            "close_conversation"
-        }
-        Verb::Mark {
-            conversation,
-            up_to,
-            mark,
-        } => {
-            fields.push(("conversation", conversation.to_string()));
-            fields.push(("up_to", up_to.to_string()));
-            fields.push(("mark", mark.as_str().to_owned()));
-            "mark"
-        }
-        Verb::Recall {
-            conversation,
-            seq,
-            message,
-            id,
-        } => {
-            fields.push(("conversation", conversation.to_string()));
-            fields.push(("seq", seq.to_string()));
-            fields.extend(message.as_ref().map(|m| ("message", m.to_string())));
-            fields.extend(id.as_ref().map(|id| ("id", id.to_string())));
-            "recall"
-        }
-        Verb::Resume {
-            replaces,
-            positions,
-        } => {
-            fields.extend(replaces.as_ref().map(|c| ("replaces", c.to_string())));
-            fields.push(("positions", resume::encode(positions)));
-            "resume"
-        }
-        Verb::Direct { to, body, id } => {
-            let to = to.as_str();
-            // With the same id to somebody else they are other words.
-            push_body(fields, body, id.as_ref(), &format!("{to} {body}"));
-            fields.push(("to", to.to_owned()));
-            // In the order of their bytes: Lua would compare texts by the locale of the server.
-            fields.push(("first", uid.min(to).to_owned()));
-            fields.push(("second", uid.max(to).to_owned()));
-            "direct"
-        }
-    }
-}
-
-/// Words, with the sender's id and the digest that tells whether the same id means the same.
-fn push_body(fields: &mut Fields, body: &str, id: Option<&MessageRef>, same: &str) {
-    if let Some(id) = id {
-        fields.push(("id", id.to_string()));
-        fields.push(("digest", format!("{:032x}", xxh3_128(same.as_bytes()))));
-    }
-    fields.push(("body", body.to_owned()));
 }

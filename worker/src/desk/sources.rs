@@ -11,12 +11,16 @@ macro_rules! sources {
 pub(super) const SOURCES: &[Source] = sources![
     "enter.lua",
     "members.lua",
+    "hooks.lua",
+    "hooks_kept.lua",
     "roles.lua",
     "lists.lua",
     "log.lua",
+    "known.lua",
     "sent.lua",
     "direct.lua",
     "assign.lua",
+    "fill.lua",
     "left.lua",
     "finish.lua",
     "leave.lua",
@@ -36,6 +40,12 @@ pub(super) const SOURCES: &[Source] = sources![
     "transitions/recall.lua",
     "transitions/resume.lua",
     "transitions/direct.lua",
+    "transitions/request.lua",
+    "transitions/hook_create.lua",
+    "transitions/hook_change.lua",
+    "transitions/hook_rotate.lua",
+    "transitions/hook_delete.lua",
+    "transitions/hook_redeliver.lua",
     "transitions/idle_timer.lua",
     "transitions/lost_timer.lua",
     "transitions/gateway_dead.lua",
@@ -95,6 +105,125 @@ mod tests {
                 );
             }
         }
+    }
+
+    /// Commands that write.
+    const WRITES: [&str; 12] = [
+        "DEL", "HDEL", "HSET", "INCR", "PEXPIRE", "RENAME", "SADD", "SET", "SREM", "XADD", "ZADD",
+        "ZREM",
+    ];
+
+    /// How a header names what each key builder of lua/prelude.lua makes.
+    const KEYS: [(&str, &str); 8] = [
+        ("D.user_key(", "u:<"),
+        ("D.conv_key(", "conv:<"),
+        ("D.log_key(", "log:<"),
+        ("D.gone_key(", "gone:<"),
+        ("D.list_key(", "convs:<"),
+        ("D.who_key(", "who:<"),
+        ("D.dm_key(", "dm:<"),
+        ("D.queue_key(", "q:<"),
+    ];
+
+    /// How a header says what a helper writes.
+    const HELPERS: [(&str, &str); 23] = [
+        ("D.acked(", "sent:<uid>"),
+        ("D.append(", "log:<"),
+        ("D.assign(", "assigning"),
+        ("D.come_back(", "away"),
+        ("D.depart(", "leaving"),
+        ("D.disconnect(", "boot:<boot>"),
+        ("D.enqueue(", "q:<queue>"),
+        ("D.expel(", "leaving"),
+        ("D.fill(", "filling"),
+        ("D.finish(", "desk/finish.lua"),
+        ("D.leave_message(", "desk/left.lua"),
+        ("D.list(", "convs:<uid>"),
+        ("D.lose(", "away"),
+        ("D.no_longer_left(", "due"),
+        ("D.off_duty(", "desk/leave.lua"),
+        ("D.place_duty(", "duty"),
+        ("D.place_staff(", "free"),
+        ("D.queue_lost(", "desk/leave.lua"),
+        ("D.reply_directly(", "desk/direct.lua"),
+        ("D.say_directly(", "dm:<"),
+        ("D.seen(", "who:<uid>"),
+        ("D.take(", "u:<uid>"),
+        ("D.turn(", "turn"),
+    ];
+
+    /// What a header says behind `-- writes`, up to its next part.
+    fn writes(code: &str) -> String {
+        let header = code.lines().take_while(|line| line.starts_with("--"));
+        let part = header.skip_while(|line| !line.starts_with("-- writes "));
+        let is_other = |line: &&str| line.starts_with("-- ") && !line.starts_with("--  ");
+        let (first, rest): (Vec<_>, Vec<_>) = part.enumerate().partition(|(at, _)| *at == 0);
+        let rest = rest.into_iter().map(|(_, line)| line);
+        let rest = rest.take_while(|line| !is_other(line) && *line != "--");
+        let first = first.into_iter().map(|(_, line)| line);
+        first.chain(rest).collect::<Vec<_>>().join(" ")
+    }
+
+    /// The families of keys in a piece of code, as headers name them.
+    fn families(piece: &str) -> Vec<String> {
+        let made = KEYS.iter().filter(|(builder, _)| piece.contains(builder));
+        let mut found: Vec<String> = made.map(|(_, family)| (*family).to_owned()).collect();
+        for prefix in ["e.S .. \"", "c.P .. \""] {
+            let literals = piece.split(prefix).skip(1);
+            found.extend(literals.filter_map(|rest| Some(rest.split('"').next()?.to_owned())));
+        }
+        found
+    }
+
+    /// What a transition's own commands write: the key is made in the call, or kept in a local.
+    fn written(code: &str) -> BTreeSet<String> {
+        let mut found = BTreeSet::new();
+        for call in code.split("redis.call(\"").skip(1) {
+            let Some((command, rest)) = call.split_once("\", ") else {
+                continue;
+            };
+            if !WRITES.contains(&command) {
+                continue;
+            }
+            let name: String = rest.chars().take_while(char::is_ascii_lowercase).collect();
+            if rest[name.len()..].starts_with([',', ')']) {
+                let is_it = |line: &&str| {
+                    let names = line.trim_start().strip_prefix("local ");
+                    let names = names.and_then(|line| line.split_once(" = "));
+                    names.is_some_and(|(names, _)| names.split(", ").any(|it| it == name))
+                };
+                found.extend(code.lines().filter(is_it).flat_map(families));
+            } else {
+                let line = rest.lines().next().unwrap_or_default();
+                found.extend(families(line.split(", \"").next().unwrap_or_default()));
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn headers_declare_all_that_is_written() {
+        let mut seen = 0;
+        for source in SOURCES
+            .iter()
+            .filter(|s| s.name.starts_with("transitions/"))
+        {
+            let (name, says) = (source.name, writes(source.code));
+            for family in written(source.code) {
+                assert!(says.contains(&family), "{name} writes {family}: {says}");
+                seen += 1;
+            }
+            for (helper, what) in HELPERS {
+                if source.code.contains(helper) {
+                    assert!(
+                        says.contains(what),
+                        "{name} calls {helper}…): {what}: {says}"
+                    );
+                    seen += 1;
+                }
+            }
+        }
+        assert!(seen > 60, "only {seen} writes are seen");
     }
 
     #[test]

@@ -188,6 +188,10 @@ impl Applier {
                 debug!(%event, transition = entry.transition.name, "applied");
                 self.ahead.acks.put(self.shard, &event.to_string(), ack);
             }
+            Outcome::Said(said) => {
+                debug!(%event, transition = entry.transition.name, "applied");
+                self.ahead.acks.say(self.shard, &event.to_string(), said);
+            }
         }
     }
 }
@@ -242,6 +246,7 @@ fn belongs(event: Event, shard: Shard, lane: Lane) -> Result<Event, DecodeError>
             | Kind::Close { .. }
             | Kind::Revoke { .. }
             | Kind::Verb { .. }
+            | Kind::Request(_)
             | Kind::IdleTimer { .. }
             | Kind::LostTimer { .. }
     );

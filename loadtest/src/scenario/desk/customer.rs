@@ -49,9 +49,9 @@ pub(super) struct Customer {
     /// What was said and heard in this conversation.
     pub(super) said: u64,
     pub(super) heard: Order,
-    /// Came back from a lost socket, of which the cluster may not know yet: it would go on with the
-    /// conversation, but what it told the lost socket is not repeated. So begin with leaving.
-    returned: bool,
+    /// The cluster may think that a conversation goes on which is over for us: we came back from a lost
+    /// socket, whose pushes are not repeated, or have given up. So begin with leaving.
+    pub(super) leaves_first: bool,
 }
 
 impl Customer {
@@ -65,7 +65,7 @@ impl Customer {
             conversation: String::new(),
             said: 0,
             heard: Order::default(),
-            returned: false,
+            leaves_first: false,
         }
     }
 
@@ -130,7 +130,7 @@ impl Customer {
                     Err(_) => return,
                 }
                 self.context.measure(Kind::Again, lost);
-                self.returned = true;
+                self.leaves_first = true;
                 // The time away is an outage, not the latency of what could not be sent.
                 due = due.max(Instant::now());
             } else if end == End::CutOff {
@@ -154,7 +154,7 @@ impl Customer {
         };
         let gives_up = sleep_until((asked + patience).into());
         tokio::pin!(gives_up);
-        if std::mem::take(&mut self.returned) {
+        if std::mem::take(&mut self.leaves_first) {
             socket.send(CUSTOMER_LEAVE.to_owned()).await;
         }
         socket.send(CUSTOMER_CONNECT.to_owned()).await;

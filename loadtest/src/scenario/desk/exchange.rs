@@ -15,7 +15,8 @@ use crate::{
 
 /// After so long without an ack a message is sent again.
 const RESEND: Duration = Duration::from_secs(10);
-/// How long an answer may take beyond the time that staff think.
+/// How long an answer may take beyond the time that staff think, from when the message was sent: under
+/// more load than the cluster bears a talker sends long after the message was due.
 const ANSWER_WITHIN: Duration = Duration::from_secs(90);
 
 /// How far an exchange is.
@@ -25,6 +26,8 @@ struct Exchange {
     answered: bool,
     /// It was refused: to be sent again after so long.
     pause: Option<Duration>,
+    /// When there will be no answer any more, once it was sent.
+    hopeless: Option<Instant>,
 }
 
 impl Customer {
@@ -47,16 +50,18 @@ impl Customer {
                     }
                 },
                 () = sleep_until(next.into()) => {
-                    if Instant::now() > due + within {
+                    if exchange.hopeless.is_some_and(|at| Instant::now() > at) {
                         context.count(|counts| if exchange.acked {
                             counts.lost += 1;
                         } else {
                             counts.unanswered += 1;
                         });
+                        self.leaves_first = true;
                         return End::CutOff;
                     }
                     if !exchange.acked {
                         let again = frame.is_some();
+                        exchange.hopeless.get_or_insert(Instant::now() + within);
                         let text = frame.get_or_insert_with(|| self.words(due)).clone();
                         context.count(|counts| if again { counts.resent += 1 } else { counts.sent += 1 });
                         socket.send(text).await;

@@ -4,7 +4,7 @@
 --
 -- fields  prefix site uid client clean
 -- writes  u:<uid>, boot:<boot>, with the last connection who:<uid>, and what leaving writes; or
---         u:<uid> {lost}, due, free, waiting
+--         u:<uid> {lost}, due, free, waiting, away
 -- pushes  chat_close, queue_close to the other side; see desk/finish.lua
 
 T.close = function(c, e, a)

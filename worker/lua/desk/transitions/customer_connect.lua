@@ -2,8 +2,9 @@
 -- desk/left.lua says, by the setting.
 --
 -- fields  prefix site uid client n
--- writes  u:<uid> {conv, queue, place}, conv:<id>, convs:<uid>, waiting, q:<queue>, duty; or what
---         assigning writes
+-- writes  u:<uid> {n:<client>}, and with a conversation turn; who waits: u:<uid> {conv, queue, place}, conv:<id>,
+--         convs:<uid>, waiting, q:<queue>, duty, moved; who leaves messages also u:<uid> {left},
+--         conv:<id> {idle}, due, sites (desk/left.lua); else what assigning writes
 -- pushes  connected, queued, queue_full or no_staff (with the conversation, if messages may be left) to
 --         the customer; new_customer to staff;
 --         error wrong_role, too_many_conversations
@@ -35,8 +36,10 @@ T.customer_connect = function(c, e, a)
     return
   end
   local on_duty = redis.call("ZCARD", e.S .. "duty")
-  local waits = redis.call("ZCARD", e.S .. "waiting")
-  local staff = redis.call("ZRANGE", e.S .. "free", 0, 0)[1]
+  local before = redis.call("ZCARD", e.S .. "waiting")
+  local waits = before + redis.call("ZCARD", e.S .. "away")
+  -- While filling goes on in another call a place may be free that is somebody else's.
+  local staff = before == 0 and redis.call("ZRANGE", e.S .. "free", 0, 0)[1]
   local leaves = on_duty == 0 and c.settings.leave_message == "1"
   local begins = (on_duty > 0 or leaves) and (staff or waits < tonumber(c.settings.queue_limit))
   if begins and not D.has_room(e, e.uid) then return D.refuse(e, a, lang, "too_many_conversations") end
@@ -56,6 +59,7 @@ T.customer_connect = function(c, e, a)
     else
       local place = D.enqueue(c, e, e.uid, id, ticket)
       D.list(c, e, e.uid, id)
+      D.tell_queued(e, id, "new")
       D.push_conns(e, conns, D.head(lang, "queued") .. ',"conversation":"' .. id
         .. '","queue":' .. D.int(place) .. "}}")
     end

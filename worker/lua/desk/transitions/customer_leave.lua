@@ -1,7 +1,7 @@
 -- customer_leave: end the conversation or leave the queue.
 --
 -- fields  prefix site uid client n
--- writes  what desk/finish.lua writes
+-- writes  u:<uid> {n:<client>}, what desk/finish.lua writes, and what filling writes
 -- pushes  chat_close customer_left to both sides; what filling pushes; error wrong_role, no_conversation
 
 T.customer_leave = function(c, e, a)

@@ -7,17 +7,20 @@
 --         dm:<a>|<b>, convs:<uid> and who:<uid> of both, sent:<uid>:0 and :1
 -- answers ACK for a message with an id, the same again for the same id
 -- pushes  message to the other side and to the sender's other connections;
---         error id_reused, bad_field (to oneself), forbidden, no_user, too_many_conversations,
---         rate_limited
+--         error wrong_role, id_reused, bad_field (to oneself), forbidden, no_user,
+--         too_many_conversations, rate_limited
 
 T.direct = function(c, e, a)
   local me = {}
   local n, lang, bucket
   n, lang, bucket, me.conns, me.role =
     D.get(D.user_key(e, e.uid), "n:" .. a.client, "lang", "b", "conns", "role")
-  if not D.is_next(e, a, n) or D.too_fast(c, e, a, lang, bucket) then return end
+  if not D.is_next(e, a, n) then return end
+  me.role = e.role or me.role
+  if not D.may_speak(me.role) then return D.refuse(e, a, lang, "wrong_role") end
   local known, note = D.sent_before(e, a, lang)
   if known then return note end
+  if D.too_fast(c, e, a, lang, bucket) then return end
   me.note = note
   if a.to == e.uid then return D.refuse(e, a, lang, "bad_field", "to") end
   local other, why = D.addressee(c, e, me.role, a.to)

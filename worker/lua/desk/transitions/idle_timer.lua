@@ -3,7 +3,7 @@
 -- the timer's generation: an event of an older one finds a later time and ends nothing.
 --
 -- fields  prefix site uid conversation
--- writes  due; or what desk/finish.lua writes
+-- writes  due; or what desk/finish.lua writes, and what filling writes
 -- pushes  chat_close timeout to the customer, customer_timeout to staff; what filling pushes
 
 T.idle_timer = function(c, e, a)

@@ -5,7 +5,7 @@
 --   mark is delivered or read
 -- writes  u:<uid> {n:<client>}, conv:<conv> {da, ra} or {db, rb}: one write, however many messages
 -- pushes  receipt to the other side, and with `unread` to the user's other connections, if something
---         has changed; error wrong_role, no_conversation, forbidden
+--         has changed; in any case to who asks by a request; error wrong_role, no_conversation, forbidden
 
 -- How many messages each side has written up to a place.
 local counts_at = function(e, a, conv, seq)
@@ -13,19 +13,26 @@ local counts_at = function(e, a, conv, seq)
   return D.entry(e, a.conversation, seq).counts
 end
 
-local push = function(e, a, conns, conv, side)
-  local frame = '{"action":"receipt","payload":{"conversation":"' .. a.conversation
+local head_of = function(e, a, conv, side)
+  return '{"action":"receipt","payload":{"conversation":"' .. a.conversation
     .. '","uid":"' .. e.uid .. '","delivered":' .. (conv["d" .. side] or 0)
     .. ',"read":' .. D.int(D.mark(conv["r" .. side]))
-  local other = D.other(conv, side)
-  if other then D.push_conns(e, D.get(D.user_key(e, other), "conns"), frame .. "}}") end
-  D.push_conns(e, conns, frame .. ',"unread":' .. D.int(D.unread(conv, side)) .. "}}", a.client)
+end
+
+local own_frame = function(conv, side, head)
+  return head .. ',"unread":' .. D.int(D.unread(conv, side)) .. "}}"
+end
+
+local push = function(e, a, conns, conv, side)
+  local head, other = head_of(e, a, conv, side), D.other(conv, side)
+  if other then D.push_conns(e, D.get(D.user_key(e, other), "conns"), head .. "}}") end
+  D.push_conns(e, conns, own_frame(conv, side, head), a.client)
 end
 
 T.mark = function(c, e, a)
   local n, conns, lang, role = D.get(D.user_key(e, e.uid), "n:" .. a.client, "conns", "lang", "role")
   if not D.is_next(e, a, n) then return end
-  if not D.may_speak(role) then return D.refuse(e, a, lang, "wrong_role") end
+  if not D.may_speak(e.role or role) then return D.refuse(e, a, lang, "wrong_role") end
   local conv, side = D.mine(e, e.uid, a.conversation)
   if not conv then return D.refuse(e, a, lang, side) end
   D.take(e, a)
@@ -40,7 +47,9 @@ T.mark = function(c, e, a)
     conv[read] = D.int(up_to) .. " " .. D.int(side == "a" and by_b or by_a)
     changes[#changes + 1], changes[#changes + 2] = read, conv[read]
   end
-  if #changes == 0 then return end
-  redis.call("HSET", D.conv_key(e, a.conversation), unpack(changes))
-  push(e, a, conns, conv, side)
+  if #changes > 0 then
+    redis.call("HSET", D.conv_key(e, a.conversation), unpack(changes))
+    push(e, a, conns, conv, side)
+  end
+  if e.asking then D.answer(e, a, own_frame(conv, side, head_of(e, a, conv, side))) end
 end

@@ -4,6 +4,7 @@
 --   body is a JSON string; id the sender's, with a digest of the body
 -- writes  u:<uid> {n:<client>, b}, log:<conv>, conv:<conv> {seq, last, counts, idle, words, bytes},
 --         sent:<uid>:0 and :1 (the ids of the last 256 to 512 messages, 24 to 25 h);
+--         with the first words to who has taken left messages u:<uid> {left}, due;
 --         in a direct conversation what desk/direct.lua writes
 -- answers ACK for a message with an id, the same again for the same id
 -- pushes  message to the other side and to the sender's other connections; still_queued;
@@ -21,10 +22,12 @@ T.message = function(c, e, a)
   local key, field = D.user_key(e, e.uid), "n:" .. a.client
   local n, conns, lang, role, duty, convs, conv, left, bucket =
     D.get(key, field, "conns", "lang", "role", "duty", "convs", "conv", "left", "b")
-  if not D.is_next(e, a, n) or D.too_fast(c, e, a, lang, bucket) then return end
+  if not D.is_next(e, a, n) then return end
+  role = e.role or role
   if not D.may_speak(role) then return D.refuse(e, a, lang, "wrong_role") end
   local known, note = D.sent_before(e, a, lang)
   if known then return note end
+  if D.too_fast(c, e, a, lang, bucket) then return end
   local to, why = route(e, a, duty, convs, conv)
   if not to and a.conversation then
     return D.reply_directly(c, e, a, { conns = conns, lang = lang, role = role, note = note })

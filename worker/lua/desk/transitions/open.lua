@@ -5,20 +5,14 @@
 --   iat and name are those of a signed token: when it was made (s), display name (a JSON string)
 -- reads   fenced: an `open` of a dead gateway changes nothing; revoked:<uid>
 -- writes  u:<uid> {conns, lang, lane, role, iat, display, n:<client>, lost}, boot:<boot> {client: "site uid"},
---         who:<uid>; for who comes back due, free, waiting, and what filling writes;
+--         who:<uid>; for who comes back due, free, waiting, away, and what filling writes;
 --         where the role has changed what leaving writes
 -- pushes  W welcome to the connection; C 4500 when the user has too many, 4501 when the token is
 --         older than a revocation; C 4401 to those with an older token of another role; what filling pushes
 
--- Whether a token was made before, or in the same second as, the user was revoked.
-local is_revoked = function(e, a)
-  local revoked = redis.call("GET", e.S .. "revoked:" .. e.uid)
-  return revoked and tonumber(a.iat) <= tonumber(revoked)
-end
-
 -- Why a signed `open` is refused, or nil. A user has one role: the newest token's.
 local refused = function(c, e, a, role, iat)
-  if is_revoked(e, a) then return "4501" end
+  if D.is_revoked(e, e.uid, a.iat) then return "4501" end
   if not role or role == a.role then return nil end
   if tonumber(a.iat) < tonumber(iat or 0) then return "4401" end
   D.expel(c, e, "4401")

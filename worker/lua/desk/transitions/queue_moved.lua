@@ -2,7 +2,7 @@
 -- queues in `moved` (queue -> rank to go on from); continues in the same lane while there is more.
 --
 -- fields  prefix site uid
--- writes  moved, again, moving, u:<customer> {place}
+-- writes  moved, again, moving, u:<customer> {place}, events:<lane>
 -- pushes  queue_moved to those whose place is not the one they were told
 
 local tell = function(c, e, uid, place)

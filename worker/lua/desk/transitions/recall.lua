@@ -3,7 +3,7 @@
 --
 -- fields  prefix site uid client n conversation seq message id
 --   message is the id that the message must have
--- writes  u:<uid> {n:<client>, b}, log:<conv>, conv:<conv> {seq, last, recalls}, gone:<conv>
+-- writes  u:<uid> {n:<client>, b}, log:<conv>, conv:<conv> {seq, last, counts, recalls}, gone:<conv>
 -- pushes  recalled to both sides and to the sender's connections;
 --         error wrong_role, no_conversation, no_message, forbidden, recall_expired, rate_limited
 --
@@ -17,7 +17,7 @@ end
 
 -- The frame to who asked; `ref` is their id of it.
 local answer = function(e, a, head)
-  D.push_client(e, "F", a.client, head .. (a.id and ',"ref":"' .. a.id .. '"' or "") .. "}}")
+  D.push_client(e, "F", a.client, head .. (a.id and not e.asking and ',"ref":"' .. a.id .. '"' or "") .. "}}")
 end
 
 -- The entry of an earlier recall.
@@ -41,7 +41,7 @@ T.recall = function(c, e, a)
   local n, conns, lang, role, bucket =
     D.get(D.user_key(e, e.uid), "n:" .. a.client, "conns", "lang", "role", "b")
   if not D.is_next(e, a, n) or D.too_fast(c, e, a, lang, bucket) then return end
-  if not D.may_speak(role) then return D.refuse(e, a, lang, "wrong_role") end
+  if not D.may_speak(e.role or role) then return D.refuse(e, a, lang, "wrong_role") end
   local conv = D.conv(e, a.conversation)
   if not (conv and D.reader(conv, e.uid)) then return D.refuse(e, a, lang, "no_conversation") end
   local message = D.entry(e, a.conversation, a.seq)

@@ -2,7 +2,7 @@
 -- Somebody who is not on duty gets the same answer.
 --
 -- fields  prefix site uid client n
--- writes  u:<uid>, duty, free, and what desk/finish.lua writes
+-- writes  u:<uid>, duty, free, turn, and what desk/leave.lua writes
 -- pushes  off_duty; chat_close or queued, queue_close to customers; error wrong_role
 
 T.staff_offline = function(c, e, a)

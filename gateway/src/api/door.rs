@@ -1,0 +1,115 @@
+//! The way in and out of every request: whose pages may ask, how many and how fast an address may, and that a page
+//! of another origin that may ask may also read the answer.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use axum::{
+    extract::{ConnectInfo, Request, State},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
+    middleware::Next,
+    response::{IntoResponse as _, Response},
+};
+use tracing::debug;
+
+use super::{caller::Held, problem::Problem};
+use crate::{
+    front::{Front, NoPlace, Place},
+    metrics::METRICS,
+    origin, server,
+};
+
+/// How long a browser may keep the answer to a preflight, in seconds.
+const PREFLIGHT_AGE_S: &str = "600";
+
+/// Around each request. One that is under way when the gateway drains is answered.
+pub(crate) async fn guard(
+    State(front): State<Arc<Front>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let asking = request.headers().clone();
+    let lang = front.auth.language(request.uri(), &asking);
+    let mut answer = if may_ask(&front, &asking) {
+        let entered = front.tasks.track_future(enter(&front, request, next));
+        readable_by(&asking, entered.await)
+    } else {
+        let sentence = "Pages of this origin may not ask; see --allow-origin.";
+        Problem::of("forbidden").detail(sentence).into_response()
+    };
+    if let Some(problem) = answer.extensions_mut().remove::<Problem>() {
+        *answer.body_mut() = problem.in_lang(lang).body().into();
+    }
+    let vary = HeaderValue::from_static("origin");
+    answer.headers_mut().append(header::VARY, vary);
+    let status = answer.status();
+    let labels = [status.as_str()];
+    METRICS.api_requests.with_label_values(&labels).inc();
+    debug!(%status, "asked the API");
+    answer
+}
+
+async fn enter(front: &Front, mut request: Request, next: Next) -> Response {
+    if request.method() == Method::OPTIONS {
+        return preflight();
+    }
+    let held = match place(front, &request) {
+        Ok(place) => Held::new(place),
+        Err(problem) => return problem.into_response(),
+    };
+    request.extensions_mut().insert(held.clone());
+    let answer = next.run(request).await;
+    drop(held);
+    answer
+}
+
+/// `OPTIONS`: may a page of this origin ask, and how?
+fn preflight() -> Response {
+    let headers = [
+        (
+            header::ACCESS_CONTROL_ALLOW_METHODS,
+            "GET, POST, PUT, DELETE",
+        ),
+        (
+            header::ACCESS_CONTROL_ALLOW_HEADERS,
+            "authorization, content-type, idempotency-key",
+        ),
+        (header::ACCESS_CONTROL_MAX_AGE, PREFLIGHT_AGE_S),
+    ];
+    (StatusCode::NO_CONTENT, headers).into_response()
+}
+
+fn may_ask(front: &Front, headers: &HeaderMap) -> bool {
+    let config = &front.config;
+    origin::may_enter(headers, &config.allow_origin, config.is_open_on_loopback())
+}
+
+/// A place for one more request of this address, under the limits that its sockets have.
+fn place(front: &Front, request: &Request) -> Result<Place, Problem> {
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+    let place = server::reserve(front, peer.copied(), request.headers());
+    place.map_err(|why| match why {
+        Some(NoPlace::Crowded) => {
+            let sentence = "Too many requests or sockets from this address.";
+            let crowded = Problem::of("rate_limited").detail(sentence);
+            crowded.after(super::RETRY_AFTER)
+        }
+        Some(NoPlace::Full) => {
+            let sentence = "This gateway is full; try again or try another one.";
+            Problem::of("busy")
+                .detail(sentence)
+                .after(super::RETRY_AFTER)
+        }
+        None => Problem::of("internal"), // the listener says who the peer is
+    })
+}
+
+/// Lets the page that was let in read the answer, and when to come again.
+fn readable_by(asking: &HeaderMap, mut answer: Response) -> Response {
+    if let Some(origin) = asking.get(header::ORIGIN) {
+        let headers = answer.headers_mut();
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+        let exposed = HeaderValue::from_static("retry-after");
+        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
+    }
+    answer
+}

@@ -1,0 +1,284 @@
+//! `hook_take`, `hook_done`, `hooks_due`, `hooks_stats`: how deliveries leave the outbox.
+
+use frontdesk_shared::{keys, protocol::frame::Verb};
+use frontdesk_tests::{
+    lane_driver::{Socket, recall, words},
+    redis_server::Options,
+};
+use frontdesk_worker::{desk::settings::DeskSettings, hooks::MAX_HOOK_PARKED};
+use redis::{FromRedisValue, Value};
+
+use crate::{
+    hooks::{HOOK, wants},
+    scene::{Scene, conversation_of},
+};
+
+on_both![
+    what_is_taken_is_nobody_elses_until_its_claim_ends,
+    what_has_failed_is_due_later_and_parked_at_last,
+    words_are_those_of_the_log_at_the_time_of_delivery,
+    a_hook_that_is_off_or_gone_is_not_delivered_to,
+    parked_deliveries_are_bounded,
+    due_and_stats_tell_what_there_is,
+];
+
+/// Longer than any test.
+const LONG_MS: u64 = 600_000;
+const CONFIG: &str = r#"{"created":1,"enabled":true,"types":[],"url":"https://example.com/"}"#;
+
+/// A conversation of alice and sam whose hook is told everything that is said.
+async fn scene(options: Options) -> (Scene, Socket, String) {
+    let mut scene = Scene::new(options, DeskSettings::default()).await;
+    scene.staff("sam", 1).await;
+    let alice = scene.customer("alice").await;
+    let conv = conversation_of(&mut scene, "alice").await;
+    wants(&mut scene, HOOK, "m").await;
+    configure(&mut scene, Some(CONFIG)).await;
+    (scene, alice, conv)
+}
+
+async fn configure(scene: &mut Scene, config: Option<&str>) {
+    let key = keys::hooks(&scene.driver.site);
+    let mut command = redis::cmd(if config.is_some() { "HSET" } else { "HDEL" });
+    command.arg(key).arg(HOOK).arg(config);
+    let connection = &mut scene.driver.connection;
+    command.exec_async(connection).await.expect("written");
+}
+
+async fn call(scene: &mut Scene, function: &str, args: &[String]) -> Value {
+    let (site, shard) = (scene.driver.site.clone(), scene.driver.shard);
+    let mut call = scene.driver.library().call(function, &[keys::hooks(&site)]);
+    call.arg(keys::shard_prefix(shard))
+        .arg(keys::site_prefix(&site))
+        .arg(site.as_str())
+        .arg(HOOK)
+        .arg(args);
+    let mut connection = scene.driver.connection.clone();
+    let answer = scene.driver.library().run(&mut connection, &call).await;
+    answer.expect("the script runs")
+}
+
+/// Member, attempts, id, conversation, body.
+type Delivery = (String, u64, String, String, String);
+
+async fn take(scene: &mut Scene, most: u64, claim_ms: u64, attempts: u64) -> Vec<Delivery> {
+    let args = [most, claim_ms, attempts].map(|n| n.to_string());
+    let Value::Array(mut answer) = call(scene, "hook_take", &args).await else {
+        panic!("no list");
+    };
+    if answer.is_empty() {
+        return Vec::new();
+    }
+    assert_eq!(
+        String::from_redis_value(answer.remove(0)),
+        Ok(CONFIG.into())
+    );
+    let deliveries = answer.split_off(3);
+    let read = |value| Delivery::from_redis_value(value).expect("a delivery");
+    deliveries.into_iter().map(read).collect()
+}
+
+async fn done(scene: &mut Scene, member: &str, what: &str, ms: u64, why: &str) {
+    let args = [member, what, &ms.to_string(), why].map(str::to_owned);
+    call(scene, "hook_done", &args).await;
+}
+
+fn said(delivery: &Delivery) -> String {
+    let body: serde_json::Value = serde_json::from_str(&delivery.4).expect("JSON");
+    assert_eq!(body["id"], delivery.2.as_str());
+    assert_eq!(body["conversation"], delivery.3.as_str());
+    body["data"].to_string()
+}
+
+/// Keys of the hook that are there, and when something is due: `now`, `later` or `never`.
+async fn left(scene: &mut Scene) -> (Vec<String>, &'static str) {
+    let dump = scene.driver.dump().await;
+    let prefix = scene.driver.key(&format!("hook:{HOOK}:"));
+    let names = dump.names(&prefix).map(str::to_owned).collect();
+    let hooked = dump.sorted(&keys::hooked(scene.driver.shard));
+    let due = match hooked.first() {
+        None => "never",
+        Some((_, score)) if *score == 0.0 => "now",
+        Some(_) => "later",
+    };
+    (names, due)
+}
+
+async fn what_is_taken_is_nobody_elses_until_its_claim_ends(options: Options) {
+    let (mut scene, mut alice, _) = scene(options).await;
+    for text in ["a", "b", "c"] {
+        scene.send(&mut alice, words(text)).await;
+    }
+    let first = take(&mut scene, 2, LONG_MS, 3).await;
+    let texts: Vec<_> = first.iter().map(said).collect();
+    assert_eq!(texts, [r#"{"message":"a"}"#, r#"{"message":"b"}"#]);
+    assert!(first.iter().all(|delivery| delivery.1 == 1));
+    assert_eq!(left(&mut scene).await.1, "now");
+    let rest = take(&mut scene, 2, LONG_MS, 3).await;
+    assert_eq!(
+        rest.iter().map(said).collect::<Vec<_>>(),
+        [r#"{"message":"c"}"#]
+    );
+    assert_eq!(take(&mut scene, 2, LONG_MS, 3).await, []);
+    assert_eq!(left(&mut scene).await.1, "later");
+    // Its claim ends: the same again, and it was an attempt.
+    done(&mut scene, &first[0].0, "hold", 0, "").await;
+    let again = take(&mut scene, 2, LONG_MS, 3).await;
+    assert_eq!((again.len(), again[0].1), (1, 2));
+    assert_eq!((&again[0].2, &again[0].4), (&first[0].2, &first[0].4));
+    // Whoever had it before says nothing any more.
+    done(&mut scene, &first[0].0, "delivered", 0, "").await;
+    done(&mut scene, &first[0].0, "hold", 0, "").await;
+    assert_eq!(take(&mut scene, 2, LONG_MS, 3).await, []);
+    for delivery in [&again[0], &first[1], &rest[0]] {
+        done(&mut scene, &delivery.0, "delivered", 0, "").await;
+    }
+    // An empty stream stays.
+    let (names, due) = left(&mut scene).await;
+    assert_eq!(
+        (names, due),
+        (["counts", "queue"].map(str::to_owned).to_vec(), "never")
+    );
+    let counts = scene.driver.dump().await;
+    let counts = counts.hash(&scene.driver.key(&format!("hook:{HOOK}:counts")));
+    assert_eq!(counts["delivered"], "3");
+}
+
+async fn what_has_failed_is_due_later_and_parked_at_last(options: Options) {
+    let (mut scene, mut alice, _) = scene(options).await;
+    scene.send(&mut alice, words("a")).await;
+    let one = take(&mut scene, 8, LONG_MS, 2).await.remove(0);
+    done(&mut scene, &one.0, "retry", LONG_MS, "status 500").await;
+    assert_eq!(take(&mut scene, 8, LONG_MS, 2).await, []);
+    assert_eq!(left(&mut scene).await.1, "later");
+    // The pause is over.
+    let dump = scene.driver.dump().await;
+    let retry = scene.driver.key(&format!("hook:{HOOK}:retry"));
+    let waits = dump.sorted(&retry).remove(0).0;
+    assert!(waits.starts_with("1|status 500|"), "{waits}");
+    done(&mut scene, &waits, "hold", 0, "").await;
+    let two = take(&mut scene, 8, LONG_MS, 2).await.remove(0);
+    assert_eq!((two.1, &two.2), (2, &one.2));
+    // Whoever makes the last attempt dies of it.
+    done(&mut scene, &two.0, "hold", 0, "").await;
+    assert_eq!(take(&mut scene, 8, LONG_MS, 2).await, []);
+    let dump = scene.driver.dump().await;
+    let parked = dump.stream(&scene.driver.key(&format!("hook:{HOOK}:parked")));
+    let fields: Vec<_> = parked[0].1.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!((parked.len(), fields), (1, vec!["d", "attempts", "why"]));
+    assert_eq!(
+        (&*parked[0].1[1].1, &*parked[0].1[2].1),
+        ("2", "status 500")
+    );
+    assert_eq!(left(&mut scene).await.1, "never");
+    // Or is answered badly.
+    scene.send(&mut alice, words("b")).await;
+    let one = take(&mut scene, 8, LONG_MS, 1).await.remove(0);
+    done(&mut scene, &one.0, "park", 0, "timeout").await;
+    let dump = scene.driver.dump().await;
+    let counts = dump.hash(&scene.driver.key(&format!("hook:{HOOK}:counts")));
+    let count = |name: &str| counts[name].clone();
+    assert_eq!(
+        (count("parked"), count("failed"), count("why")),
+        ("2".into(), "2".into(), "timeout".into())
+    );
+}
+
+async fn words_are_those_of_the_log_at_the_time_of_delivery(options: Options) {
+    let (mut scene, mut alice, conv) = scene(options).await;
+    for text in ["a", "b \"|\" {}", "c"] {
+        scene.send(&mut alice, words(text)).await;
+    }
+    scene.send(&mut alice, recall(2, &conv)).await;
+    let mut delete = redis::cmd("XDEL");
+    delete
+        .arg(scene.driver.key(&format!("log:{conv}")))
+        .arg("4-0");
+    let connection = &mut scene.driver.connection;
+    delete.exec_async(connection).await.expect("written");
+    let taken = take(&mut scene, 8, LONG_MS, 2).await;
+    let told: Vec<_> = taken.iter().map(said).collect();
+    let words = serde_json::json!({"message": "b \"|\" {}"}).to_string();
+    assert_eq!(
+        told,
+        [r#"{"recalled":true}"#, &words, r#"{"expired":true}"#]
+    );
+}
+
+async fn a_hook_that_is_off_or_gone_is_not_delivered_to(options: Options) {
+    let (mut scene, mut alice, _) = scene(options).await;
+    scene.send(&mut alice, words("a")).await;
+    let off = CONFIG.replace("true", "false");
+    configure(&mut scene, Some(&off)).await;
+    assert_eq!(take(&mut scene, 8, LONG_MS, 2).await, []);
+    // What waits is kept until it is on again.
+    assert_eq!(left(&mut scene).await, (vec!["queue".to_owned()], "never"));
+    configure(&mut scene, None).await;
+    assert_eq!(take(&mut scene, 8, LONG_MS, 2).await, []);
+}
+
+async fn parked_deliveries_are_bounded(options: Options) {
+    let (mut scene, mut alice, _) = scene(options).await;
+    let mut fill = redis::pipe();
+    for n in 0..MAX_HOOK_PARKED {
+        let d = format!("||{n}");
+        let fields = [("d", d.as_str()), ("attempts", "1"), ("why", "x")];
+        let key = scene.driver.key(&format!("hook:{HOOK}:parked"));
+        fill.xadd(key, "*", &fields).ignore();
+    }
+    let connection = &mut scene.driver.connection;
+    fill.exec_async(connection).await.expect("written");
+    scene.send(&mut alice, words("a")).await;
+    let one = take(&mut scene, 8, LONG_MS, 1).await.remove(0);
+    done(&mut scene, &one.0, "park", 0, "timeout").await;
+    let dump = scene.driver.dump().await;
+    let parked = dump.stream(&scene.driver.key(&format!("hook:{HOOK}:parked")));
+    assert_eq!(parked.len() as u64, MAX_HOOK_PARKED);
+    assert_eq!(parked[0].1[0].1, "||1", "the oldest gives way");
+    assert!(
+        parked.last().expect("some").1[0]
+            .1
+            .contains("message.created")
+    );
+    let counts = dump.hash(&scene.driver.key(&format!("hook:{HOOK}:counts")));
+    assert_eq!(counts["forgotten"], "1");
+}
+
+async fn due_and_stats_tell_what_there_is(options: Options) {
+    let (mut scene, mut alice, _) = scene(options).await;
+    let shard = scene.driver.shard;
+    let look = async |scene: &mut Scene| -> (Vec<Value>, [i64; 4]) {
+        let library = scene.driver.library();
+        let names = [keys::hooked(shard), keys::wanted_hooks(shard)];
+        let due = library.call("hooks_due", &names);
+        let mut stats = library.call("hooks_stats", &[keys::wanted_hooks(shard)]);
+        stats.arg(keys::shard_prefix(shard));
+        let mut connection = scene.driver.connection.clone();
+        let due = library.run(&mut connection, &due).await;
+        let stats = library.run(&mut connection, &stats).await;
+        (
+            due.expect("the script runs"),
+            stats.expect("the script runs"),
+        )
+    };
+    let (due, stats) = look(&mut scene).await;
+    assert_eq!((due, stats), (vec![Value::Int(1), Value::Int(-1)], [0; 4]));
+    for text in ["a", "b"] {
+        scene.send(&mut alice, words(text)).await;
+    }
+    let (due, stats) = look(&mut scene).await;
+    let name = Value::BulkString(format!("default|{HOOK}").into_bytes());
+    assert_eq!(
+        (due, stats),
+        (vec![Value::Int(1), Value::Int(-1), name], [2, 0, 0, 0])
+    );
+    let taken = take(&mut scene, 8, LONG_MS, 2).await;
+    done(&mut scene, &taken[0].0, "park", 0, "timeout").await;
+    let (due, stats) = look(&mut scene).await;
+    assert_eq!((due.len(), stats), (2, [0, 1, 1, 0]));
+    let Value::Int(later) = due[1] else {
+        panic!("{due:?}")
+    };
+    assert!(later > 0 && later <= i64::try_from(LONG_MS).expect("fits"));
+    scene.send(&mut alice, Verb::CustomerLeave).await;
+}

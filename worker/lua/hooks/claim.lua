@@ -1,0 +1,44 @@
+-- Deliveries of webhooks as workers have them: what hook_take and hook_done share.
+--
+-- A delivery that is taken is a claim: it moves to S hook:<id>:retry, due when the claim ends. Who has
+-- taken it holds the claim while it delivers; if they die it is due again, and nothing is lost. Two
+-- workers never have it at once unless one slept through its claim.
+-- A member of `retry` is "<attempts begun>|<why the last one failed>|<delivery>"; S hook:<id>:parked is a stream
+-- with the fields d, attempts, why: what has failed for the last time.
+
+-- Attempts, why and delivery of a member.
+D.hook_member = function(member)
+  local attempts, why, delivery = string.match(member, "^(%d+)|([^|]*)|(.*)$")
+  return tonumber(attempts), why, delivery
+end
+
+-- Redis's clock in ms.
+D.now_ms = function()
+  local time = redis.call("TIME")
+  return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+end
+
+-- Files a delivery that is not tried again by itself; the oldest give way.
+D.hook_park = function(key, attempts, why, delivery)
+  local had = redis.call("XLEN", key .. ":parked")
+  if had >= L.hook_parked then
+    redis.call("XTRIM", key .. ":parked", "MAXLEN", L.hook_parked - 1)
+    redis.call("HINCRBY", key .. ":counts", "forgotten", had - L.hook_parked + 1)
+  end
+  redis.call("XADD", key .. ":parked", "*", "d", delivery, "attempts", attempts, "why", why)
+  redis.call("HINCRBY", key .. ":counts", "parked", 1)
+end
+
+-- Notes when there is something to do for a hook next.
+D.hook_next = function(P, key, name)
+  if redis.call("XLEN", key .. ":queue") > 0 then
+    redis.call("ZADD", P .. "hooked", 0, name)
+    return
+  end
+  local first = redis.call("ZRANGE", key .. ":retry", 0, 0, "WITHSCORES")
+  if first[2] then
+    redis.call("ZADD", P .. "hooked", first[2], name)
+  else
+    redis.call("ZREM", P .. "hooked", name)
+  end
+end

@@ -1,0 +1,200 @@
+//! Which hooks have something to deliver, and who serves them: one [`Runner`] each.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use frontdesk_shared::ids::Shard;
+use redis::RedisResult;
+use tokio::{
+    sync::{Notify, watch},
+    task::JoinSet,
+    time::{Instant, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::{
+    HookName, hints::Hints, metrics::METRICS, queue::Queue, runner::Runner, schedule::Schedule,
+    sender::Sender, slots::Slots,
+};
+use crate::lane::{Lanes, reads_lane_0};
+
+/// How often all shards are looked at, hinted at or not, and the metrics are read.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How long a stop waits for receivers. What they have not answered by then is delivered again by another worker.
+const STOP_WITHIN: Duration = Duration::from_secs(3);
+/// How often it is looked which shards are ours; costs no command.
+const OWN_EVERY: Duration = Duration::from_millis(500);
+
+/// What all hooks share.
+pub(super) struct Shared {
+    pub(super) queue: Queue,
+    pub(super) sender: Sender,
+    pub(super) slots: Slots,
+    pub(super) schedule: Schedule,
+}
+
+/// A shard whose hooks this worker serves.
+struct Own {
+    stop: CancellationToken,
+    /// When to look at it.
+    look: Instant,
+    has_hooks: bool,
+}
+
+/// Serves the hooks of the shards whose lane 0 this worker reads.
+pub(super) struct Role {
+    shared: Arc<Shared>,
+    active: BTreeMap<Shard, watch::Receiver<Lanes>>,
+    hints: Arc<Hints>,
+    own: BTreeMap<Shard, Own>,
+    runners: JoinSet<(HookName, u32)>,
+    served: HashMap<HookName, Arc<Notify>>,
+    /// Receivers that failed at last, and how often in a row.
+    sick: HashMap<HookName, u32>,
+    stats: Instant,
+}
+
+impl Role {
+    pub(super) fn new(
+        shared: Shared,
+        active: BTreeMap<Shard, watch::Receiver<Lanes>>,
+        hints: Arc<Hints>,
+    ) -> Self {
+        Self {
+            shared: Arc::new(shared),
+            active,
+            hints,
+            own: BTreeMap::new(),
+            runners: JoinSet::new(),
+            served: HashMap::new(),
+            sick: HashMap::new(),
+            stats: Instant::now(),
+        }
+    }
+
+    pub(super) async fn run(mut self, shutdown: CancellationToken) {
+        while !shutdown.is_cancelled() {
+            self.follow_lanes();
+            if let Err(error) = self.look().await {
+                warn!(%error, "cannot look for webhooks");
+            }
+            let now = Instant::now();
+            let next = self.own.values().map(|own| own.look).min();
+            let next = next.unwrap_or(now + OWN_EVERY).min(now + OWN_EVERY);
+            let hints = Arc::clone(&self.hints);
+            tokio::select! {
+                () = hints.wait() => {
+                    for shard in hints.take() {
+                        self.look_soon(shard);
+                    }
+                }
+                Some(ended) = self.runners.join_next() => self.note_end(ended),
+                () = sleep_until(next) => {}
+                () = shutdown.cancelled() => {}
+            }
+        }
+        for own in self.own.values() {
+            own.stop.cancel();
+        }
+        let ended = async { while self.runners.join_next().await.is_some() {} };
+        if tokio::time::timeout(STOP_WITHIN, ended).await.is_err() {
+            info!("some receivers of webhooks have not answered yet; others ask them again");
+        }
+    }
+
+    /// Takes up shards that are ours now, and gives up those that are not.
+    fn follow_lanes(&mut self) {
+        for (shard, lanes) in &self.active {
+            if !reads_lane_0(lanes) {
+                if let Some(own) = self.own.remove(shard) {
+                    own.stop.cancel();
+                }
+            } else if !self.own.contains_key(shard) {
+                let own = Own {
+                    stop: CancellationToken::new(),
+                    look: Instant::now(),
+                    has_hooks: false,
+                };
+                self.own.insert(*shard, own);
+            }
+        }
+    }
+
+    fn look_soon(&mut self, shard: Shard) {
+        if let Some(own) = self.own.get_mut(&shard) {
+            own.look = Instant::now();
+        }
+    }
+
+    fn note_end(&mut self, ended: Result<(HookName, u32), tokio::task::JoinError>) {
+        let (hook, failures) = match ended {
+            Ok(ended) => ended,
+            Err(error) => {
+                // It is not known whose: whoever has ended is taken up again.
+                warn!(%error, "a server of webhooks broke");
+                self.served.retain(|_, wake| Arc::strong_count(wake) > 1);
+                return;
+            }
+        };
+        self.served.remove(&hook);
+        // What came while it ended it may not have seen.
+        self.look_soon(hook.shard());
+        if failures > 0 {
+            self.sick.insert(hook, failures);
+        } else {
+            self.sick.remove(&hook);
+        }
+    }
+
+    /// Looks at the shards whose time it is.
+    async fn look(&mut self) -> RedisResult<()> {
+        let now = Instant::now();
+        let due = self.own.iter().filter(|(_, own)| own.look <= now);
+        let shards: Vec<Shard> = due.map(|(shard, _)| *shard).collect();
+        if !shards.is_empty() {
+            // Also if it fails: then there is a pause.
+            for shard in &shards {
+                if let Some(own) = self.own.get_mut(shard) {
+                    own.look = now + LOOK_EVERY;
+                }
+            }
+            let found = self.shared.queue.due(&shards).await?;
+            for (shard, due) in shards.into_iter().zip(found) {
+                let Some(own) = self.own.get_mut(&shard) else {
+                    continue;
+                };
+                own.has_hooks = due.has_hooks;
+                let later = due.later.unwrap_or(LOOK_EVERY).min(LOOK_EVERY);
+                own.look = Instant::now() + later;
+                let stop = own.stop.clone();
+                for hook in due.hooks.into_iter().filter(|it| it.shard() == shard) {
+                    self.serve(hook, &stop);
+                }
+            }
+        }
+        if self.stats <= now {
+            self.stats = now + LOOK_EVERY;
+            let own = self.own.iter().filter(|(_, own)| own.has_hooks);
+            let shards: Vec<Shard> = own.map(|(shard, _)| *shard).collect();
+            METRICS.show(self.shared.queue.stats(&shards).await?);
+        }
+        Ok(())
+    }
+
+    fn serve(&mut self, hook: HookName, stop: &CancellationToken) {
+        if let Some(wake) = self.served.get(&hook) {
+            wake.notify_one();
+            return;
+        }
+        let wake = Arc::new(Notify::new());
+        self.served.insert(hook.clone(), Arc::clone(&wake));
+        let failures = self.sick.get(&hook).copied().unwrap_or(0);
+        let shared = Arc::clone(&self.shared);
+        let runner = Runner::new(hook, shared, wake, stop.clone(), failures);
+        self.runners.spawn(runner.run());
+    }
+}

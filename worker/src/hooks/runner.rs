@@ -1,0 +1,281 @@
+//! One hook, while there is something to deliver to it.
+//!
+//! A receiver that answers gets its deliveries one after the other, in order. When more wait, several are under way at
+//! once, but never two of one conversation. One whose last delivery has failed gets one at a time.
+//!
+//! What is taken is claimed for [`CLAIM`], and the claim is renewed while it is under way: if this worker
+//! dies somebody else takes it again then.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::{
+    sync::{Notify, mpsc},
+    time::MissedTickBehavior,
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use super::{
+    HookName,
+    metrics::METRICS,
+    queue::{Delivery, Report, Taken, What},
+    role::Shared,
+    schedule::breather,
+    sender::{Failure, Receiver},
+};
+
+/// For how long a worker that falls silent keeps what it was delivering.
+const CLAIM: Duration = Duration::from_secs(15);
+/// How often claims are renewed, and reports that did not get through are made again.
+const RENEW: Duration = Duration::from_secs(5);
+/// How long to wait after a failure of Redis before anything else is asked of it for this hook.
+const PAUSE: Duration = Duration::from_secs(1);
+/// Most deliveries of one hook under way at once.
+const MAX_AT_ONCE: usize = 8;
+/// For each that wait so many one more is under way.
+const PER_WAITING: usize = 8;
+
+/// One hook being served.
+pub(super) struct Runner {
+    hook: HookName,
+    shared: Arc<Shared>,
+    wake: Arc<Notify>,
+    stop: CancellationToken,
+    /// How often it has failed in a row.
+    failures: u32,
+    /// Deliveries taken and not settled, with their conversations.
+    claimed: BTreeMap<String, String>,
+    /// Of conversations with one under way: what comes after it.
+    behind: BTreeMap<String, VecDeque<Delivery>>,
+    reports: Vec<Report>,
+    /// How many waited in Redis at the last look.
+    waiting: usize,
+    outcomes: mpsc::UnboundedSender<Outcome>,
+    settled: mpsc::UnboundedReceiver<Outcome>,
+    receiver: Option<Receiver>,
+}
+
+/// What became of an attempt.
+struct Outcome {
+    delivery: Delivered,
+    result: Result<(), Failure>,
+}
+
+struct Delivered {
+    member: String,
+    id: String,
+    attempts: usize,
+}
+
+impl Runner {
+    pub(super) fn new(
+        hook: HookName,
+        shared: Arc<Shared>,
+        wake: Arc<Notify>,
+        stop: CancellationToken,
+        failures: u32,
+    ) -> Self {
+        let (outcomes, settled) = mpsc::unbounded_channel();
+        Self {
+            hook,
+            shared,
+            wake,
+            stop,
+            failures,
+            claimed: BTreeMap::new(),
+            behind: BTreeMap::new(),
+            reports: Vec::new(),
+            waiting: 0,
+            outcomes,
+            settled,
+            receiver: None,
+        }
+    }
+
+    /// Delivers until there is nothing to do, or it is told to stop; what is under way then is finished.
+    /// Returns the hook, and how often it has failed in a row.
+    pub(super) async fn run(mut self) -> (HookName, u32) {
+        let mut renew = tokio::time::interval(RENEW);
+        renew.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        renew.tick().await;
+        let mut more = true;
+        loop {
+            if self.stop.is_cancelled() {
+                more = false;
+            }
+            let room = self.at_once().saturating_sub(self.claimed.len());
+            if more && room > 0 {
+                more = self.take(room).await;
+            }
+            let done = self.claimed.is_empty();
+            if !more && done && (self.reports.is_empty() || self.stop.is_cancelled()) {
+                return (self.hook, self.failures);
+            }
+            tokio::select! {
+                Some(outcome) = self.settled.recv(), if !done => {
+                    self.settle(outcome);
+                    while let Ok(outcome) = self.settled.try_recv() {
+                        self.settle(outcome);
+                    }
+                    self.report(Vec::new()).await;
+                }
+                () = self.wake.notified() => more = true,
+                () = self.stop.cancelled(), if more => {}
+                _ = renew.tick() => {
+                    let hold = |member: &String| Report { member: member.clone(), what: What::Hold(CLAIM) };
+                    self.report(self.claimed.keys().map(hold).collect()).await;
+                }
+            }
+        }
+    }
+
+    /// How many may be under way.
+    fn at_once(&self) -> usize {
+        if self.failures > 0 {
+            1
+        } else {
+            (1 + self.waiting / PER_WAITING).min(MAX_AT_ONCE)
+        }
+    }
+
+    /// Takes what there is and begins to deliver it. False if there is no more for now.
+    async fn take(&mut self, room: usize) -> bool {
+        let attempts = self.shared.schedule.attempts();
+        let queue = &self.shared.queue;
+        let taken = match queue.take(&self.hook, room, CLAIM, attempts).await {
+            Ok(Some(taken)) => taken,
+            Ok(None) => return false,
+            Err(error) => {
+                // What was taken all the same is due again when its claim has run out.
+                warn!(%error, site = %self.hook.site, hook = %self.hook.id, "cannot take webhooks");
+                tokio::time::sleep(PAUSE).await;
+                return false;
+            }
+        };
+        self.look_at(&taken);
+        let all = taken.deliveries.len() < room;
+        for delivery in taken.deliveries {
+            let conversation = delivery.conversation.clone();
+            self.claimed
+                .insert(delivery.member.clone(), conversation.clone());
+            if let Some(behind) = self.behind.get_mut(&conversation) {
+                behind.push_back(delivery);
+            } else {
+                self.behind.insert(conversation, VecDeque::new());
+                self.send(delivery);
+            }
+        }
+        !all || self.waiting > 0
+    }
+
+    fn look_at(&mut self, taken: &Taken) {
+        self.waiting = taken.waiting;
+        self.receiver = Receiver::parse(&taken.config, &taken.secrets);
+        if taken.dropped > 0 {
+            warn!(site = %self.hook.site, hook = %self.hook.id, dropped = taken.dropped,
+                "webhooks were dropped: too many wait for this receiver");
+        }
+    }
+
+    /// Begins an attempt.
+    fn send(&self, delivery: Delivery) {
+        let (shared, outcomes) = (Arc::clone(&self.shared), self.outcomes.clone());
+        let (receiver, failures) = (self.receiver.clone(), self.failures);
+        let Delivery {
+            member,
+            attempts,
+            id,
+            body,
+            ..
+        } = delivery;
+        let about = id.clone();
+        let sending = async move {
+            tokio::time::sleep(breather(failures)).await;
+            let _slot = shared.slots.take(failures > 0).await;
+            let _timer = METRICS.seconds.start_timer();
+            match receiver {
+                Some(to) => shared.sender.send(&to, &about, body).await,
+                None => Err(Failure::Unusable),
+            }
+        };
+        tokio::spawn(async move {
+            METRICS.sending.inc();
+            // In a task of its own: if it breaks, the delivery is not held for ever.
+            let result = tokio::spawn(sending).await;
+            METRICS.sending.dec();
+            let result = result.unwrap_or(Err(Failure::Broken));
+            let delivery = Delivered {
+                member,
+                id,
+                attempts,
+            };
+            // Nobody listens any more when the program ends.
+            let _ = outcomes.send(Outcome { delivery, result });
+        });
+    }
+
+    /// Notes what became of an attempt, and begins the next one of its conversation.
+    fn settle(&mut self, outcome: Outcome) {
+        let Outcome { delivery, result } = outcome;
+        let what = match result {
+            Ok(()) => {
+                if self.failures > 0 {
+                    info!(site = %self.hook.site, hook = %self.hook.id, "the receiver of webhooks answers again");
+                }
+                self.failures = 0;
+                METRICS.attempts.with_label_values(&["delivered"]).inc();
+                What::Delivered
+            }
+            Err(failure) => self.failed(&delivery, failure),
+        };
+        if let Some(conversation) = self.claimed.remove(&delivery.member)
+            && let Some(behind) = self.behind.get_mut(&conversation)
+        {
+            match behind.pop_front() {
+                Some(next) => self.send(next),
+                None => drop(self.behind.remove(&conversation)),
+            }
+        }
+        let member = delivery.member;
+        self.reports.push(Report { member, what });
+    }
+
+    fn failed(&mut self, delivery: &Delivered, failure: Failure) -> What {
+        let (site, hook, id) = (&self.hook.site, &self.hook.id, &delivery.id);
+        self.failures = self.failures.saturating_add(1);
+        if self.failures == 1 {
+            warn!(%site, %hook, id, why = %failure, "a webhook was not delivered; it is tried again");
+        } else {
+            debug!(%site, %hook, id, why = %failure, "a webhook was not delivered");
+        }
+        let asked = match failure {
+            Failure::Status(_, retry_after) => retry_after,
+            _ => None,
+        };
+        if let Some(pause) = self.shared.schedule.pause(delivery.attempts, asked) {
+            METRICS.attempts.with_label_values(&["failed"]).inc();
+            What::Retry(pause, failure.to_string())
+        } else {
+            METRICS.attempts.with_label_values(&["parked"]).inc();
+            warn!(%site, %hook, id, why = %failure, "a webhook is parked: its last attempt has failed");
+            What::Park(failure.to_string())
+        }
+    }
+
+    /// Tells Redis what there is to tell. What does not get through is told again later.
+    async fn report(&mut self, mut also: Vec<Report>) {
+        also.append(&mut self.reports);
+        if also.is_empty() {
+            return;
+        }
+        if let Err(error) = self.shared.queue.done(&self.hook, &also).await {
+            warn!(%error, site = %self.hook.site, hook = %self.hook.id, "cannot say what became of webhooks");
+            also.retain(|report| !matches!(report.what, What::Hold(_)));
+            self.reports = also;
+        }
+    }
+}
