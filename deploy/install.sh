@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what is named and missing: Debian packages (redis-server, haproxy, git, openssl, the WebSocket libraries that the
-# tests use), and cargo-deny from crates.io. Asks for root only when there is a package to install.
+# Installs what is named and missing: Debian packages (redis-server, haproxy, git, openssl, the WebSocket libraries, Node,
+# TypeScript and Chromium that the tests use), and cargo-deny from crates.io. Asks for root only when there is a package to install.
 set -euo pipefail
 
 # Where Debian keeps haproxy, and cargo what it installs.
@@ -10,6 +10,8 @@ readonly CARGO_DENY=0.20.2
 # Whether a package's program is there, or its library where Debian puts it or anywhere else.
 present() {
     case "$1" in
+    nodejs) command -v node ;;
+    node-typescript) command -v tsc ;;
     node-ws) NODE_PATH=/usr/share/nodejs node --eval 'require("ws")' ;;
     python3-websockets) python3 -c 'import websockets' || /usr/bin/python3 -c 'import websockets' ;;
     python3-venv) python3 -c 'import ensurepip, venv' ;;

@@ -16,13 +16,15 @@
 //! registration alive, `status` knows whether this boot may act, `counters` sees holes in the
 //! pushes, `roll_call` compares the sockets with the state, `pressure` knows whether the cluster
 //! keeps up, `resync` tells sockets that pushes are missing, `address`, `origin` and `crowd` guard the door, `metrics` counts, `limits` looks at open
-//! files, `backoff` waits; `send` and `auth/command` are for operators. docs/ARCHITECTURE.md tells the rest of the story.
+//! files, `backoff` waits; `client_js` is what pages load, `send` and `auth/command` are for operators.
+//! docs/ARCHITECTURE.md tells the rest of the story.
 
 mod address;
 mod api;
 mod auth;
 mod backoff;
 mod batcher;
+mod client_js;
 mod config;
 mod connection;
 mod counters;

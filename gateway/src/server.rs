@@ -1,4 +1,4 @@
-//! The routes: the handshake, the HTTP API (`api`), a small page for people, two probes.
+//! The routes: the handshake, the HTTP API (`api`), the JavaScript client, a small page for people, two probes.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -14,7 +14,7 @@ use tracing::debug;
 use crate::{
     address, api,
     auth::{Denied, Identity},
-    connection,
+    client_js, connection,
     front::{Front, NoPlace, Place},
     handshake,
     metrics::METRICS,
@@ -35,6 +35,7 @@ pub(crate) fn router(front: Arc<Front>) -> Router {
         .route("/", get(root))
         .route("/ws", get(enter))
         .nest(api::PREFIX, api::router(front.clone()))
+        .route("/client.js", get(client_js::serve))
         .route("/livez", get(async || "alive\n"))
         .route("/readyz", get(readyz))
         .with_state(front)

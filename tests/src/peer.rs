@@ -17,7 +17,7 @@ use crate::{child::Child, redis_server::find_program};
 
 const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/peers");
 /// Where Debian keeps the libraries of Node. A Node of another make does not look there.
-const NODE_PATH: (&str, &str) = ("NODE_PATH", "/usr/share/nodejs");
+pub const NODE_PATH: (&str, &str) = ("NODE_PATH", "/usr/share/nodejs");
 
 /// A client of other make.
 #[derive(Debug)]

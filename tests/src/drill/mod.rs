@@ -8,6 +8,7 @@
 
 pub mod check;
 pub mod faults;
+mod guests;
 pub mod history;
 mod person;
 mod resume;
@@ -29,11 +30,14 @@ use tokio::{
     task::{JoinHandle, JoinSet},
 };
 
-pub(crate) use self::person::NUMBERS_PER_DEVICE;
 use self::{
     check::Evidence,
     history::{History, Record, What},
-    person::{Act, Name, Person, Stage},
+    person::{Name, Person, Stage},
+};
+pub use self::{
+    guests::Guests,
+    person::{Act, NUMBERS_PER_DEVICE},
 };
 use crate::{
     cluster::{Builder, Cluster, DEFAULT_SITE},

@@ -43,7 +43,7 @@ const CHATTER: Duration = Duration::from_secs(10);
 
 /// What everybody is to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Act {
+pub enum Act {
     /// Live by chance.
     Live,
     /// Stay, and finish what was begun.
@@ -65,7 +65,7 @@ pub(super) struct Stage {
 }
 
 /// Numbers of the messages of one device begin with its own, times this.
-pub(crate) const NUMBERS_PER_DEVICE: u64 = 1_000_000;
+pub const NUMBERS_PER_DEVICE: u64 = 1_000_000;
 
 /// Who somebody is.
 #[derive(Debug, Clone)]

@@ -1,0 +1,236 @@
+// From one socket to the next: who lets us in, when to come back, when to stop, and a newer token in time.
+//
+//   connecting ──welcome──▶ entering ──resume answered──▶ live
+//       ▲                                                  │ lost
+//       └────── waiting (full jitter, Retry-After) ◀───────┤
+//                                                          └─▶ refused (close codes, answers that forbid it), stopped
+
+import { Backoff } from './backoff.js';
+import { Alarm } from './clock.js';
+import { comesBack } from './codes.js';
+import { Refusal } from './identity.js';
+import { LIMITS } from './limits.js';
+import { Link } from './link.js';
+
+/** @typedef {import('./types.js').State} State */
+/** @typedef {import('./identity.js').Entrance} Entrance */
+
+/** What wakes a page, or its network. */
+const WAKES = ['online', 'visibilitychange', 'pageshow', 'resume'];
+
+export class Session {
+  /**
+   * @param {{urls: string[], clock: import('./types.js').Clock, identity: import('./identity.js').Identity, WebSocket: any,
+   *   page: EventTarget|null, frame: (frame: {action: string, payload: any}) => void, isUser: (uid: string) => void,
+   *   lost: () => void, changed: (change: import('./types.js').StateChange) => void, problem: (error: unknown) => void,
+   *   refresh: (token: string) => Promise<any>, hidden: () => void, back: () => void}} parts
+   */
+  constructor(parts) {
+    this.parts = parts;
+    this.clock = parts.clock;
+    this.bases = parts.urls.map(baseOf);
+    /** Which of them; another one after each failure. */
+    this.base = Math.floor(this.clock.random() * this.bases.length);
+    /** @type {State} */
+    this.state = 'idle';
+    this.backoff = new Backoff(() => this.clock.random());
+    this.retry = new Alarm(this.clock, () => void this.attempt());
+    this.late = new Alarm(this.clock, () => this.link?.drop());
+    this.proven = new Alarm(this.clock, () => this.backoff.reset());
+    this.renewal = new Alarm(this.clock, () => void this.renew());
+    /** @type {Link|null} */
+    this.link = null;
+    /** Whatever was begun for an earlier one is over. */
+    this.epoch = 0;
+    /** @type {Entrance|null} */
+    this.entrance = null;
+    this.wake = this.wake.bind(this);
+    this.hide = this.hide.bind(this);
+  }
+
+  start() {
+    if (!['idle', 'stopped', 'refused'].includes(this.state)) return;
+    for (const name of WAKES) this.parts.page?.addEventListener(name, this.wake);
+    this.parts.page?.addEventListener('offline', this.wake);
+    this.parts.page?.addEventListener('pagehide', this.hide);
+    this.backoff.reset();
+    void this.attempt();
+  }
+
+  /**
+   * @param {State} state
+   * @param {number} code what the socket is closed with
+   * @param {number|string|null} why
+   */
+  stop(state, code, why = null) {
+    for (const name of WAKES) this.parts.page?.removeEventListener(name, this.wake);
+    this.parts.page?.removeEventListener('offline', this.wake);
+    this.parts.page?.removeEventListener('pagehide', this.hide);
+    this.retry.clear();
+    this.end(code);
+    this.become(state, why);
+  }
+
+  /**
+   * @param {State} state
+   * @param {number|string|null} [code]
+   * @param {number|null} [retryInMs]
+   */
+  become(state, code = null, retryInMs = null) {
+    if (this.state === state && state !== 'waiting') return;
+    this.state = state;
+    this.parts.changed({ state, code, retryInMs });
+  }
+
+  async attempt() {
+    const epoch = ++this.epoch;
+    this.retry.clear();
+    this.become('connecting');
+    try {
+      const entrance = await this.parts.identity.enter(this.bases[this.base]);
+      if (epoch !== this.epoch) return;
+      this.entrance = entrance;
+      if (entrance.uid !== null) this.parts.isUser(entrance.uid);
+      this.open(entrance, epoch);
+    } catch (error) {
+      if (epoch === this.epoch) this.failed(error);
+    }
+  }
+
+  /**
+   * @param {Entrance} entrance
+   * @param {number} epoch
+   */
+  open({ query }, epoch) {
+    const url = `${this.bases[this.base].replace(/^http/, 'ws')}/ws?${new URLSearchParams(query)}`;
+    this.late.set(LIMITS.enterMs);
+    this.link = new Link({
+      WebSocket: this.parts.WebSocket,
+      clock: this.clock,
+      url,
+      frame: (frame) => epoch === this.epoch && this.parts.frame(frame),
+      closed: (code) => epoch === this.epoch && this.closed(code),
+    });
+  }
+
+  /**
+   * Nobody was let in.
+   * @param {unknown} error
+   */
+  failed(error) {
+    const refusal = error instanceof Refusal ? error : new Refusal('unreachable', String(error));
+    this.parts.problem({ code: refusal.code, message: refusal.message, field: null });
+    if (refusal.final) return this.stop('refused', 1000, refusal.code);
+    this.comeBack(refusal.code, refusal.retryAfterMs);
+  }
+
+  /**
+   * The socket has ended.
+   * @param {number} code
+   */
+  closed(code) {
+    this.end(null);
+    if (code === 4501) this.parts.identity.forget();
+    if (!comesBack(code)) return this.stop('refused', 1000, code);
+    this.comeBack(code, 0);
+  }
+
+  /**
+   * @param {number|string} code
+   * @param {number} retryAfterMs
+   */
+  comeBack(code, retryAfterMs) {
+    this.base = (this.base + 1) % this.bases.length;
+    const pause = this.backoff.next(retryAfterMs);
+    this.retry.set(pause);
+    this.become('waiting', code, Math.round(pause));
+  }
+
+  /**
+   * Takes the socket away.
+   * @param {number|null} code
+   */
+  end(code) {
+    this.epoch += 1;
+    for (const alarm of [this.late, this.proven, this.renewal]) alarm.clear();
+    if (code !== null) this.link?.close(code);
+    this.link = null;
+    this.parts.lost();
+  }
+
+  /** This socket is given up: come back by another one. */
+  drop() {
+    this.link?.drop();
+  }
+
+  /** @param {object} frame */
+  send(frame) {
+    this.link?.send(JSON.stringify(frame));
+  }
+
+  /**
+   * The socket is registered.
+   * @param {number} time the server's clock
+   */
+  welcomed(time) {
+    const expires = this.entrance?.expires ?? null;
+    if (expires !== null) this.renewIn('inMs' in expires ? expires.inMs : expires.at - time);
+  }
+
+  /** Everything is known. */
+  live() {
+    this.late.clear();
+    if (this.state !== 'live') this.proven.set(LIMITS.provenMs);
+    this.become('live');
+  }
+
+  /**
+   * The page, or its network, is back: look at once.
+   * @param {{type: string, persisted?: boolean}} event
+   */
+  wake(event) {
+    if (event.type === 'pageshow' && event.persisted) this.parts.back();
+    if (this.link) this.link.probe();
+    else if (event.type !== 'offline' && this.retry.isSet) this.retry.by(this.clock.random() * LIMITS.backoffMs);
+  }
+
+  hide() {
+    this.parts.hidden();
+  }
+
+  // --- tokens ---
+
+  /**
+   * A token has so long to live: a newer one goes out in time.
+   * @param {number} leftMs
+   */
+  renewIn(leftMs) {
+    if (Number.isFinite(leftMs)) this.renewal.set(Math.max(leftMs * (0.7 + 0.1 * this.clock.random()), 1000));
+  }
+
+  async renew() {
+    const { epoch } = this;
+    try {
+      const entrance = await this.parts.identity.renew(this.bases[this.base]);
+      if (epoch !== this.epoch || !entrance?.token) return;
+      const { expires_in_s: left } = await this.parts.refresh(entrance.token);
+      if (epoch === this.epoch) this.renewIn(Number(left) * 1000);
+    } catch (error) {
+      if (epoch !== this.epoch) return;
+      // Without a newer one the socket closes with 4401, and coming back asks again.
+      this.parts.problem({ code: 'refresh_failed', message: error instanceof Error ? error.message : String(error), field: null });
+      this.renewal.set(5000 * (1 + this.clock.random()));
+    }
+  }
+}
+
+/**
+ * `https://host[/path]` of any way to write it.
+ * @param {string} url
+ */
+export function baseOf(url) {
+  const { protocol, host, pathname } = new URL(url);
+  const scheme = protocol.replace(/^ws/, 'http');
+  if (scheme !== 'http:' && scheme !== 'https:') throw new TypeError(`${url} is not where a gateway is`);
+  return `${scheme}//${host}${pathname.replace(/\/(ws)?$/, '')}`;
+}
