@@ -107,6 +107,10 @@ pub struct Config {
     /// at once
     #[arg(long, env = "FRONTDESK_CONNECTION_RATE_PER_IP", default_value_t = 20, value_parser = RangedU64ValueParser::<u32>::new().range(1..=100_000))]
     pub connection_rate_per_ip: u32,
+    /// Requests to the HTTP API per second of one client address on average; as many can come at once;
+    /// off for clients on this machine in open mode
+    #[arg(long, env = "FRONTDESK_REQUEST_RATE_PER_IP", default_value_t = 100, value_parser = RangedU64ValueParser::<u32>::new().range(1..=100_000))]
+    pub request_rate_per_ip: u32,
     /// Origins of web pages that may connect, as in https://www.example.com; separated by commas
     /// or given several times. Without any: pages of the host that the request names. Programs that
     /// send no Origin may always connect

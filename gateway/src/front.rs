@@ -9,6 +9,7 @@ use std::{
     time::Instant,
 };
 
+use frontdesk_shared::http;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 
@@ -18,8 +19,12 @@ use crate::{
     crowd::{Crowd, Guest},
 };
 
+/// Most requests of the HTTP API under way: well below [`http::MAX_PENDING`], so that however long they take
+/// there is room for handshakes and probes.
+pub(crate) const MAX_REQUESTS: usize = http::MAX_PENDING / 2;
+
 /// A place under `--max-connections` and under the limits of its address, held from the handshake
-/// to the end of the TCP connection.
+/// to the end of the TCP connection; or one under [`MAX_REQUESTS`], until the answer is sent.
 #[derive(Debug)]
 pub(crate) struct Place {
     _place: OwnedSemaphorePermit,
@@ -41,20 +46,55 @@ pub(crate) struct Front {
     pub(crate) auth: Arc<Auth>,
     /// The sockets of all boots, and the `close` events that outlive them.
     pub(crate) tasks: TaskTracker,
+    sockets: Entrance,
+    requests: Entrance,
+    gateway: RwLock<Option<Arc<Gateway>>>,
+}
+
+/// The places for one kind of client, in all and for each address.
+#[derive(Debug)]
+struct Entrance {
     places: Arc<Semaphore>,
     crowd: Arc<Crowd>,
-    gateway: RwLock<Option<Arc<Gateway>>>,
+}
+
+impl Entrance {
+    fn new(most: usize, of_an_address: usize, rate: u32) -> Self {
+        Self {
+            places: Arc::new(Semaphore::new(most)),
+            crowd: Arc::new(Crowd::new(of_an_address, rate.into())),
+        }
+    }
+
+    fn reserve(&self, client: IpAddr, limited: bool) -> Result<Place, NoPlace> {
+        let guest = if limited {
+            let guest = self.crowd.enter(client, Instant::now());
+            Some(guest.ok_or(NoPlace::Crowded)?)
+        } else {
+            None
+        };
+        let place = Arc::clone(&self.places).try_acquire_owned();
+        Ok(Place {
+            _place: place.map_err(|_| NoPlace::Full)?,
+            _guest: guest,
+        })
+    }
 }
 
 impl Front {
     pub(crate) fn new(config: Config, auth: Auth) -> Self {
         Self {
             auth: Arc::new(auth),
-            places: Arc::new(Semaphore::new(config.max_connections)),
-            crowd: Arc::new(Crowd::new(
+            sockets: Entrance::new(
+                config.max_connections,
                 config.max_connections_per_ip,
-                config.connection_rate_per_ip.into(),
-            )),
+                config.connection_rate_per_ip,
+            ),
+            requests: Entrance::new(
+                MAX_REQUESTS,
+                config.request_rate_per_ip as usize,
+                config.request_rate_per_ip,
+            ),
             config: Arc::new(config),
             tasks: TaskTracker::new(),
             gateway: RwLock::default(),
@@ -75,17 +115,12 @@ impl Front {
 
     /// A place for one more socket of this client, if there is one.
     pub(crate) fn reserve(&self, client: IpAddr) -> Result<Place, NoPlace> {
-        let guest = if self.config.limits(client) {
-            let guest = self.crowd.enter(client, Instant::now());
-            Some(guest.ok_or(NoPlace::Crowded)?)
-        } else {
-            None
-        };
-        let place = Arc::clone(&self.places).try_acquire_owned();
-        Ok(Place {
-            _place: place.map_err(|_| NoPlace::Full)?,
-            _guest: guest,
-        })
+        self.sockets.reserve(client, self.config.limits(client))
+    }
+
+    /// A place for one more request of this client to the HTTP API, if there is one.
+    pub(crate) fn reserve_request(&self, client: IpAddr) -> Result<Place, NoPlace> {
+        self.requests.reserve(client, self.config.limits(client))
     }
 }
 

@@ -1,6 +1,9 @@
 //! The routes: the handshake, the HTTP API (`api`), the JavaScript client, a small page for people, two probes.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use axum::{
     Router,
@@ -139,26 +142,31 @@ fn place(
     peer: Option<ConnectInfo<SocketAddr>>,
     headers: &HeaderMap,
 ) -> Result<Place, Response> {
-    reserve(front, peer, headers).map_err(|why| match why {
-        Some(NoPlace::Full) => later("This gateway is full; try again or try another one.\n"),
-        Some(NoPlace::Crowded) => {
+    let Some(client) = client(front, peer, headers) else {
+        return Err(StatusCode::INTERNAL_SERVER_ERROR.into_response());
+    };
+    front.reserve(client).map_err(|why| match why {
+        NoPlace::Full => later("This gateway is full; try again or try another one.\n"),
+        NoPlace::Crowded => {
             let retry = [(header::RETRY_AFTER, RETRY_AFTER_S)];
             let sentence = "Too many sockets from this address; try again later.\n";
             (StatusCode::TOO_MANY_REQUESTS, retry, sentence).into_response()
         }
-        None => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     })
 }
 
-/// The same, and why there is none; `None` if nobody knows where the client is.
-pub(crate) fn reserve(
+/// Where a client is; `None` if the listener does not say who the peer is, which it does.
+pub(crate) fn client(
     front: &Front,
     peer: Option<ConnectInfo<SocketAddr>>,
     headers: &HeaderMap,
-) -> Result<Place, Option<NoPlace>> {
-    let ConnectInfo(peer) = peer.ok_or(None)?; // the listener puts it there
-    let client = address::of_client(peer.ip(), headers, &front.config.trusted_proxies);
-    front.reserve(client).map_err(Some)
+) -> Option<IpAddr> {
+    let ConnectInfo(peer) = peer?;
+    Some(address::of_client(
+        peer.ip(),
+        headers,
+        &front.config.trusted_proxies,
+    ))
 }
 
 /// A refusal as an answer.

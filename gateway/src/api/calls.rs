@@ -9,8 +9,10 @@ use bytes::Bytes;
 use frontdesk_shared::ids::{BootId, ClientId};
 use tokio::sync::oneshot;
 
+use crate::front::MAX_REQUESTS;
+
 /// Most requests of one gateway that wait for their answer.
-pub(crate) const MAX_UNDER_WAY: usize = 1024;
+pub(crate) const MAX_UNDER_WAY: usize = MAX_REQUESTS;
 
 /// Who waits.
 #[derive(Debug, Default)]

@@ -83,23 +83,21 @@ fn may_ask(front: &Front, headers: &HeaderMap) -> bool {
     origin::may_enter(headers, &config.allow_origin, config.is_open_on_loopback())
 }
 
-/// A place for one more request of this address, under the limits that its sockets have.
+/// A place for one more request of this address. Requests have limits of their own, or they would use up those of
+/// the sockets that come from there.
 fn place(front: &Front, request: &Request) -> Result<Place, Problem> {
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
-    let place = server::reserve(front, peer.copied(), request.headers());
-    place.map_err(|why| match why {
-        Some(NoPlace::Crowded) => {
-            let sentence = "Too many requests or sockets from this address.";
-            let crowded = Problem::of("rate_limited").detail(sentence);
-            crowded.after(super::RETRY_AFTER)
-        }
-        Some(NoPlace::Full) => {
-            let sentence = "This gateway is full; try again or try another one.";
-            Problem::of("busy")
-                .detail(sentence)
-                .after(super::RETRY_AFTER)
-        }
-        None => Problem::of("internal"), // the listener says who the peer is
+    let client = server::client(front, peer.copied(), request.headers());
+    let client = client.ok_or_else(|| Problem::of("internal"))?;
+    front.reserve_request(client).map_err(|why| {
+        let (code, sentence) = match why {
+            NoPlace::Crowded => ("rate_limited", "Too many requests from this address."),
+            NoPlace::Full => (
+                "busy",
+                "Too many requests at once; try again or try another gateway.",
+            ),
+        };
+        Problem::of(code).detail(sentence).after(super::RETRY_AFTER)
     })
 }
 

@@ -15,6 +15,7 @@ pub fn signed() -> Builder {
     let fast = [
         ("connection-rate-per-ip", 100_000),
         ("max-connections-per-ip", 100_000),
+        ("request-rate-per-ip", 100_000),
     ];
     let all = fast.into_iter();
     all.fold(open().signed(), |builder, (name, value)| {

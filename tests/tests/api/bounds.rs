@@ -91,12 +91,13 @@ async fn bodies_are_bounded_in_length_and_time() {
 /// Addresses have their limits, and so has the gateway: beyond them nobody waits for an answer.
 #[tokio::test]
 async fn an_address_that_asks_too_much_is_told_when_to_come_again() {
+    const ASKED: usize = 200;
     let builder = signed()
-        .gateway_setting("max-connections-per-ip", 8)
-        .gateway_setting("connection-rate-per-ip", 1);
+        .gateway_setting("max-connections-per-ip", 1)
+        .gateway_setting("request-rate-per-ip", 5);
     let cluster = builder.start().await;
     let asker = Asker::new(cluster.addr(0), "alice", "customer");
-    let answers = join_all((0..30).map(|_| asker.get("conversations"))).await;
+    let answers = join_all((0..ASKED).map(|_| asker.get("conversations"))).await;
     let (served, refused): (Vec<_>, Vec<_>) =
         answers.into_iter().partition(|answer| answer.status == 200);
     assert!(!served.is_empty() && !refused.is_empty());

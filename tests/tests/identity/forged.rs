@@ -40,6 +40,7 @@ async fn try_all(settings: Settings, signer: &Signer<'_>) {
         .set("max-token-age-s", MAX_AGE_S)
         .set("max-connections-per-ip", 100_000)
         .set("connection-rate-per-ip", 100_000)
+        .set("request-rate-per-ip", 100_000)
         .set("log", "debug");
     let url = redis.url_for(GATEWAY);
     let mut gateway = Program::gateway("forged", &url, &settings, dir.path());

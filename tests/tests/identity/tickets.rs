@@ -194,12 +194,7 @@ async fn pages_may_fetch_tickets_where_they_may_open_sockets() {
 #[tokio::test]
 async fn an_address_may_ask_so_many_times() {
     const ASKED: usize = 200;
-    let house = House::open_with(|builder| {
-        builder
-            .gateway_setting("max-connections-per-ip", 5)
-            .gateway_setting("connection-rate-per-ip", 1)
-    })
-    .await;
+    let house = House::open_with(|builder| builder.gateway_setting("request-rate-per-ip", 5)).await;
     let addr = house.cluster.addr(0);
     let asked = (0..ASKED).map(|_| post(addr, "visitors", None, ""));
     let answers = futures_util::future::join_all(asked).await;

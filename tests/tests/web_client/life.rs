@@ -62,6 +62,7 @@ impl World {
             .gateway_setting("allow-origin", stage.origin())
             .gateway_setting("max-connections-per-ip", 100_000)
             .gateway_setting("connection-rate-per-ip", 100_000)
+            .gateway_setting("request-rate-per-ip", 100_000)
             // Who is cut off for a while is not silent on purpose.
             .worker_setting("idle-s", 600)
             .worker_setting("lease-ms", 3000)
