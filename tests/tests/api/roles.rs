@@ -26,6 +26,7 @@ type Row = (&'static str, &'static str, &'static str, [&'static str; 6]);
 const NONE: &str = "no_conversation";
 const ROLE: &str = "wrong_role";
 const NOT: &str = "forbidden";
+const HOOK: &str = "no_webhook";
 
 #[rustfmt::skip]
 const ROWS: &[Row] = &[
@@ -41,6 +42,14 @@ const ROWS: &[Row] = &[
     ("GET", "queues", "", [ROLE, ROLE, ROLE, ROLE, "200", "200"]),
     ("GET", "staff", "", [ROLE, ROLE, ROLE, ROLE, "200", "200"]),
     ("POST", "users/{uid}/revoke", "", [ROLE, ROLE, ROLE, ROLE, ROLE, "200"]),
+    ("GET", "webhooks", "", [ROLE, ROLE, ROLE, ROLE, ROLE, "200"]),
+    ("POST", "webhooks", r#"{"url":"https://hooks.example/","types":["message.created"]}"#, [ROLE, ROLE, ROLE, ROLE, ROLE, "201"]),
+    ("GET", "webhooks/{hook}", "", [ROLE, ROLE, ROLE, ROLE, ROLE, HOOK]),
+    ("PUT", "webhooks/{hook}", r#"{"url":"https://hooks.example/","types":["message.created"]}"#, [ROLE, ROLE, ROLE, ROLE, ROLE, HOOK]),
+    ("DELETE", "webhooks/{hook}", "", [ROLE, ROLE, ROLE, ROLE, ROLE, HOOK]),
+    ("POST", "webhooks/{hook}/secret", "", [ROLE, ROLE, ROLE, ROLE, ROLE, HOOK]),
+    ("GET", "webhooks/{hook}/parked", "", [ROLE, ROLE, ROLE, ROLE, ROLE, HOOK]),
+    ("POST", "webhooks/{hook}/redeliver", "", [ROLE, ROLE, ROLE, ROLE, ROLE, HOOK]),
     ("POST", "tickets", "", ["200"; 6]),
     ("POST", "visitors", "", ["bad_token"; 6]), // a token that is no visitor's
     ("POST", "conversations/{conversation}/close", "", [NONE, "200", NONE, NONE, NONE, ROLE]),
@@ -50,6 +59,7 @@ fn fill(path: &str, conversation: &str) -> String {
     path.replace("{conversation}", conversation)
         .replace("{seq}", "2")
         .replace("{uid}", "nobody-in-particular")
+        .replace("{hook}", "1.1.1-1.1")
 }
 
 fn body(text: &str) -> Value {
@@ -163,7 +173,7 @@ async fn every_route_asks_who_it_is() {
     // Methods that a route does not have are refused, whoever asks.
     for (_, path, ..) in ROWS {
         let path = format!("/api/v1/{}", fill(path, "1.1.1-1.1"));
-        let answer = http::send(addr, "DELETE", &path, &[], "").await.unwrap();
+        let answer = http::send(addr, "PATCH", &path, &[], "").await.unwrap();
         is_problem(&answer, 405, "bad_method");
     }
 }
