@@ -2,7 +2,7 @@
 //! to spoil, and a gateway that spoils what it appends.
 
 use frontdesk_shared::{
-    event::{Event, Kind, SHARED_QUEUE},
+    event::{Act, Event, Kind, SHARED_QUEUE},
     ids::{BootId, ClientId, ConversationId, Lane, MessageRef, Site, Uid},
     protocol::{
         Lang, Role,
@@ -31,6 +31,7 @@ const TRANSITIONS: &[&str] = &[
     "message",
     "resume",
     "direct",
+    "request",
     "idle_timer",
     "lost_timer",
     "gateway_dead",
@@ -148,7 +149,7 @@ impl Actors {
         }
         let uid = Uid::parse(pick::<&str>(rng, UIDS)).expect("well-formed");
         let (mut uid, mut socket) = (uid, None);
-        let kind = match rng.random_range(0..40) {
+        let kind = match rng.random_range(0..41) {
             7..34 if !self.sockets.is_empty() => {
                 let at = rng.random_range(0..self.sockets.len());
                 socket = Some(at);
@@ -184,10 +185,45 @@ impl Actors {
                     .retain(|(_, client, _)| client.boot() != dead.as_str());
                 Kind::GatewayDead { boot: dead }
             }
+            39 => self.request(rng),
             _ => self.open(rng, &uid),
         };
         let site = self.site.clone();
         (Event { site, uid, kind }, socket)
+    }
+
+    /// What somebody asks the HTTP API for, with a socket or without.
+    fn request(&self, rng: &mut impl Rng) -> Kind {
+        let client = ClientId::random(pick(rng, &self.boots));
+        let mut request = frontdesk_tests::hostile::request(rng, client);
+        request.role = *pick(
+            rng,
+            &[Role::Any, Role::Customer, Role::Staff, Role::Service],
+        );
+        request.by = None;
+        if rng.random_ratio(3, 4) {
+            request.key =
+                MessageRef::parse(&format!("k{}", rng.random_range(0..5))).expect("well-formed");
+            let conversation = self.conversations.last().cloned();
+            request.act = Act::Verb(match (rng.random_range(0..3), conversation) {
+                (0, Some(conversation)) => Verb::Mark {
+                    conversation,
+                    up_to: rng.random_range(1..6),
+                    mark: Mark::Read,
+                },
+                (1, conversation) => Verb::Message {
+                    body: "\"asked words\"".to_owned(),
+                    id: Some(request.key.clone()),
+                    conversation,
+                },
+                _ => Verb::Direct {
+                    to: Uid::parse(pick::<&str>(rng, UIDS)).expect("well-formed"),
+                    body: "\"asked words\"".to_owned(),
+                    id: Some(request.key.clone()),
+                },
+            });
+        }
+        Kind::Request(Box::new(request))
     }
 
     fn open(&mut self, rng: &mut impl Rng, uid: &Uid) -> Kind {

@@ -13,6 +13,7 @@ use crate::scene::{Change, Scene, conversation_of};
 on_both![
     words_reach_the_other_side_and_every_socket_of_the_sender,
     the_same_key_has_the_same_answer_and_another_request_under_it_is_refused,
+    repeated_within_one_call_it_is_done_once,
     who_is_not_here_is_not_made_to_be,
     words_for_who_waits_are_kept,
     marks_recalls_and_ends_are_answered,
@@ -124,6 +125,42 @@ async fn the_same_key_has_the_same_answer_and_another_request_under_it_is_refuse
         .change("sam", sam.says("k1", "hello", &conversation))
         .await;
     assert!(said(&scene, &change).starts_with("ack "));
+}
+
+/// By several gateways at once, in the same call of the script, and replayed from the lane's beginning.
+async fn repeated_within_one_call_it_is_done_once(options: Options) {
+    let (mut scene, conversation) = talk(options).await;
+    let lane = crate::scene::lane("alice");
+    let from = scene.driver.applied(lane).await.expect("alice is here");
+    for _ in 0..5 {
+        let words = Asker::open().says("k1", "hello", &conversation);
+        scene.driver.append("alice", words).await;
+    }
+    let settled = scene.driver.apply_pending(lane, 32).await;
+    let frames = settled.iter().map(|entry| match &entry.outcome {
+        Outcome::Said(said) => said.frame.clone(),
+        other => panic!("no answer: {other:?}"),
+    });
+    let frames: Vec<String> = frames.collect();
+    assert_eq!(frames.len(), 5);
+    assert!(frames.iter().all(|frame| *frame == frames[0]), "{frames:?}");
+    let log = scene.driver.key(&format!("log:{conversation}"));
+    let before = scene.driver.dump().await;
+    assert_eq!(
+        before.stream(&log).len(),
+        2,
+        "the assignment, and the words"
+    );
+    let again = scene.driver.entries(lane, &format!("({from}"), 32).await;
+    let again: Vec<_> = again.into_iter().map(|entry| entry.prepared).collect();
+    let outcomes = scene.driver.apply(lane, &again).await;
+    assert!(
+        outcomes
+            .iter()
+            .all(|outcome| *outcome == Outcome::Duplicate)
+    );
+    let after = scene.driver.dump().await;
+    assert_eq!(after.without_ttls(), before.without_ttls());
 }
 
 async fn who_is_not_here_is_not_made_to_be(options: Options) {
