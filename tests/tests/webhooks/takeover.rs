@@ -112,7 +112,7 @@ async fn workers_that_come_and_go_deliver_everything_once() {
 /// A worker that sleeps through its claim: somebody else delivers, and what it does when it wakes harms nobody.
 #[tokio::test]
 async fn a_worker_that_sleeps_keeps_no_delivery() {
-    let cluster = patient().start().await;
+    let cluster = builder().start().await;
     let receiver = Receiver::start().await;
     receiver.always(Behaviour::Hang);
     let hook = hook(&cluster, &receiver.url(), &["message.created"]).await;
