@@ -45,14 +45,18 @@ struct Own {
     has_hooks: bool,
 }
 
+/// What a server of a hook leaves behind.
+type Ended = (HookName, u32, Arc<Notify>);
+
 /// Serves the hooks of the shards whose lane 0 this worker reads.
 pub(super) struct Role {
     shared: Arc<Shared>,
     active: BTreeMap<Shard, watch::Receiver<Lanes>>,
     hints: Arc<Hints>,
     own: BTreeMap<Shard, Own>,
-    runners: JoinSet<(HookName, u32)>,
-    served: HashMap<HookName, Arc<Notify>>,
+    runners: JoinSet<Ended>,
+    /// Who serves a hook: what wakes them, and what tells them to stop.
+    served: HashMap<HookName, (Arc<Notify>, CancellationToken)>,
     /// Receivers that failed at last, and how often in a row.
     sick: HashMap<HookName, u32>,
     stats: Instant,
@@ -130,17 +134,21 @@ impl Role {
         }
     }
 
-    fn note_end(&mut self, ended: Result<(HookName, u32), tokio::task::JoinError>) {
-        let (hook, failures) = match ended {
+    fn note_end(&mut self, ended: Result<Ended, tokio::task::JoinError>) {
+        let (hook, failures, wake) = match ended {
             Ok(ended) => ended,
             Err(error) => {
                 // It is not known whose: whoever has ended is taken up again.
                 warn!(%error, "a server of webhooks broke");
-                self.served.retain(|_, wake| Arc::strong_count(wake) > 1);
+                self.served
+                    .retain(|_, (wake, _)| Arc::strong_count(wake) > 1);
                 return;
             }
         };
-        self.served.remove(&hook);
+        let served = self.served.get(&hook);
+        if served.is_some_and(|(newest, _)| Arc::ptr_eq(newest, &wake)) {
+            self.served.remove(&hook);
+        }
         // What came while it ended it may not have seen.
         self.look_soon(hook.shard());
         if failures > 0 {
@@ -186,12 +194,16 @@ impl Role {
     }
 
     fn serve(&mut self, hook: HookName, stop: &CancellationToken) {
-        if let Some(wake) = self.served.get(&hook) {
+        // Who was told to stop, since the shard was another's for a while, only finishes what is under way.
+        if let Some((wake, stopping)) = self.served.get(&hook)
+            && !stopping.is_cancelled()
+        {
             wake.notify_one();
             return;
         }
         let wake = Arc::new(Notify::new());
-        self.served.insert(hook.clone(), Arc::clone(&wake));
+        let serving = (Arc::clone(&wake), stop.clone());
+        self.served.insert(hook.clone(), serving);
         let failures = self.sick.get(&hook).copied().unwrap_or(0);
         let shared = Arc::clone(&self.shared);
         let runner = Runner::new(hook, shared, wake, stop.clone(), failures);

@@ -97,8 +97,8 @@ impl Runner {
     }
 
     /// Delivers until there is nothing to do, or it is told to stop; what is under way then is finished.
-    /// Returns the hook, and how often it has failed in a row.
-    pub(super) async fn run(mut self) -> (HookName, u32) {
+    /// Returns the hook, how often it has failed in a row, and by what it was woken.
+    pub(super) async fn run(mut self) -> (HookName, u32, Arc<Notify>) {
         let mut renew = tokio::time::interval(RENEW);
         renew.set_missed_tick_behavior(MissedTickBehavior::Delay);
         renew.tick().await;
@@ -113,7 +113,7 @@ impl Runner {
             }
             let done = self.claimed.is_empty();
             if !more && done && (self.reports.is_empty() || self.stop.is_cancelled()) {
-                return (self.hook, self.failures);
+                return (self.hook, self.failures, self.wake);
             }
             tokio::select! {
                 Some(outcome) = self.settled.recv(), if !done => {
