@@ -2,7 +2,8 @@
 -- for a receiver. worker/src/hooks delivers; lua/hooks.lua is what it calls.
 --
 -- {sNN}:hooks   site -> "<hook> <letters>;…": which types each hook of the site wants; `-` for one that is off
--- {sNN}:hooked  "<site>|<hook>" -> when there is something to deliver, in ms by Redis's clock; 0: now
+-- {sNN}:hooked  "<site>|<hook>" -> when there is something to deliver, in ms by Redis's clock; 0: now;
+--               while somebody delivers, when their claims end
 -- S hook:<id>:queue   stream, field d: what was not tried yet
 -- S hook:<id>:retry   zset by time: what is being tried, or will be again; members are described in lua/hooks.lua
 -- S hook:<id>:counts  hash
@@ -80,6 +81,7 @@ D.queue_out = function(P, box)
     redis.call("HINCRBY", box.key .. ":counts", "dropped", #box - room)
     redis.call("HINCRBY", box.key .. ":counts", "unlogged", #box - room)
   end
+  if D.hook_held(box.key) then return false end
   return redis.call("ZADD", P .. "hooked", "CH", 0, box.name) == 1
 end
 

@@ -17,13 +17,15 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{
-    HookName, hints::Hints, metrics::METRICS, queue::Queue, runner::Runner, schedule::Schedule,
-    sender::Sender, slots::Slots,
+    HookName, MAX_DUE_HOOKS, hints::Hints, metrics::METRICS, queue::Queue, runner::Runner,
+    schedule::Schedule, sender::Sender, slots::Slots,
 };
 use crate::lane::{Lanes, reads_lane_0};
 
 /// How often all shards are looked at, hinted at or not, and the metrics are read.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How soon a shard is looked at again, however many hints there are.
+const LOOK_PAUSE: Duration = Duration::from_millis(50);
 /// How long a stop waits for receivers. What they have not answered by then is delivered again by another worker.
 const STOP_WITHIN: Duration = Duration::from_secs(3);
 /// How often it is looked which shards are ours; costs no command.
@@ -42,6 +44,8 @@ struct Own {
     stop: CancellationToken,
     /// When to look at it.
     look: Instant,
+    /// Not before this.
+    rested: Instant,
     has_hooks: bool,
 }
 
@@ -117,6 +121,7 @@ impl Role {
                 let own = Own {
                     stop: CancellationToken::new(),
                     look: Instant::now(),
+                    rested: Instant::now(),
                     has_hooks: false,
                 };
                 self.own.insert(*shard, own);
@@ -126,7 +131,7 @@ impl Role {
 
     fn look_soon(&mut self, shard: Shard) {
         if let Some(own) = self.own.get_mut(&shard) {
-            own.look = Instant::now();
+            own.look = own.look.min(own.rested);
         }
     }
 
@@ -160,6 +165,7 @@ impl Role {
             for shard in &shards {
                 if let Some(own) = self.own.get_mut(shard) {
                     own.look = now + LOOK_EVERY;
+                    own.rested = now + LOOK_PAUSE;
                 }
             }
             let found = self.shared.queue.due(&shards).await?;
@@ -169,7 +175,14 @@ impl Role {
                 };
                 own.has_hooks = due.has_hooks;
                 let later = due.later.unwrap_or(LOOK_EVERY).min(LOOK_EVERY);
-                own.look = Instant::now() + later;
+                // There may be more than it is told of at once.
+                let full = u64::try_from(due.hooks.len()).is_ok_and(|found| found >= MAX_DUE_HOOKS);
+                let next = if full {
+                    LOOK_PAUSE
+                } else {
+                    later.max(LOOK_PAUSE)
+                };
+                own.look = Instant::now() + next;
                 let stop = own.stop.clone();
                 for hook in due.hooks.into_iter().filter(|it| it.shard() == shard) {
                     self.serve(hook, &stop);
