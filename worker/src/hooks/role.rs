@@ -17,8 +17,14 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{
-    HookName, MAX_DUE_HOOKS, hints::Hints, metrics::METRICS, queue::Queue, runner::Runner,
-    schedule::Schedule, sender::Sender, slots::Slots,
+    HookName, MAX_DUE_HOOKS,
+    hints::Hints,
+    metrics::METRICS,
+    queue::Queue,
+    runner::{Health, Runner},
+    schedule::Schedule,
+    sender::Sender,
+    slots::Slots,
 };
 use crate::lane::{Lanes, reads_lane_0};
 
@@ -55,10 +61,10 @@ pub(super) struct Role {
     active: BTreeMap<Shard, watch::Receiver<Lanes>>,
     hints: Arc<Hints>,
     own: BTreeMap<Shard, Own>,
-    runners: JoinSet<(HookName, u32)>,
+    runners: JoinSet<(HookName, Health)>,
     served: HashMap<HookName, Arc<Notify>>,
-    /// Receivers that failed at last, and how often in a row.
-    sick: HashMap<HookName, u32>,
+    /// Receivers that failed at last or were slow.
+    sick: HashMap<HookName, Health>,
     stats: Instant,
 }
 
@@ -135,8 +141,8 @@ impl Role {
         }
     }
 
-    fn note_end(&mut self, ended: Result<(HookName, u32), tokio::task::JoinError>) {
-        let (hook, failures) = match ended {
+    fn note_end(&mut self, ended: Result<(HookName, Health), tokio::task::JoinError>) {
+        let (hook, health) = match ended {
             Ok(ended) => ended,
             Err(error) => {
                 // It is not known whose: whoever has ended is taken up again.
@@ -148,8 +154,8 @@ impl Role {
         self.served.remove(&hook);
         // What came while it ended it may not have seen.
         self.look_soon(hook.shard());
-        if failures > 0 {
-            self.sick.insert(hook, failures);
+        if !health.is_well() {
+            self.sick.insert(hook, health);
         } else {
             self.sick.remove(&hook);
         }
@@ -205,9 +211,9 @@ impl Role {
         }
         let wake = Arc::new(Notify::new());
         self.served.insert(hook.clone(), Arc::clone(&wake));
-        let failures = self.sick.get(&hook).copied().unwrap_or(0);
+        let health = self.sick.get(&hook).copied().unwrap_or_default();
         let shared = Arc::clone(&self.shared);
-        let runner = Runner::new(hook, shared, wake, stop.clone(), failures);
+        let runner = Runner::new(hook, shared, wake, stop.clone(), health);
         self.runners.spawn(runner.run());
     }
 }
