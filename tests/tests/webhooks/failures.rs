@@ -14,7 +14,7 @@ use crate::{
 /// Each of these fails, and the next attempt succeeds.
 #[tokio::test]
 async fn whatever_goes_wrong_comes_again_with_the_same_id() {
-    let cluster = builder().worker_setting("hook-timeout-s", 2).start().await;
+    let cluster = builder().worker_setting("hook-timeout-s", 5).start().await;
     let elsewhere = Receiver::start().await;
     let mut sam = staff(&cluster, "sam").await;
     let (mut alice, _) = customer(&cluster, &mut sam, "alice").await;
@@ -25,7 +25,7 @@ async fn whatever_goes_wrong_comes_again_with_the_same_id() {
         Behaviour::Answer(404),
         Behaviour::Redirect(elsewhere.url()),
         Behaviour::Hang,
-        Behaviour::Late(Duration::from_secs(3)),
+        Behaviour::Late(Duration::from_secs(8)),
         Behaviour::Close,
         Behaviour::CloseInHead,
         Behaviour::Nonsense,
@@ -132,7 +132,7 @@ async fn after_the_last_attempt_it_is_parked_and_sent_again_by_hand() {
 
 #[tokio::test]
 async fn a_webhook_that_is_deleted_is_not_called_again() {
-    let cluster = builder().start().await;
+    let cluster = builder().worker_setting("hook-timeout-s", 60).start().await;
     let receiver = Receiver::start().await;
     receiver.always(Behaviour::Hang);
     let doomed = hook(&cluster, &receiver.url(), &["message.created"]).await;

@@ -51,7 +51,7 @@ async fn receivers_that_hang_keep_nobody_waiting() {
 #[tokio::test]
 async fn a_good_receiver_is_served_beside_dead_ones() {
     let cluster = builder()
-        .worker_setting("hook-timeout-s", 2)
+        .worker_setting("hook-timeout-s", 5)
         .worker_setting("hook-at-once", 4)
         .start()
         .await;

@@ -8,6 +8,7 @@
 mod addresses;
 mod deliveries;
 mod documented;
+mod encrypted;
 mod failures;
 mod isolation;
 mod managing;

@@ -55,14 +55,18 @@ struct Own {
     has_hooks: bool,
 }
 
+/// What a server of a hook leaves behind.
+type Ended = (HookName, Health, Arc<Notify>);
+
 /// Serves the hooks of the shards whose lane 0 this worker reads.
 pub(super) struct Role {
     shared: Arc<Shared>,
     active: BTreeMap<Shard, watch::Receiver<Lanes>>,
     hints: Arc<Hints>,
     own: BTreeMap<Shard, Own>,
-    runners: JoinSet<(HookName, Health)>,
-    served: HashMap<HookName, Arc<Notify>>,
+    runners: JoinSet<Ended>,
+    /// Who serves a hook: what wakes them, and what tells them to stop.
+    served: HashMap<HookName, (Arc<Notify>, CancellationToken)>,
     /// Receivers that failed at last or were slow.
     sick: HashMap<HookName, Health>,
     stats: Instant,
@@ -141,17 +145,21 @@ impl Role {
         }
     }
 
-    fn note_end(&mut self, ended: Result<(HookName, Health), tokio::task::JoinError>) {
-        let (hook, health) = match ended {
+    fn note_end(&mut self, ended: Result<Ended, tokio::task::JoinError>) {
+        let (hook, health, wake) = match ended {
             Ok(ended) => ended,
             Err(error) => {
                 // It is not known whose: whoever has ended is taken up again.
                 warn!(%error, "a server of webhooks broke");
-                self.served.retain(|_, wake| Arc::strong_count(wake) > 1);
+                self.served
+                    .retain(|_, (wake, _)| Arc::strong_count(wake) > 1);
                 return;
             }
         };
-        self.served.remove(&hook);
+        let served = self.served.get(&hook);
+        if served.is_some_and(|(newest, _)| Arc::ptr_eq(newest, &wake)) {
+            self.served.remove(&hook);
+        }
         // What came while it ended it may not have seen.
         self.look_soon(hook.shard());
         if !health.is_well() {
@@ -205,12 +213,16 @@ impl Role {
     }
 
     fn serve(&mut self, hook: HookName, stop: &CancellationToken) {
-        if let Some(wake) = self.served.get(&hook) {
+        // Who was told to stop, since the shard was another's for a while, only finishes what is under way.
+        if let Some((wake, stopping)) = self.served.get(&hook)
+            && !stopping.is_cancelled()
+        {
             wake.notify_one();
             return;
         }
         let wake = Arc::new(Notify::new());
-        self.served.insert(hook.clone(), Arc::clone(&wake));
+        let serving = (Arc::clone(&wake), stop.clone());
+        self.served.insert(hook.clone(), serving);
         let health = self.sick.get(&hook).copied().unwrap_or_default();
         let shared = Arc::clone(&self.shared);
         let runner = Runner::new(hook, shared, wake, stop.clone(), health);

@@ -122,8 +122,8 @@ impl Runner {
     }
 
     /// Delivers until there is nothing to do, or it is told to stop; what is under way then is finished.
-    /// Returns the hook, and how its receiver does.
-    pub(super) async fn run(mut self) -> (HookName, Health) {
+    /// Returns the hook, how its receiver does, and by what it was woken.
+    pub(super) async fn run(mut self) -> (HookName, Health, Arc<Notify>) {
         let mut renew = tokio::time::interval(RENEW);
         renew.set_missed_tick_behavior(MissedTickBehavior::Delay);
         renew.tick().await;
@@ -138,7 +138,7 @@ impl Runner {
             }
             let done = self.claimed.is_empty();
             if !more && done && (self.reports.is_empty() || self.stop.is_cancelled()) {
-                return (self.hook, self.health);
+                return (self.hook, self.health, self.wake);
             }
             tokio::select! {
                 Some(outcome) = self.settled.recv(), if !done => {
