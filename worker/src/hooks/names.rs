@@ -50,7 +50,7 @@ enum Known {
 #[derive(Clone)]
 pub(super) struct Names {
     lookup: Arc<Lookup>,
-    names: Arc<Mutex<HashMap<String, Known>>>,
+    remembered: Arc<Mutex<HashMap<String, Known>>>,
     all: Arc<Semaphore>,
     unknown: Arc<Semaphore>,
     failed: Arc<Semaphore>,
@@ -60,7 +60,7 @@ impl Names {
     pub(super) fn new(lookup: Arc<Lookup>) -> Self {
         Self {
             lookup,
-            names: Arc::default(),
+            remembered: Arc::default(),
             all: Arc::new(Semaphore::new(MAX_LOOKUPS)),
             unknown: Arc::new(Semaphore::new(MAX_UNKNOWN)),
             failed: Arc::new(Semaphore::new(MAX_FAILED)),
@@ -77,7 +77,9 @@ impl Names {
 
     fn known(&self) -> MutexGuard<'_, HashMap<String, Known>> {
         // Nothing under this lock can panic.
-        self.names.lock().unwrap_or_else(PoisonError::into_inner)
+        self.remembered
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn begin(&self, name: &str) -> Result<watch::Receiver<Option<Found>>, NotFound> {

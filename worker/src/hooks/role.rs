@@ -162,10 +162,10 @@ impl Role {
         }
         // What came while it ended it may not have seen.
         self.look_soon(hook.shard());
-        if !health.is_well() {
-            self.sick.insert(hook, health);
-        } else {
+        if health.is_well() {
             self.sick.remove(&hook);
+        } else {
+            self.sick.insert(hook, health);
         }
     }
 

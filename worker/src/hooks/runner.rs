@@ -127,7 +127,7 @@ impl Runner {
         let mut renew = tokio::time::interval(RENEW);
         renew.set_missed_tick_behavior(MissedTickBehavior::Delay);
         renew.tick().await;
-        let mut more = true;
+        let (mut more, mut stopping) = (true, false);
         loop {
             if self.stop.is_cancelled() {
                 more = false;
@@ -151,7 +151,12 @@ impl Runner {
                     more = true;
                 }
                 () = self.wake.notified() => more = true,
-                () = self.stop.cancelled(), if more => {}
+                // Whoever serves it next need not wait for what is under way here.
+                () = self.stop.cancelled(), if !stopping => {
+                    stopping = true;
+                    let reports = std::mem::take(&mut self.reports);
+                    self.tell(reports).await;
+                }
                 _ = renew.tick() => {
                     let hold = |member: &String| Report { member: member.clone(), what: What::Hold(CLAIM) };
                     self.report(self.claimed.keys().map(hold).collect()).await;
@@ -313,10 +318,14 @@ impl Runner {
     /// Tells Redis what there is to tell. What does not get through is told again later.
     async fn report(&mut self, mut also: Vec<Report>) {
         also.append(&mut self.reports);
-        if also.is_empty() {
-            return;
+        if !also.is_empty() {
+            self.tell(also).await;
         }
-        let held = if self.claimed.is_empty() {
+    }
+
+    /// The same, and for how long claims are held.
+    async fn tell(&mut self, mut also: Vec<Report>) {
+        let held = if self.claimed.is_empty() || self.stop.is_cancelled() {
             Duration::ZERO
         } else {
             CLAIM
