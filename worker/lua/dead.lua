@@ -1,12 +1,15 @@
 -- What becomes of an entry whose transition failed: the dead-letter stream has it, and its sender knows.
 
 -- Outside the transition's pcall, so nothing here may fail: Lua passes at most some 8,000 values at once,
--- and an entry may hold any number of fields.
+-- and an entry may hold any number of fields. A secret is left out: dead letters stay, and people read them.
 D.dead_letter = function(c, e, lane, why)
   local entry = redis.call("XRANGE", lane.stream, e.entry, e.entry)[1]
   local fields, most = entry and entry[2] or {}, 2 * L.dead_fields
   if #fields > most then
     why = why .. " (cut: the first " .. L.dead_fields .. " of " .. #fields / 2 .. " fields)"
+  end
+  for i = 1, math.min(#fields, most), 2 do
+    if fields[i] == "secret" then fields[i + 1] = "-" end
   end
   redis.call("XADD", c.P .. "dead", "MAXLEN", "~", L.dead, "*",
     "event", e.id, "error", why, unpack(fields, 1, math.min(#fields, most)))

@@ -2,7 +2,8 @@
 -- for a receiver. worker/src/hooks delivers; lua/hooks.lua is what it calls.
 --
 -- {sNN}:hooks   site -> "<hook> <letters>;…": which types each hook of the site wants; `-` for one that is off
--- {sNN}:hooked  "<site>|<hook>" -> when there is something to deliver, in ms by Redis's clock; 0: now
+-- {sNN}:hooked  "<site>|<hook>" -> when there is something to deliver, in ms by Redis's clock; 0: now;
+--               while somebody delivers, when their claims end
 -- S hook:<id>:queue   stream, field d: what was not tried yet
 -- S hook:<id>:retry   zset by time: what is being tried, or will be again; members are described in lua/hooks.lua
 -- S hook:<id>:counts  hash
@@ -55,24 +56,25 @@ D.put_out = function(e, hooks, delivery)
     local name = e.site .. "|" .. hook
     local box = c.outbox[name]
     if not box then
-      box = { key = e.S .. "hook:" .. hook, name = name }
+      box = { S = e.S, key = e.S .. "hook:" .. hook, name = name }
       c.outbox[name], c.outbox[#c.outbox + 1] = box, box
     end
     box[#box + 1] = delivery
   end
 end
 
--- How many more deliveries may wait for a hook.
-D.hook_room = function(key)
+-- How many more deliveries may wait for a hook: those of a site share what the site may have.
+D.hook_room = function(S, key)
   local waiting = redis.call("XLEN", key .. ":queue") + redis.call("ZCARD", key .. ":retry")
-  return math.max(L.hook_queue - waiting, 0)
+  local share = math.floor(L.site_queue / math.max(redis.call("HLEN", S .. "hooks"), 1))
+  return math.max(math.min(L.hook_queue, share) - waiting, 0)
 end
 
 -- Queues deliveries of one hook, as many as there is room for; the others are dropped and counted. True if
 -- whoever delivers should be told.
 D.queue_out = function(P, box)
   if #box == 0 then return false end -- its hook was deleted meanwhile
-  local room = math.min(D.hook_room(box.key), #box)
+  local room = math.min(D.hook_room(box.S, box.key), #box)
   for i = 1, room do
     redis.call("XADD", box.key .. ":queue", "*", "d", box[i])
   end
@@ -80,6 +82,7 @@ D.queue_out = function(P, box)
     redis.call("HINCRBY", box.key .. ":counts", "dropped", #box - room)
     redis.call("HINCRBY", box.key .. ":counts", "unlogged", #box - room)
   end
+  if D.hook_held(box.key) then return false end
   return redis.call("ZADD", P .. "hooked", "CH", 0, box.name) == 1
 end
 

@@ -22,6 +22,7 @@ on_both![
     a_webhook_is_made_changed_and_removed,
     only_a_sites_own_programs_manage_webhooks,
     the_secret_of_the_first_time_is_told_again_and_no_other,
+    a_dead_letter_has_no_secret,
     for_a_day_the_secret_before_counts_too,
     a_site_has_so_many_webhooks_and_no_more,
     with_a_webhook_goes_what_waits_for_it,
@@ -96,7 +97,7 @@ async fn a_webhook_is_made_changed_and_removed(options: Options) {
         + hooks e1.1={"created":T,"changed":T,"enabled":true,"types":["conversation.ended","message.created"],"url":"https://a.example/x"}
         + req:robot:0 #=1 T 0
         + req:robot:0 TTL 90000000
-        + req:robot:0 k1=D {"action":"webhook","payload":{"id":"e1.1","created":T,"changed":T,"enabled":true,"types":["conversation.ended","message.created"],"url":"https://a.example/x","secret":"whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="}}
+        + req:robot:0 k1=D {"action":"webhook","payload":{"id":"e1.1","created":T,"changed":T,"enabled":true,"types":["conversation.ended","message.created"],"url":"https://a.example/x"}}
     "#);
     let made = payload(&change);
     assert_eq!(made["secret"], SECRET);
@@ -193,9 +194,45 @@ async fn the_secret_of_the_first_time_is_told_again_and_no_other(options: Option
     let change = does(&mut scene, "k0", again).await;
     change.is("");
     assert_eq!(payload(&change)["secret"], SECRET);
-    let other = HookAct::Change { hook, spec };
+    let other = HookAct::Change {
+        hook: hook.clone(),
+        spec,
+    };
     let change = does(&mut scene, "k0", other).await;
     assert_eq!(said(&scene, &change), "error code=key_reused");
+    // It is told as it is now, and not at all of a webhook that is not there any more.
+    let rotate = HookAct::Rotate {
+        hook: hook.clone(),
+        secret: secret(OTHER),
+    };
+    does(&mut scene, "k1", rotate).await;
+    let change = does(&mut scene, "k0", create("m")).await;
+    assert_eq!(payload(&change)["secret"], OTHER);
+    let dump = scene.driver.dump().await;
+    let kept = dump.hash(&scene.driver.key("req:robot:0"));
+    assert!(kept.len() > 2 && !format!("{kept:?}").contains("whsec_"));
+    does(&mut scene, "k2", HookAct::Delete { hook }).await;
+    let change = does(&mut scene, "k0", create("m")).await;
+    assert_eq!(payload(&change)["secret"], Value::Null);
+}
+
+async fn a_dead_letter_has_no_secret(options: Options) {
+    let mut scene = Scene::new(options, DeskSettings::default()).await;
+    let mut spoil = redis::cmd("SET");
+    spoil.arg(keys::hooks(&scene.driver.site)).arg("no hash");
+    let connection = &mut scene.driver.connection;
+    spoil.exec_async(connection).await.expect("written");
+    let kind = program(&mut scene).hooks("k1", create("m"));
+    scene.driver.append("robot", kind).await;
+    let settled = scene.driver.drain().await;
+    assert!(matches!(&settled[0].outcome, Outcome::Dead(_)));
+    let dump = scene.driver.dump().await;
+    let letters = dump.stream(&keys::dead(scene.driver.shard));
+    let [(_, fields)] = &letters[..] else {
+        panic!("one letter: {letters:?}")
+    };
+    assert!(fields.contains(&("secret".into(), "-".into())));
+    assert!(!format!("{letters:?}").contains("whsec_"));
 }
 
 async fn for_a_day_the_secret_before_counts_too(options: Options) {

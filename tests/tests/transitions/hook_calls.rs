@@ -15,6 +15,7 @@ use crate::{
 
 on_both![
     what_is_taken_is_nobody_elses_until_its_claim_ends,
+    a_hook_that_is_served_stands_behind_those_that_wait,
     what_has_failed_is_due_later_and_parked_at_last,
     words_are_those_of_the_log_at_the_time_of_delivery,
     a_hook_that_is_off_or_gone_is_not_delivered_to,
@@ -62,7 +63,7 @@ async fn call(scene: &mut Scene, function: &str, args: &[String]) -> Value {
 type Delivery = (String, u64, String, String, String);
 
 async fn take(scene: &mut Scene, most: u64, claim_ms: u64, attempts: u64) -> Vec<Delivery> {
-    let args = [most, claim_ms, attempts].map(|n| n.to_string());
+    let args = [most, claim_ms, attempts, 0].map(|n| n.to_string());
     let Value::Array(mut answer) = call(scene, "hook_take", &args).await else {
         panic!("no list");
     };
@@ -79,7 +80,7 @@ async fn take(scene: &mut Scene, most: u64, claim_ms: u64, attempts: u64) -> Vec
 }
 
 async fn done(scene: &mut Scene, member: &str, what: &str, ms: u64, why: &str) {
-    let args = [member, what, &ms.to_string(), why].map(str::to_owned);
+    let args = ["0", member, what, &ms.to_string(), why].map(str::to_owned);
     call(scene, "hook_done", &args).await;
 }
 
@@ -113,7 +114,8 @@ async fn what_is_taken_is_nobody_elses_until_its_claim_ends(options: Options) {
     let texts: Vec<_> = first.iter().map(said).collect();
     assert_eq!(texts, [r#"{"message":"a"}"#, r#"{"message":"b"}"#]);
     assert!(first.iter().all(|delivery| delivery.1 == 1));
-    assert_eq!(left(&mut scene).await.1, "now");
+    // Whoever has them takes the rest by itself.
+    assert_eq!(left(&mut scene).await.1, "later");
     let rest = take(&mut scene, 2, LONG_MS, 3).await;
     assert_eq!(
         rest.iter().map(said).collect::<Vec<_>>(),
@@ -142,6 +144,42 @@ async fn what_is_taken_is_nobody_elses_until_its_claim_ends(options: Options) {
     let counts = scene.driver.dump().await;
     let counts = counts.hash(&scene.driver.key(&format!("hook:{HOOK}:counts")));
     assert_eq!(counts["delivered"], "3");
+}
+
+async fn a_hook_that_is_served_stands_behind_those_that_wait(options: Options) {
+    let (mut scene, mut alice, _) = scene(options).await;
+    for text in ["a", "b"] {
+        scene.send(&mut alice, words(text)).await;
+    }
+    assert_eq!(left(&mut scene).await.1, "now");
+    let one = take(&mut scene, 1, LONG_MS, 3).await.remove(0);
+    // Another one waits still, and another one comes.
+    assert_eq!(left(&mut scene).await.1, "later");
+    scene.send(&mut alice, words("c")).await;
+    assert_eq!(left(&mut scene).await.1, "later");
+    // Something else is held, then nothing.
+    let hold = LONG_MS.to_string();
+    call(&mut scene, "hook_done", &[hold]).await;
+    assert_eq!(left(&mut scene).await.1, "later");
+    done(&mut scene, &one.0, "delivered", 0, "").await;
+    assert_eq!(left(&mut scene).await.1, "now");
+    // Who has died holds nothing when the claim has ended.
+    take(&mut scene, 1, LONG_MS, 3).await;
+    let counts = scene.driver.key(&format!("hook:{HOOK}:counts"));
+    let mut end = redis::cmd("HSET");
+    end.arg(&counts).arg("held").arg(1);
+    let connection = &mut scene.driver.connection;
+    end.exec_async(connection).await.expect("written");
+    scene.send(&mut alice, words("d")).await;
+    assert_eq!(left(&mut scene).await.1, "now");
+    // What comes too late brings no hook back.
+    configure(&mut scene, None).await;
+    let mut delete = redis::cmd("DEL");
+    delete.arg(&counts);
+    let connection = &mut scene.driver.connection;
+    delete.exec_async(connection).await.expect("written");
+    call(&mut scene, "hook_done", &[LONG_MS.to_string()]).await;
+    assert!(scene.driver.dump().await.hash(&counts).is_empty());
 }
 
 async fn what_has_failed_is_due_later_and_parked_at_last(options: Options) {

@@ -7,7 +7,7 @@ use frontdesk_tests::{
 };
 use frontdesk_worker::{
     desk::settings::{DeskSettings, OnStaffLeave},
-    hooks::MAX_HOOK_QUEUE,
+    hooks::{MAX_HOOK_QUEUE, MAX_HOOKS_PER_SITE, MAX_SITE_QUEUE},
 };
 use serde_json::Value;
 
@@ -19,6 +19,7 @@ on_both![
     who_joins_a_queue_is_told_of_before_there_is_an_entry,
     left_messages_and_direct_ones_are_told,
     a_hook_that_is_full_drops_and_counts,
+    the_webhooks_of_a_site_share_what_it_may_have,
     a_broken_key_of_webhooks_keeps_no_message_out,
     without_hooks_a_call_reads_one_hash_at_most,
 ];
@@ -210,6 +211,33 @@ async fn a_hook_that_is_full_drops_and_counts(options: Options) {
     );
     let counts = dump.hash(&key(&scene, "counts"));
     assert_eq!((&*counts["dropped"], &*counts["unlogged"]), ("2", "2"));
+}
+
+async fn the_webhooks_of_a_site_share_what_it_may_have(options: Options) {
+    let mut scene = Scene::new(options, DeskSettings::default()).await;
+    scene.staff("sam", 1).await;
+    let mut alice = scene.customer("alice").await;
+    wants(&mut scene, HOOK, "m").await;
+    let share = MAX_SITE_QUEUE / MAX_HOOKS_PER_SITE;
+    assert!(share < MAX_HOOK_QUEUE);
+    let queue = scene.driver.key(&format!("hook:{HOOK}:queue"));
+    let mut fill = redis::pipe();
+    for n in 0..MAX_HOOKS_PER_SITE {
+        let key = scene.driver.key("hooks");
+        fill.hset(key, n, "{}").ignore();
+    }
+    for _ in 1..share {
+        fill.xadd(&queue, "*", &[("d", "||{}")]).ignore();
+    }
+    let connection = &mut scene.driver.connection;
+    fill.exec_async(connection).await.expect("written");
+    for n in 0..3 {
+        scene.send(&mut alice, words(&n.to_string())).await;
+    }
+    let dump = scene.driver.dump().await;
+    assert_eq!(dump.stream(&queue).len() as u64, share);
+    let counts = dump.hash(&scene.driver.key(&format!("hook:{HOOK}:counts")));
+    assert_eq!(counts["dropped"], "2");
 }
 
 async fn a_broken_key_of_webhooks_keeps_no_message_out(options: Options) {

@@ -1,7 +1,8 @@
 -- Webhooks as they are kept: what the acts on them share.
 --
 -- S hooks             hook -> {"created":…,"changed":…,"enabled":…,"types":[…],"url":…}, which gateways read
--- {sNN}:hook_secrets  "<site>|<hook>" -> secret, which gateways cannot
+-- {sNN}:hook_secrets  "<site>|<hook>" -> secret, which gateways cannot. A gateway makes it, though, and sends it by
+--                     the lane, whose entries gateways and `viewer` may read until they are trimmed; nothing else keeps it.
 -- {sNN}:hooks         site -> what each hook wants (lua/outbox.lua)
 
 D.hook_key = function(e, hook) return e.S .. "hook:" .. hook end
@@ -43,8 +44,15 @@ D.keep_hook = function(c, e, a, hook, created)
   return config
 end
 
--- Answers with a hook, and its secret where it is told.
-D.answer_hook = function(e, a, hook, config, secret)
-  D.answer(e, a, '{"action":"webhook","payload":{"id":"' .. hook .. '",' .. string.sub(config, 2, -2)
-    .. (secret and ',"secret":"' .. secret .. '"' or "") .. "}}")
+-- Answers with a hook.
+D.answer_hook = function(e, a, hook, config)
+  D.answer(e, a, '{"action":"webhook","payload":{"id":"' .. hook .. '",' .. string.sub(config, 2, -2) .. "}}")
+end
+
+-- The answer with the hook's secret as it is now. Answers are kept without it, where gateways may read them.
+D.with_secret = function(c, e, answer)
+  local hook = string.match(answer, '^{"action":"webhook","payload":{"id":"([^"]+)"')
+  local secret = hook and redis.call("HGET", c.P .. "hook_secrets", D.hook_name(e, hook))
+  if not secret then return answer end
+  return string.sub(answer, 1, -3) .. ',"secret":"' .. string.match(secret, "^%S+") .. '"}}'
 end

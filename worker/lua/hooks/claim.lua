@@ -29,8 +29,29 @@ D.hook_park = function(key, attempts, why, delivery)
   redis.call("HINCRBY", key .. ":counts", "parked", 1)
 end
 
--- Notes when there is something to do for a hook next.
+-- Notes for how long claims of a hook are held; 0: nobody has any.
+D.hook_hold = function(key, ms)
+  if ms > 0 then
+    redis.call("HSET", key .. ":counts", "held", D.int(D.now_ms() + ms))
+  else
+    redis.call("HDEL", key .. ":counts", "held")
+  end
+end
+
+-- Until when claims of a hook are held, or nil. Whoever has them takes what comes by itself.
+D.hook_held = function(key)
+  local held = redis.call("HGET", key .. ":counts", "held")
+  return held and tonumber(held) > D.now_ms() and held or nil
+end
+
+-- Notes when there is something to do for a hook next. Those that are being served stand behind all that wait, or
+-- many of them would be all that a look finds.
 D.hook_next = function(P, key, name)
+  local held = D.hook_held(key)
+  if held then
+    redis.call("ZADD", P .. "hooked", held, name)
+    return
+  end
   if redis.call("XLEN", key .. ":queue") > 0 then
     redis.call("ZADD", P .. "hooked", 0, name)
     return

@@ -1,8 +1,9 @@
 -- hook_done: what became of attempts.
 --
 -- KEYS   1 S hooks
--- ARGV   prefix of the shard, of the site, site, hook, then for each attempt: its member of `retry`, `hold` (it goes on, the
---        claim too), `delivered`, `retry` or `park`; ms from now on that the claim or the pause lasts; why
+-- ARGV   prefix of the shard, of the site, site, hook, for how many ms from now on claims are held still (0: none), then for each
+--        attempt: its member of `retry`, `hold` (it goes on, the claim too), `delivered`, `retry` or `park`; ms from now
+--        on that the claim or the pause lasts; why
 -- Returns nothing.
 
 -- What became of an attempt. Of what is not claimed any more nothing is noted: the hook was deleted, or the claim has
@@ -32,9 +33,11 @@ end
 local done = function(keys, args)
   local P, key, name = args[1], args[2] .. "hook:" .. args[4], args[3] .. "|" .. args[4]
   local now = D.now_ms()
-  for i = 5, #args, 4 do
+  for i = 6, #args, 4 do
     settle(key, now, args[i], args[i + 1], args[i + 2], args[i + 3])
   end
+  -- Of a hook that was deleted nothing is written again.
+  if redis.call("HGET", keys[1], args[4]) then D.hook_hold(key, tonumber(args[5])) end
   D.hook_next(P, key, name)
 end
 

@@ -1,7 +1,8 @@
 -- hook_take: what to deliver to a hook now.
 --
 -- KEYS   1 S hooks
--- ARGV   prefix of the shard, of the site, site, hook, most deliveries, how long a claim is good in ms, most attempts of one
+-- ARGV   prefix of the shard, of the site, site, hook, most deliveries, how long a claim is good in ms, most attempts of one,
+--        how many claims who takes has already
 -- Returns {}, if the hook is not there or off; else {its JSON, its secrets, how many deliveries were
 -- dropped since that was asked last, how many wait in the queue still, delivery, …}; a delivery is
 -- {its member of `retry`, attempts with this one, id, conversation, body}
@@ -58,6 +59,7 @@ local take = function(keys, args)
   end
   local now = D.now_ms()
   local taken = claim(key, most, D.int(now + tonumber(args[6])), now, tonumber(args[7]))
+  D.hook_hold(key, #taken + tonumber(args[8]) > 0 and tonumber(args[6]) or 0)
   local dropped = redis.call("HGET", key .. ":counts", "unlogged")
   if dropped then redis.call("HDEL", key .. ":counts", "unlogged") end
   local answer = {

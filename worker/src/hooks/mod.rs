@@ -8,12 +8,13 @@
 //! ```
 //! The worker that drives a shard's clock delivers for its sites. Nothing here is waited for by anybody:
 //! it has a thread, connections and a Redis connection of its own, and what it does not manage stays in Redis,
-//! bounded. A receiver that hangs or fails is tried one at a time, from a share of the requests that all sick
-//! receivers have together ([`slots`]), so it takes nothing from those that answer.
+//! bounded. A receiver that fails is tried one at a time, and that and one that is slow from a share of the requests that
+//! all such receivers have together ([`slots`]), so it takes nothing from those that answer.
 
 pub mod address;
 mod hints;
 pub mod metrics;
+mod names;
 mod queue;
 mod role;
 mod runner;
@@ -44,6 +45,8 @@ use slots::Slots;
 
 /// Most deliveries of one hook that wait, for a first attempt or another one; what is more is dropped.
 pub const MAX_HOOK_QUEUE: u64 = 10_000;
+/// Most deliveries that wait for all hooks of a site, which share it evenly.
+pub const MAX_SITE_QUEUE: u64 = 20_000;
 /// Most deliveries of one hook that are kept when they are not tried any more; the oldest give way.
 pub const MAX_HOOK_PARKED: u64 = 1000;
 /// Most hooks of one site.
@@ -52,8 +55,9 @@ pub const MAX_HOOKS_PER_SITE: u64 = 10;
 pub const MAX_DUE_HOOKS: u64 = 1000;
 
 /// The same, by their names in Lua.
-pub(crate) const LIMITS: [(&str, u64); 5] = [
+pub(crate) const LIMITS: [(&str, u64); 6] = [
     ("hook_queue", MAX_HOOK_QUEUE),
+    ("site_queue", MAX_SITE_QUEUE),
     ("hook_parked", MAX_HOOK_PARKED),
     ("hooks", MAX_HOOKS_PER_SITE),
     ("hooks_due", MAX_DUE_HOOKS),

@@ -132,16 +132,18 @@ impl Queue {
         self.judged(asking.await)
     }
 
-    /// Takes up to `most` deliveries of a hook for `claim`. `None` if the hook is not there, or off.
+    /// Takes up to `most` deliveries of a hook for `claim`, beside those that are `held`. `None` if the hook is not
+    /// there, or off.
     pub(crate) async fn take(
         &self,
         hook: &HookName,
         most: usize,
         claim: Duration,
         attempts: usize,
+        held: usize,
     ) -> RedisResult<Option<Taken>> {
         let mut call = self.call("hook_take", hook);
-        call.arg(most).arg(millis(claim)).arg(attempts);
+        call.arg(most).arg(millis(claim)).arg(attempts).arg(held);
         let asking = async {
             let mut connection = self.connection().await?;
             self.library.run(&mut connection, &call).await
@@ -153,9 +155,15 @@ impl Queue {
         Ok(Some(Taken::read(reply)?))
     }
 
-    /// Says what became of attempts.
-    pub(crate) async fn done(&self, hook: &HookName, reports: &[Report]) -> RedisResult<()> {
+    /// Says what became of attempts, and for how long others are held still.
+    pub(crate) async fn done(
+        &self,
+        hook: &HookName,
+        held: Duration,
+        reports: &[Report],
+    ) -> RedisResult<()> {
         let mut call = self.call("hook_done", hook);
+        call.arg(millis(held));
         for Report { member, what } in reports {
             let (word, pause, why) = match what {
                 What::Hold(claim) => ("hold", *claim, ""),

@@ -17,13 +17,21 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{
-    HookName, hints::Hints, metrics::METRICS, queue::Queue, runner::Runner, schedule::Schedule,
-    sender::Sender, slots::Slots,
+    HookName, MAX_DUE_HOOKS,
+    hints::Hints,
+    metrics::METRICS,
+    queue::Queue,
+    runner::{Health, Runner},
+    schedule::Schedule,
+    sender::Sender,
+    slots::Slots,
 };
 use crate::lane::{Lanes, reads_lane_0};
 
 /// How often all shards are looked at, hinted at or not, and the metrics are read.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How soon a shard is looked at again, however many hints there are.
+const LOOK_PAUSE: Duration = Duration::from_millis(50);
 /// How long a stop waits for receivers. What they have not answered by then is delivered again by another worker.
 const STOP_WITHIN: Duration = Duration::from_secs(3);
 /// How often it is looked which shards are ours; costs no command.
@@ -42,11 +50,13 @@ struct Own {
     stop: CancellationToken,
     /// When to look at it.
     look: Instant,
+    /// Not before this.
+    rested: Instant,
     has_hooks: bool,
 }
 
 /// What a server of a hook leaves behind.
-type Ended = (HookName, u32, Arc<Notify>);
+type Ended = (HookName, Health, Arc<Notify>);
 
 /// Serves the hooks of the shards whose lane 0 this worker reads.
 pub(super) struct Role {
@@ -57,8 +67,8 @@ pub(super) struct Role {
     runners: JoinSet<Ended>,
     /// Who serves a hook: what wakes them, and what tells them to stop.
     served: HashMap<HookName, (Arc<Notify>, CancellationToken)>,
-    /// Receivers that failed at last, and how often in a row.
-    sick: HashMap<HookName, u32>,
+    /// Receivers that failed at last or were slow.
+    sick: HashMap<HookName, Health>,
     stats: Instant,
 }
 
@@ -121,6 +131,7 @@ impl Role {
                 let own = Own {
                     stop: CancellationToken::new(),
                     look: Instant::now(),
+                    rested: Instant::now(),
                     has_hooks: false,
                 };
                 self.own.insert(*shard, own);
@@ -130,12 +141,12 @@ impl Role {
 
     fn look_soon(&mut self, shard: Shard) {
         if let Some(own) = self.own.get_mut(&shard) {
-            own.look = Instant::now();
+            own.look = own.look.min(own.rested);
         }
     }
 
     fn note_end(&mut self, ended: Result<Ended, tokio::task::JoinError>) {
-        let (hook, failures, wake) = match ended {
+        let (hook, health, wake) = match ended {
             Ok(ended) => ended,
             Err(error) => {
                 // It is not known whose: whoever has ended is taken up again.
@@ -151,10 +162,10 @@ impl Role {
         }
         // What came while it ended it may not have seen.
         self.look_soon(hook.shard());
-        if failures > 0 {
-            self.sick.insert(hook, failures);
-        } else {
+        if health.is_well() {
             self.sick.remove(&hook);
+        } else {
+            self.sick.insert(hook, health);
         }
     }
 
@@ -168,6 +179,7 @@ impl Role {
             for shard in &shards {
                 if let Some(own) = self.own.get_mut(shard) {
                     own.look = now + LOOK_EVERY;
+                    own.rested = now + LOOK_PAUSE;
                 }
             }
             let found = self.shared.queue.due(&shards).await?;
@@ -177,7 +189,14 @@ impl Role {
                 };
                 own.has_hooks = due.has_hooks;
                 let later = due.later.unwrap_or(LOOK_EVERY).min(LOOK_EVERY);
-                own.look = Instant::now() + later;
+                // There may be more than it is told of at once.
+                let full = u64::try_from(due.hooks.len()).is_ok_and(|found| found >= MAX_DUE_HOOKS);
+                let next = if full {
+                    LOOK_PAUSE
+                } else {
+                    later.max(LOOK_PAUSE)
+                };
+                own.look = Instant::now() + next;
                 let stop = own.stop.clone();
                 for hook in due.hooks.into_iter().filter(|it| it.shard() == shard) {
                     self.serve(hook, &stop);
@@ -204,9 +223,9 @@ impl Role {
         let wake = Arc::new(Notify::new());
         let serving = (Arc::clone(&wake), stop.clone());
         self.served.insert(hook.clone(), serving);
-        let failures = self.sick.get(&hook).copied().unwrap_or(0);
+        let health = self.sick.get(&hook).copied().unwrap_or_default();
         let shared = Arc::clone(&self.shared);
-        let runner = Runner::new(hook, shared, wake, stop.clone(), failures);
+        let runner = Runner::new(hook, shared, wake, stop.clone(), health);
         self.runners.spawn(runner.run());
     }
 }

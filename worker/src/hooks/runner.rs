@@ -1,7 +1,7 @@
 //! One hook, while there is something to deliver to it.
 //!
 //! A receiver that answers gets its deliveries one after the other, in order. When more wait, several are under way at
-//! once, but never two of one conversation. One whose last delivery has failed gets one at a time.
+//! once, but never two of one conversation. One that has failed twice in a row gets one at a time.
 //!
 //! What is taken is claimed for [`CLAIM`], and the claim is renewed while it is under way: if this worker
 //! dies somebody else takes it again then.
@@ -14,7 +14,7 @@ use std::{
 
 use tokio::{
     sync::{Notify, mpsc},
-    time::MissedTickBehavior,
+    time::{Instant, MissedTickBehavior},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -39,14 +39,37 @@ const MAX_AT_ONCE: usize = 8;
 /// For each that wait so many one more is under way.
 const PER_WAITING: usize = 8;
 
+/// A receiver that failed so often in a row is sick …
+const SICK_AFTER: u32 = 2;
+/// … and one whose last answer took longer has to share with those.
+const SLOW: Duration = Duration::from_secs(1);
+
+/// How a receiver does.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Health {
+    /// How often it has failed in a row.
+    failures: u32,
+    /// Its last answer took long.
+    slow: bool,
+}
+
+impl Health {
+    pub(super) fn is_well(self) -> bool {
+        self.failures == 0 && !self.slow
+    }
+
+    fn is_sick(self) -> bool {
+        self.failures >= SICK_AFTER
+    }
+}
+
 /// One hook being served.
 pub(super) struct Runner {
     hook: HookName,
     shared: Arc<Shared>,
     wake: Arc<Notify>,
     stop: CancellationToken,
-    /// How often it has failed in a row.
-    failures: u32,
+    health: Health,
     /// Deliveries taken and not settled, with their conversations.
     claimed: BTreeMap<String, String>,
     /// Of conversations with one under way: what comes after it.
@@ -63,6 +86,8 @@ pub(super) struct Runner {
 struct Outcome {
     delivery: Delivered,
     result: Result<(), Failure>,
+    /// How long the request took.
+    took: Duration,
 }
 
 struct Delivered {
@@ -77,7 +102,7 @@ impl Runner {
         shared: Arc<Shared>,
         wake: Arc<Notify>,
         stop: CancellationToken,
-        failures: u32,
+        health: Health,
     ) -> Self {
         let (outcomes, settled) = mpsc::unbounded_channel();
         Self {
@@ -85,7 +110,7 @@ impl Runner {
             shared,
             wake,
             stop,
-            failures,
+            health,
             claimed: BTreeMap::new(),
             behind: BTreeMap::new(),
             reports: Vec::new(),
@@ -97,12 +122,12 @@ impl Runner {
     }
 
     /// Delivers until there is nothing to do, or it is told to stop; what is under way then is finished.
-    /// Returns the hook, how often it has failed in a row, and by what it was woken.
-    pub(super) async fn run(mut self) -> (HookName, u32, Arc<Notify>) {
+    /// Returns the hook, how its receiver does, and by what it was woken.
+    pub(super) async fn run(mut self) -> (HookName, Health, Arc<Notify>) {
         let mut renew = tokio::time::interval(RENEW);
         renew.set_missed_tick_behavior(MissedTickBehavior::Delay);
         renew.tick().await;
-        let mut more = true;
+        let (mut more, mut stopping) = (true, false);
         loop {
             if self.stop.is_cancelled() {
                 more = false;
@@ -113,7 +138,7 @@ impl Runner {
             }
             let done = self.claimed.is_empty();
             if !more && done && (self.reports.is_empty() || self.stop.is_cancelled()) {
-                return (self.hook, self.failures, self.wake);
+                return (self.hook, self.health, self.wake);
             }
             tokio::select! {
                 Some(outcome) = self.settled.recv(), if !done => {
@@ -122,9 +147,16 @@ impl Runner {
                         self.settle(outcome);
                     }
                     self.report(Vec::new()).await;
+                    // What came meanwhile nobody has said: who holds claims is not hinted at.
+                    more = true;
                 }
                 () = self.wake.notified() => more = true,
-                () = self.stop.cancelled(), if more => {}
+                // Whoever serves it next need not wait for what is under way here.
+                () = self.stop.cancelled(), if !stopping => {
+                    stopping = true;
+                    let reports = std::mem::take(&mut self.reports);
+                    self.tell(reports).await;
+                }
                 _ = renew.tick() => {
                     let hold = |member: &String| Report { member: member.clone(), what: What::Hold(CLAIM) };
                     self.report(self.claimed.keys().map(hold).collect()).await;
@@ -135,7 +167,7 @@ impl Runner {
 
     /// How many may be under way.
     fn at_once(&self) -> usize {
-        if self.failures > 0 {
+        if self.health.is_sick() {
             1
         } else {
             (1 + self.waiting / PER_WAITING).min(MAX_AT_ONCE)
@@ -146,7 +178,10 @@ impl Runner {
     async fn take(&mut self, room: usize) -> bool {
         let attempts = self.shared.schedule.attempts();
         let queue = &self.shared.queue;
-        let taken = match queue.take(&self.hook, room, CLAIM, attempts).await {
+        let taken = match queue
+            .take(&self.hook, room, CLAIM, attempts, self.claimed.len())
+            .await
+        {
             Ok(Some(taken)) => taken,
             Ok(None) => return false,
             Err(error) => {
@@ -184,7 +219,8 @@ impl Runner {
     /// Begins an attempt.
     fn send(&self, delivery: Delivery) {
         let (shared, outcomes) = (Arc::clone(&self.shared), self.outcomes.clone());
-        let (receiver, failures) = (self.receiver.clone(), self.failures);
+        let (receiver, health) = (self.receiver.clone(), self.health);
+        let site = self.hook.site.clone();
         let Delivery {
             member,
             attempts,
@@ -194,39 +230,52 @@ impl Runner {
         } = delivery;
         let about = id.clone();
         let sending = async move {
-            tokio::time::sleep(breather(failures)).await;
-            let _slot = shared.slots.take(failures > 0).await;
-            let _timer = METRICS.seconds.start_timer();
-            match receiver {
+            tokio::time::sleep(breather(health.failures)).await;
+            let limited = health.is_sick() || health.slow;
+            let _slot = shared.slots.take(&site, limited).await;
+            let (_timer, begun) = (METRICS.seconds.start_timer(), Instant::now());
+            let result = match receiver {
                 Some(to) => shared.sender.send(&to, &about, body).await,
                 None => Err(Failure::Unusable),
-            }
+            };
+            (result, begun.elapsed())
         };
         tokio::spawn(async move {
             METRICS.sending.inc();
             // In a task of its own: if it breaks, the delivery is not held for ever.
             let result = tokio::spawn(sending).await;
             METRICS.sending.dec();
-            let result = result.unwrap_or(Err(Failure::Broken));
+            let (result, took) = result.unwrap_or((Err(Failure::Broken), Duration::ZERO));
             let delivery = Delivered {
                 member,
                 id,
                 attempts,
             };
             // Nobody listens any more when the program ends.
-            let _ = outcomes.send(Outcome { delivery, result });
+            let _ = outcomes.send(Outcome {
+                delivery,
+                result,
+                took,
+            });
         });
     }
 
     /// Notes what became of an attempt, and begins the next one of its conversation.
     fn settle(&mut self, outcome: Outcome) {
-        let Outcome { delivery, result } = outcome;
+        let Outcome {
+            delivery,
+            result,
+            took,
+        } = outcome;
         let what = match result {
             Ok(()) => {
-                if self.failures > 0 {
+                if self.health.failures > 0 {
                     info!(site = %self.hook.site, hook = %self.hook.id, "the receiver of webhooks answers again");
                 }
-                self.failures = 0;
+                self.health = Health {
+                    failures: 0,
+                    slow: took > SLOW,
+                };
                 METRICS.attempts.with_label_values(&["delivered"]).inc();
                 What::Delivered
             }
@@ -246,8 +295,8 @@ impl Runner {
 
     fn failed(&mut self, delivery: &Delivered, failure: Failure) -> What {
         let (site, hook, id) = (&self.hook.site, &self.hook.id, &delivery.id);
-        self.failures = self.failures.saturating_add(1);
-        if self.failures == 1 {
+        self.health.failures = self.health.failures.saturating_add(1);
+        if self.health.failures == 1 {
             warn!(%site, %hook, id, why = %failure, "a webhook was not delivered; it is tried again");
         } else {
             debug!(%site, %hook, id, why = %failure, "a webhook was not delivered");
@@ -269,10 +318,19 @@ impl Runner {
     /// Tells Redis what there is to tell. What does not get through is told again later.
     async fn report(&mut self, mut also: Vec<Report>) {
         also.append(&mut self.reports);
-        if also.is_empty() {
-            return;
+        if !also.is_empty() {
+            self.tell(also).await;
         }
-        if let Err(error) = self.shared.queue.done(&self.hook, &also).await {
+    }
+
+    /// The same, and for how long claims are held.
+    async fn tell(&mut self, mut also: Vec<Report>) {
+        let held = if self.claimed.is_empty() || self.stop.is_cancelled() {
+            Duration::ZERO
+        } else {
+            CLAIM
+        };
+        if let Err(error) = self.shared.queue.done(&self.hook, held, &also).await {
             warn!(%error, site = %self.hook.site, hook = %self.hook.id, "cannot say what became of webhooks");
             also.retain(|report| !matches!(report.what, What::Hold(_)));
             self.reports = also;

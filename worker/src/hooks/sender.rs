@@ -21,17 +21,14 @@ use reqwest::{
 };
 use rustls::{ClientConfig, RootCertStore, crypto::ring};
 use serde_json::Value;
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::time::timeout;
 use tracing::warn;
 use url::{Host, Url};
 
-use super::{address::Allowed, settings::Settings, signature::Keys};
+use super::{address::Allowed, names::Names, settings::Settings, signature::Keys};
 
-/// How the addresses of a name are found; may block.
-pub type Lookup = dyn Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync;
+pub use super::names::Lookup;
 
-/// Most names that are looked up at once: each takes a thread, also when nobody waits for it any more.
-const MAX_LOOKUPS: usize = 16;
 /// How much of an answer's body is read, and for how long, so that its connection can be used again.
 const MAX_BODY: usize = 16 * 1024;
 const MAX_BODY_TIME: Duration = Duration::from_secs(1);
@@ -98,8 +95,7 @@ impl Sender {
         let allowed = Arc::new(settings.allowed.clone());
         let guard = Guard {
             allowed: Arc::clone(&allowed),
-            lookup: settings.lookup.clone().unwrap_or(Arc::new(of_system)),
-            permits: Arc::new(Semaphore::new(MAX_LOOKUPS)),
+            names: Names::new(settings.lookup.clone().unwrap_or(Arc::new(of_system))),
         };
         let client = Client::builder()
             .tls_backend_preconfigured(tls()?)
@@ -216,22 +212,14 @@ fn tls() -> anyhow::Result<ClientConfig> {
 /// Looks names up and gives out only addresses that may be called.
 struct Guard {
     allowed: Arc<Allowed>,
-    lookup: Arc<Lookup>,
-    permits: Arc<Semaphore>,
+    names: Names,
 }
 
 impl Resolve for Guard {
     fn resolve(&self, name: Name) -> Resolving {
-        let (allowed, lookup) = (Arc::clone(&self.allowed), Arc::clone(&self.lookup));
-        let permits = Arc::clone(&self.permits);
+        let (allowed, names) = (Arc::clone(&self.allowed), self.names.clone());
         Box::pin(async move {
-            let permit = permits.acquire_owned().await?;
-            let looking = tokio::task::spawn_blocking(move || {
-                let found = lookup(name.as_str());
-                drop(permit);
-                found
-            });
-            let found = looking.await??;
+            let found = names.find(name.as_str()).await?;
             let some = !found.is_empty();
             let may = found
                 .into_iter()

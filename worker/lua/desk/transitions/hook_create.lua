@@ -1,4 +1,4 @@
--- hook_create: a webhook of the site. Its secret is told in this answer and in no other.
+-- hook_create: a webhook of the site. Its secret is told with this answer (transitions/request.lua).
 --
 -- fields  prefix site uid lang url types wants secret
 --   url and types are JSON; wants is the letters of the types, or - if it is off
@@ -11,5 +11,5 @@ T.hook_create = function(c, e, a)
   end
   local hook = D.make_id(e)
   redis.call("HSET", c.P .. "hook_secrets", D.hook_name(e, hook), a.secret)
-  D.answer_hook(e, a, hook, D.keep_hook(c, e, a, hook, e.time), a.secret)
+  D.answer_hook(e, a, hook, D.keep_hook(c, e, a, hook, e.time))
 end

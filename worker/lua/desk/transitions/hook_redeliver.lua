@@ -8,7 +8,7 @@
 T.hook_redeliver = function(c, e, a)
   if not D.the_hook(e, a) then return end
   local key, moved = D.hook_key(e, a.hook), 0
-  local room = D.hook_room(key)
+  local room = D.hook_room(e.S, key)
   local wanted = a.delivery and '{"id":"' .. a.delivery .. '"'
   for _, entry in ipairs(redis.call("XRANGE", key .. ":parked", "-", "+")) do
     local delivery = D.fields(entry).d

@@ -5,7 +5,7 @@
 -- fields  prefix site uid client by role lang iat key whole act
 --   and those of the act's transition; by is who asks if that is not the user of the lane; whole is a digest of
 --   all that is asked
--- reads   revoked:<uid>
+-- reads   revoked:<uid>, hook_secrets
 -- writes  req:<uid>:0 and :1 (the keys of the last 256 to 512 requests, 24 to 25 h), u:<uid> {b} or, of who is not
 --         here, b:<uid>; what the act writes
 -- answers SAY: what the act answers, the same again for the same key;
@@ -13,7 +13,8 @@
 -- pushes  what the act pushes to connections
 --
 -- A refusal is an answer like any other, and is kept; not those that come before the act is looked at, since they
--- say something of who asks and when. What is known is answered whatever the rate, as an ack is (desk/sent.lua).
+-- say something of who asks and when. A webhook's secret is not kept with its answer but joined to it each time, as it is
+-- then. What is known is answered whatever the rate, as an ack is (desk/sent.lua).
 
 -- What may be reached from outside, and by whom if the transition does not ask.
 local ACTS = {
@@ -29,9 +30,12 @@ local ACTS = {
   hook_delete = { service = true },
   hook_redeliver = { service = true },
 }
+local TELLS_SECRET = { hook_create = true, hook_rotate = true }
 
-local say = function(e, a)
-  return "SAY " .. a.client .. " " .. e.answer
+local say = function(c, e, a)
+  local answer = e.answer
+  if TELLS_SECRET[a.act] and ACTS[a.act][a.role] then answer = D.with_secret(c, e, answer) end
+  return "SAY " .. a.client .. " " .. answer
 end
 
 -- A user has one role: what the newest token says. Open mode has no tokens, and believes what it is told.
@@ -73,21 +77,21 @@ T.request = function(c, e, a)
   local why = barred(e, a, asker, role)
   if why then
     D.refuse(e, a, a.lang, why)
-    return say(e, a)
+    return say(c, e, a)
   end
   local known, note = D.known(e, "req", asker, a.key)
   if known then
     local whole, answer = string.match(known, "^(%S+) (.+)$")
     if whole ~= a.whole then answer = D.head(a.lang, "key_reused") .. "}}" end
     e.answer = answer
-    return say(e, a)
+    return say(c, e, a)
   end
-  if hurries(c, e, a, asker, role, bucket) then return say(e, a) end
+  if hurries(c, e, a, asker, role, bucket) then return say(c, e, a) end
   if next(may) and not may[a.role] then
     D.refuse(e, a, a.lang, "wrong_role")
   else
     act(c, e, a)
   end
   D.remember(e, "req", asker, a.key, a.whole .. " " .. e.answer, note)
-  return say(e, a)
+  return say(c, e, a)
 end

@@ -77,7 +77,7 @@ pub(crate) async fn one(caller: Caller, names: Names) -> Answer {
 
 /// Make a webhook
 ///
-/// The answer has its secret, which is told in no other; the same again under the same key tells it again.
+/// The answer has its secret, which no `GET` tells; the same again under the same key tells it again, as it is then.
 #[utoipa::path(
     post,
     path = "/api/v1/webhooks",
