@@ -676,7 +676,7 @@ class Tab {
   takeClaimed() {
     for (const name of this.claimed.splice(0)) {
       const record = this.read(name);
-      if (record?.owner !== this.owner) continue;
+      if (record?.owner !== this.owner || !this.isOfUser(name)) continue;
       this.local.set(name, { ...record, items: [] });
       this.adopt(record.items);
     }
@@ -697,9 +697,35 @@ class Tab {
 
   close() {
     this.release();
-    this.claim.clear();
+    this.unclaim();
     this.scope = null;
     this.items = [];
+  }
+
+  /** What we put our name on and have not taken is anybody's again: the next user's tab must not take it. */
+  unclaim() {
+    this.claim.clear();
+    for (const name of this.claimed.splice(0)) {
+      const record = this.read(name);
+      if (record?.owner === this.owner) this.local.set(name, { ...record, until: this.clock.wall() });
+    }
+  }
+
+  /** @param {string} name */
+  isOfUser(name) {
+    return this.scope !== null && name.startsWith(`${this.scope}tab:`);
+  }
+
+  /**
+   * Removes what is kept of a user, also what closed and crashed tabs have left.
+   * @param {string|null} uid
+   */
+  wipe(uid) {
+    this.close();
+    if (uid === null) return;
+    const scope = `${this.site}${uid}:`;
+    for (const name of this.local.names(`${scope}tab:`)) this.local.remove(name);
+    for (const name of [`${scope}tab`, `${scope}resume`]) this.session.remove(name);
   }
 }
 
@@ -748,6 +774,8 @@ class Identity {
      * @type {string|undefined}
      */
     this.known = options.uid;
+    /** Answers to what was asked before the user was forgotten are not kept. */
+    this.era = 0;
     /** The last token was refused: the page is asked for another one. */
     this.refused = false;
     this.visitorName = `frontdesk:${options.site ?? 'default'}:visitor`;
@@ -795,6 +823,8 @@ class Identity {
 
   /** Was refused although the cluster had let it in, or was revoked. */
   forget() {
+    this.era += 1;
+    this.known = this.options.uid;
     if (this.isVisitor) this.local.remove(this.visitorName);
     this.refused = true;
   }
@@ -842,14 +872,16 @@ class Identity {
     const token = typeof kept?.token === 'string' ? kept.token : null;
     const { site, lang } = this.options;
     const body = definedOnly({ site, lang });
+    const { era } = this;
     let answer;
     try {
       answer = await this.post(`${base}/api/v1/visitors`, token, body);
     } catch (error) {
-      if (!(error instanceof Refusal) || error.status !== 401 || token === null) throw error;
+      if (!(error instanceof Refusal) || error.status !== 401 || token === null || era !== this.era) throw error;
       this.local.remove(this.visitorName);
       answer = await this.post(`${base}/api/v1/visitors`, null, body);
     }
+    if (era !== this.era) throw new Refusal('forgotten', 'this visitor was forgotten meanwhile');
     const uid = String(answer.uid);
     this.local.set(this.visitorName, { token: answer.token, uid });
     const inMs = Number(answer.token_expires_in_s) * 1000;
@@ -3225,10 +3257,11 @@ class Frontdesk {
 
   /** Signs out on this machine: what is kept of this user is removed, unsent messages too. */
   forget() {
+    const uid = this.#uid ?? this.#identity.uid;
     this.stop();
-    this.#outbox.abandon('forgotten');
-    this.#tab.token = null;
-    this.#tab.close();
+    this.#forgetUser('forgotten');
+    this.#uid = null;
+    this.#tab.wipe(uid);
     this.#identity.forget();
   }
 
@@ -3501,7 +3534,7 @@ class Frontdesk {
     const token = this.#session.entrance?.token;
     this.#side ??= sideOf(token ? claims(token).role : undefined);
     if (this.#uid === uid) return;
-    if (this.#uid !== null) this.#forgetUser();
+    if (this.#uid !== null) this.#forgetUser('identity_changed');
     this.#uid = uid;
     this.#identity.known = uid;
     for (const { message } of this.#outbox.pending) message.uid = uid;
@@ -3509,9 +3542,12 @@ class Frontdesk {
     this.#outbox.keep();
   }
 
-  /** It is somebody else now: what the one before has not sent is not theirs to send. */
-  #forgetUser() {
-    this.#outbox.abandon('identity_changed');
+  /**
+   * It is somebody else now, or nobody: what the one before has not sent is not theirs to send.
+   * @param {string} code
+   */
+  #forgetUser(code) {
+    this.#outbox.abandon(code);
     this.#conversations.all.clear();
     this.#onDuty(null);
   }

@@ -158,10 +158,11 @@ export class Frontdesk {
 
   /** Signs out on this machine: what is kept of this user is removed, unsent messages too. */
   forget() {
+    const uid = this.#uid ?? this.#identity.uid;
     this.stop();
-    this.#outbox.abandon('forgotten');
-    this.#tab.token = null;
-    this.#tab.close();
+    this.#forgetUser('forgotten');
+    this.#uid = null;
+    this.#tab.wipe(uid);
     this.#identity.forget();
   }
 
@@ -434,7 +435,7 @@ export class Frontdesk {
     const token = this.#session.entrance?.token;
     this.#side ??= sideOf(token ? claims(token).role : undefined);
     if (this.#uid === uid) return;
-    if (this.#uid !== null) this.#forgetUser();
+    if (this.#uid !== null) this.#forgetUser('identity_changed');
     this.#uid = uid;
     this.#identity.known = uid;
     for (const { message } of this.#outbox.pending) message.uid = uid;
@@ -442,9 +443,12 @@ export class Frontdesk {
     this.#outbox.keep();
   }
 
-  /** It is somebody else now: what the one before has not sent is not theirs to send. */
-  #forgetUser() {
-    this.#outbox.abandon('identity_changed');
+  /**
+   * It is somebody else now, or nobody: what the one before has not sent is not theirs to send.
+   * @param {string} code
+   */
+  #forgetUser(code) {
+    this.#outbox.abandon(code);
     this.#conversations.all.clear();
     this.#onDuty(null);
   }

@@ -154,7 +154,7 @@ export class Tab {
   takeClaimed() {
     for (const name of this.claimed.splice(0)) {
       const record = this.read(name);
-      if (record?.owner !== this.owner) continue;
+      if (record?.owner !== this.owner || !this.isOfUser(name)) continue;
       this.local.set(name, { ...record, items: [] });
       this.adopt(record.items);
     }
@@ -175,9 +175,35 @@ export class Tab {
 
   close() {
     this.release();
-    this.claim.clear();
+    this.unclaim();
     this.scope = null;
     this.items = [];
+  }
+
+  /** What we put our name on and have not taken is anybody's again: the next user's tab must not take it. */
+  unclaim() {
+    this.claim.clear();
+    for (const name of this.claimed.splice(0)) {
+      const record = this.read(name);
+      if (record?.owner === this.owner) this.local.set(name, { ...record, until: this.clock.wall() });
+    }
+  }
+
+  /** @param {string} name */
+  isOfUser(name) {
+    return this.scope !== null && name.startsWith(`${this.scope}tab:`);
+  }
+
+  /**
+   * Removes what is kept of a user, also what closed and crashed tabs have left.
+   * @param {string|null} uid
+   */
+  wipe(uid) {
+    this.close();
+    if (uid === null) return;
+    const scope = `${this.site}${uid}:`;
+    for (const name of this.local.names(`${scope}tab:`)) this.local.remove(name);
+    for (const name of [`${scope}tab`, `${scope}resume`]) this.session.remove(name);
   }
 }
 

@@ -225,3 +225,16 @@ test('a problem of the API is told in its words, and its time is waited for', as
   assert.deepEqual(client.told('error'), [{ code: 'http_503', message: 'Try again', field: null }]);
   assert.equal(client.told('state').at(-1).retryInMs, 20_500);
 });
+
+test('a visitor that was forgotten stays forgotten, whatever the server answers afterwards', async () => {
+  const world = new World();
+  let answer;
+  const fetch = () => new Promise((resolve) => (answer = resolve));
+  const client = world.client(options({ fetch })).start();
+  await world.clock.advance(10);
+  client.forget();
+  answer(new Response(JSON.stringify(visitor('A').body)));
+  await world.clock.advance(1000);
+  assert.equal(world.local.getItem('frontdesk:default:visitor'), null);
+  assert.deepEqual([client.state, world.sockets.length], ['stopped', 0]);
+});

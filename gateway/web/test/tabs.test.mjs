@@ -194,3 +194,39 @@ test('what a tab has left and another one has seen stored is shown there once', 
     assert.equal(world.messages.length, 2, 'sent again, with the same id');
   }
 });
+
+test('what was claimed for one user is not sent as another, and stays theirs', async () => {
+  const world = new World();
+  const name = 'frontdesk:default:alice:tab:dead';
+  world.local.setItem(name, JSON.stringify({
+    owner: 'nobody', until: 0,
+    items: [{ ref: 'r1', text: 'of alice', conversation: 'c', to: null, at: world.clock.clock.wall(), sent: false }],
+  }));
+  world.desk.uid = 'bob';
+  const fetch = async () => new Response(JSON.stringify({ ticket: 'T' }));
+  const token = () => `h.${Buffer.from(JSON.stringify({ sub: 'bob', role: 'customer' })).toString('base64url')}.s`;
+  const client = await world.live({ ...tab(), open: false, role: undefined, uid: 'alice', token, fetch });
+  await world.clock.advance(5000);
+  assert.deepEqual([client.uid, client.outbox, world.messages], ['bob', [], []]);
+  const record = JSON.parse(world.local.getItem(name));
+  assert.deepEqual(record.items.map(({ text }) => text), ['of alice']);
+});
+
+test('forget removes what dead tabs have left, and who comes again is kept again', async () => {
+  const world = new World();
+  const item = { ref: 'r1', text: 'left', conversation: 'c', to: null, at: world.clock.clock.wall(), sent: false };
+  const record = JSON.stringify({ owner: 'nobody', until: world.clock.clock.wall() + 60_000, items: [item] });
+  world.local.setItem('frontdesk:default:alice:tab:dead', record);
+  const { session, page } = tab();
+  const client = await world.live({ session, page });
+  client.forget();
+  assert.deepEqual([[...world.local.map.keys()], [...session.map.keys()], client.uid], [[], [], null]);
+  assert.deepEqual(client.conversations, []);
+  client.start();
+  await world.clock.advance(10);
+  assert.equal(client.state, 'live');
+  world.desk.acks = false;
+  client.send('kept again');
+  assert.ok([...world.local.map.values()].some((value) => value.includes('kept again')));
+  assert.ok([...session.map.keys()].includes('frontdesk:default:alice:resume'));
+});
