@@ -219,6 +219,8 @@ const LIMITS = Object.freeze({
   provenMs: 10_000,
   /** The longest `Retry-After` that is obeyed. */
   retryAfterMs: 300_000,
+  /** After a newer token was not to be had it is asked for again, not before this. */
+  renewAgainMs: 5_000,
   /** So many tokens in a row may be refused. */
   refusals: 5,
   /** Of a conversation one `delivered` in so long. */
@@ -1166,6 +1168,10 @@ class Session {
     /** @type {State} */
     this.state = 'idle';
     this.backoff = new Backoff(() => this.clock.random());
+    /** The same for newer tokens. */
+    this.renewing = new Backoff(() => this.clock.random());
+    /** What the server asked for with `Retry-After` ends then. */
+    this.notBefore = -Infinity;
     this.retry = new Alarm(this.clock, () => void this.attempt());
     this.late = new Alarm(this.clock, () => this.link?.drop());
     this.proven = new Alarm(this.clock, () => this.backoff.reset());
@@ -1246,13 +1252,14 @@ class Session {
   }
 
   /**
-   * Nobody was let in.
+   * Nobody was let in, or is to stay.
    * @param {unknown} error
+   * @param {number} code what a socket is closed with, if there is one
    */
-  failed(error) {
+  failed(error, code = 1000) {
     const refusal = error instanceof Refusal ? error : new Refusal('unreachable', String(error));
     this.parts.problem({ code: refusal.code, message: refusal.message, field: null });
-    if (refusal.final) return this.stop('refused', 1000, refusal.code);
+    if (refusal.final) return this.stop('refused', code, refusal.code);
     this.comeBack(refusal.code, refusal.retryAfterMs);
   }
 
@@ -1274,6 +1281,7 @@ class Session {
   comeBack(code, retryAfterMs) {
     this.base = (this.base + 1) % this.bases.length;
     const pause = this.backoff.next(retryAfterMs);
+    this.notBefore = this.clock.now() + Math.min(Math.max(retryAfterMs, 0), LIMITS.retryAfterMs);
     this.retry.set(pause);
     this.become('waiting', code, Math.round(pause));
   }
@@ -1305,6 +1313,7 @@ class Session {
    * @param {number} time the server's clock
    */
   welcomed(time) {
+    this.renewing.reset();
     const expires = this.entrance?.expires ?? null;
     if (expires !== null) this.renewIn('inMs' in expires ? expires.inMs : expires.at - time);
   }
@@ -1317,13 +1326,15 @@ class Session {
   }
 
   /**
-   * The page, or its network, is back: look at once.
+   * The page, or its network, is back: look at once, but not before the server wants to be asked again.
    * @param {{type: string, persisted?: boolean}} event
    */
   wake(event) {
     if (event.type === 'pageshow' && event.persisted) this.parts.back();
     if (this.link) this.link.probe();
-    else if (event.type !== 'offline' && this.retry.isSet) this.retry.by(this.clock.random() * LIMITS.backoffMs);
+    else if (event.type !== 'offline' && this.retry.isSet) {
+      this.retry.by(Math.max(this.notBefore - this.clock.now(), 0) + this.clock.random() * LIMITS.backoffMs);
+    }
   }
 
   hide() {
@@ -1345,14 +1356,39 @@ class Session {
     try {
       const entrance = await this.parts.identity.renew(this.bases[this.base]);
       if (epoch !== this.epoch || !entrance?.token) return;
+      if (entrance.uid !== this.entrance?.uid) return this.isAnother(entrance);
       const { expires_in_s: left } = await this.parts.refresh(entrance.token);
-      if (epoch === this.epoch) this.renewIn(Number(left) * 1000);
-    } catch (error) {
       if (epoch !== this.epoch) return;
-      // Without a newer one the socket closes with 4401, and coming back asks again.
-      this.parts.problem({ code: 'refresh_failed', message: error instanceof Error ? error.message : String(error), field: null });
-      this.renewal.set(5000 * (1 + this.clock.random()));
+      this.renewing.reset();
+      this.renewIn(Number(left) * 1000);
+    } catch (error) {
+      if (epoch === this.epoch) this.notRenewed(error);
     }
+  }
+
+  /**
+   * The page is somebody else's now: nothing more goes out on this socket, which is still the one's before.
+   * @param {Entrance} entrance
+   */
+  isAnother({ uid }) {
+    const { link } = this;
+    this.end(null);
+    link?.close(GIVEN_UP);
+    if (uid !== null) this.parts.isUser(uid);
+    this.comeBack('identity_changed', 0);
+  }
+
+  /**
+   * Without a newer token the socket closes with 4401, and coming back asks again.
+   * @param {any} error
+   */
+  notRenewed(error) {
+    // Who is signed out leaves; whom the settings keep out may have their place back if the page starts again.
+    if (error instanceof Refusal && error.final) return this.failed(error, error.code === 'signed_out' ? 1000 : GIVEN_UP);
+    if (error?.code === 'bad_token') this.parts.identity.refused = true;
+    const retryAfterMs = error instanceof Refusal ? error.retryAfterMs : 0;
+    this.renewal.set(this.renewing.next(Math.max(retryAfterMs, LIMITS.renewAgainMs)));
+    this.parts.problem({ code: 'refresh_failed', message: String(error?.message ?? error), field: null });
   }
 }
 
