@@ -2423,12 +2423,13 @@ function standing(item) {
  * @property {number} at wall time when it was said
  * @property {boolean} sent whether it was ever sent
  * @property {number|null} sentAt when it was sent on this socket
+ * @property {boolean} restored said on an earlier page, or in another tab
  */
 /** @typedef {{conversation: string}|{wait: true}|{fail: string}} Destination */
 
 class Outbox {
   /**
-   * @param {{clock: Clock, window: number, send: (frame: object) => void, route: (message: Message) => Destination,
+   * @param {{clock: Clock, window: number, send: (frame: object) => void, route: (restored: boolean) => Destination,
    *   save: (items: Item[]) => void, isOurs: () => boolean, unanswered: () => void, changed: (message: Message) => void}} parts
    *   `unanswered`: an ack is late
    */
@@ -2462,7 +2463,7 @@ class Outbox {
     if (bytes > LIMITS.text || frame > LIMITS.frame) return 'too_large';
     const all = this.pending.reduce((sum, pending) => sum + utf8(pending.text), bytes);
     if (this.pending.length >= LIMITS.outbox || all > LIMITS.outboxBytes) return 'outbox_full';
-    this.pending.push({ message, text, at: this.clock.wall(), sent: false, sentAt: null });
+    this.pending.push({ message, text, at: this.clock.wall(), sent: false, sentAt: null, restored: false });
     this.keep();
     this.pump();
     return null;
@@ -2477,7 +2478,7 @@ class Outbox {
     const known = new Set(this.pending.map((pending) => pending.message.ref));
     const fresh = items.filter((item) => !known.has(item.ref));
     const restored = fresh.map((item) => ({
-      message: make(item), text: item.text, at: item.at, sent: item.sent, sentAt: null,
+      message: make(item), text: item.text, at: item.at, sent: item.sent, sentAt: null, restored: true,
     }));
     this.pending.unshift(...restored);
     // Beyond the bound the newest give way.
@@ -2517,10 +2518,14 @@ class Outbox {
     if (now < this.heldUntil) return this.pumping.by(this.heldUntil - now);
     this.expire();
     if (this.pending.length > 0 && !this.isOurs()) return; // another tab sends it; we hear of it soon
-    for (const pending of this.pending.slice(0, this.window)) {
+    let room = this.window;
+    for (const pending of [...this.pending]) {
+      const destination = this.destined(pending);
+      if ('wait' in destination) continue; // nothing behind it is for where it will go
+      if ('fail' in destination || room === 0) break;
+      room -= 1;
       const again = pending.sentAt !== null;
       if (again && now - /** @type {number} */ (pending.sentAt) < LIMITS.resendMs) continue;
-      if (!again && !this.destined(pending)) break;
       if (again) this.unanswered();
       this.put_(pending, now);
       if (!this.isLive) return; // sending has shown that the socket is gone
@@ -2530,13 +2535,15 @@ class Outbox {
   }
 
   /**
-   * Whether it is known where it goes. What can go nowhere fails, and the next one is looked at by the next round.
+   * Where it goes. What can go nowhere fails, and the next one is looked at by the next round.
    * @param {Pending} pending
+   * @returns {Destination}
    */
   destined(pending) {
-    const { message } = pending;
-    if (message.to !== null || message.conversation !== null) return true;
-    const destination = this.route(message);
+    const { message, restored } = pending;
+    const known = message.to ?? message.conversation;
+    if (known !== null) return { conversation: known };
+    const destination = this.route(restored);
     if ('conversation' in destination) message.conversation = destination.conversation;
     else if ('fail' in destination) {
       this.remove(pending);
@@ -2544,7 +2551,7 @@ class Outbox {
       this.keep();
       this.pumping.set(0);
     }
-    return message.conversation !== null;
+    return destination;
   }
 
   /**
@@ -2639,7 +2646,9 @@ class Outbox {
    * @param {string|null} conversation `null`: anywhere
    */
   hasFor(conversation) {
-    return this.pending.some(({ message }) => conversation === null || (message.conversation ?? conversation) === conversation);
+    return this.pending.some(({ message, restored }) => (conversation === null
+      ? !restored || (message.conversation ?? message.to) !== null // what an earlier page left without a place may wait for long
+      : (message.conversation ?? conversation) === conversation));
   }
 
   /**
@@ -3211,7 +3220,7 @@ class Frontdesk {
     this.#outbox = new Outbox({
       ...parts,
       window: options.window ?? 1,
-      route: () => this.#route(),
+      route: (restored) => this.#route(restored),
       save: (items) => this.#tab.save(items),
       isOurs: () => this.#tab.isOurs(),
       unanswered: () => this.#session.link?.probe(),
@@ -3382,7 +3391,10 @@ class Frontdesk {
   send(text, { conversation } = {}) {
     const only = this.#route();
     const known = conversation ?? ('conversation' in only ? only.conversation : null);
-    return this.#say(text, known, null);
+    // A customer's words wait for a conversation while one may come; nobody else's do: it would be another one.
+    const waits = this.#side === 'customer' && !this.#outbox.isLive;
+    const fails = known === null && 'fail' in only && (only.fail === 'which_conversation' || !waits);
+    return this.#say(text, known, null, fails ? only.fail : null);
   }
 
   /**
@@ -3631,14 +3643,15 @@ class Frontdesk {
    * @param {string} text
    * @param {string|null} conversation
    * @param {string|null} to
+   * @param {string|null} [nowhere] why they can go nowhere
    */
-  #say(text, conversation, to) {
+  #say(text, conversation, to, nowhere = null) {
     const words = wellFormed(String(text));
     const message = own({ ref: this.#newId(), text: words, conversation, to, uid: this.#uid, sent: false });
     this.#typing.said(conversation);
     // First shown, then sent: what becomes of it is told by `update`.
     this.#events.emit('message', message);
-    const refused = this.#outbox.put(message, words);
+    const refused = nowhere ?? this.#outbox.put(message, words);
     if (refused !== null) {
       Object.assign(message, { state: 'failed', code: refused });
       this.#changed(message);
@@ -3661,14 +3674,15 @@ class Frontdesk {
 
   /**
    * Where words go that name no conversation.
+   * @param {boolean} restored those of an earlier page: that customer has asked for staff, and this page will have to
    * @returns {Destination}
    */
-  #route() {
+  #route(restored = false) {
     const open = this.#conversations.open;
     if (open.length === 1) return { conversation: open[0].info.id };
     if (open.length > 1) return { fail: 'which_conversation' };
-    const soon = this.#intents.wants('customerConnect') || this.state !== 'live';
-    return soon ? { wait: true } : { fail: 'no_conversation' };
+    const soon = restored || this.#intents.wants('customerConnect') || this.state !== 'live';
+    return soon && this.#side !== 'staff' ? { wait: true } : { fail: 'no_conversation' };
   }
 
   /** The only conversation. */

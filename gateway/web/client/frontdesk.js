@@ -76,7 +76,7 @@ export class Frontdesk {
     this.#outbox = new Outbox({
       ...parts,
       window: options.window ?? 1,
-      route: () => this.#route(),
+      route: (restored) => this.#route(restored),
       save: (items) => this.#tab.save(items),
       isOurs: () => this.#tab.isOurs(),
       unanswered: () => this.#session.link?.probe(),
@@ -247,7 +247,10 @@ export class Frontdesk {
   send(text, { conversation } = {}) {
     const only = this.#route();
     const known = conversation ?? ('conversation' in only ? only.conversation : null);
-    return this.#say(text, known, null);
+    // A customer's words wait for a conversation while one may come; nobody else's do: it would be another one.
+    const waits = this.#side === 'customer' && !this.#outbox.isLive;
+    const fails = known === null && 'fail' in only && (only.fail === 'which_conversation' || !waits);
+    return this.#say(text, known, null, fails ? only.fail : null);
   }
 
   /**
@@ -496,14 +499,15 @@ export class Frontdesk {
    * @param {string} text
    * @param {string|null} conversation
    * @param {string|null} to
+   * @param {string|null} [nowhere] why they can go nowhere
    */
-  #say(text, conversation, to) {
+  #say(text, conversation, to, nowhere = null) {
     const words = wellFormed(String(text));
     const message = own({ ref: this.#newId(), text: words, conversation, to, uid: this.#uid, sent: false });
     this.#typing.said(conversation);
     // First shown, then sent: what becomes of it is told by `update`.
     this.#events.emit('message', message);
-    const refused = this.#outbox.put(message, words);
+    const refused = nowhere ?? this.#outbox.put(message, words);
     if (refused !== null) {
       Object.assign(message, { state: 'failed', code: refused });
       this.#changed(message);
@@ -526,14 +530,15 @@ export class Frontdesk {
 
   /**
    * Where words go that name no conversation.
+   * @param {boolean} restored those of an earlier page: that customer has asked for staff, and this page will have to
    * @returns {import('./outbox.js').Destination}
    */
-  #route() {
+  #route(restored = false) {
     const open = this.#conversations.open;
     if (open.length === 1) return { conversation: open[0].info.id };
     if (open.length > 1) return { fail: 'which_conversation' };
-    const soon = this.#intents.wants('customerConnect') || this.state !== 'live';
-    return soon ? { wait: true } : { fail: 'no_conversation' };
+    const soon = restored || this.#intents.wants('customerConnect') || this.state !== 'live';
+    return soon && this.#side !== 'staff' ? { wait: true } : { fail: 'no_conversation' };
   }
 
   /** The only conversation. */
