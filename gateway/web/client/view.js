@@ -150,6 +150,8 @@ export class View {
     const beyond = this.entries.splice(Math.max(keep, 0));
     this.stash = new Map([...own, ...beyond].map((entry) => [entry.id, entry]));
     this.ahead.clear();
+    // One's own words may have pushed the position out of what is kept: the answer begins there all the same.
+    if (this.first !== null) this.first = Math.min(this.first, (this.asked?.seq ?? 0) + 1);
   }
 
   /**

@@ -258,3 +258,22 @@ test('reset: own words beyond the position are told lost, or stay the same messa
   assert.equal(shown(client).filter((text) => text === 'meanwhile').length, 1);
   assert.equal(client.told('entry').at(-1).text, 'meanwhile');
 });
+
+test('one who has said more than is kept, and heard nothing, comes back', async () => {
+  const world = new World();
+  const client = await world.live();
+  world.desk.says('a');
+  for (let i = 0; i < LIMITS.entries + LIMITS.page; i += 1) {
+    client.send(`${i}`);
+    await world.clock.advance(1);
+  }
+  assert.equal(client.outbox.length, 0);
+  world.desk.state = 'ended';
+  world.socket.tell('chat_close', { conversation: 'c', code: 'closed', message: '' });
+  world.socket.end();
+  await world.clock.advance(60_000);
+  assert.deepEqual([client.state, world.sockets.length], ['live', 2]);
+  assert.ok(world.taken.filter(({ action }) => action === 'resume').length <= 3);
+  assert.equal(client.messages('c').at(-1).seq, LIMITS.entries + LIMITS.page + 1);
+  assert.equal(client.told('message').length, LIMITS.entries + LIMITS.page + 1, 'nothing is shown twice');
+});
