@@ -546,8 +546,8 @@ class Kept {
 class Tab {
   /**
    * @param {{local: Kept, session: Kept, clock: Clock, site: string, newId: () => string,
-   *   adopt: (items: Item[]) => void, moved: () => void}} parts `adopt` takes what another tab has left, `moved` learns
-   *   that another tab has taken ours
+   *   adopt: (items: Item[]) => void, moved: (refs: Set<string>) => void}} parts `adopt` takes what another tab has left, `moved` learns
+   *   which of ours another tab has taken
    */
   constructor({ local, session, clock, site, newId, adopt, moved }) {
     this.local = local;
@@ -563,6 +563,11 @@ class Tab {
     this.id = '';
     /** @type {Item[]} */
     this.items = [];
+    /**
+     * What was last written into our record: who takes it has these.
+     * @type {Set<string>}
+     */
+    this.written = new Set();
     this.renewal = new Alarm(clock, () => this.tick());
     this.claim = new Alarm(clock, () => this.takeClaimed());
     /** @type {string[]} */
@@ -614,7 +619,9 @@ class Tab {
   }
 
   write(until = this.clock.wall() + LIMITS.leaseMs) {
-    if (this.scope !== null) this.local.set(this.name, { owner: this.owner, until, items: this.items });
+    if (this.scope === null) return;
+    this.local.set(this.name, { owner: this.owner, until, items: this.items });
+    this.written = new Set(this.items.map(({ ref }) => ref));
   }
 
   /** Whether the record is still this tab's. Looked at before anything is sent from it. */
@@ -649,13 +656,14 @@ class Tab {
     if (!this.claim.isSet) this.claimAbandoned();
   }
 
-  /** Another tab has taken what was here: it sends it now. */
+  /** Another tab has taken what was here: it sends it now. What was said since is still ours. */
   lose() {
+    const taken = this.written;
     this.id = this.newId();
     this.session.set(`${this.scope}tab`, this.id);
-    this.items = [];
+    this.items = this.items.filter(({ ref }) => !taken.has(ref));
     this.write();
-    this.moved();
+    this.moved(taken);
   }
 
   /** Puts our name on what tabs have left whose lease ran out; a moment later it is ours if it still says so. */
@@ -2646,13 +2654,16 @@ class Outbox {
   }
 
   /**
-   * None of it is sent any more, not from here.
+   * None of it is sent any more, or none of these; not from here.
    * @param {string} code
+   * @param {Set<string>|null} refs
    */
-  abandon(code) {
-    const all = this.pending.splice(0);
+  abandon(code, refs = null) {
+    const over = this.pending.filter(({ message }) => refs === null || refs.has(message.ref ?? ''));
+    this.pending = this.pending.filter((pending) => !over.includes(pending));
     this.keep();
-    for (const pending of all) this.fail(pending, code);
+    for (const pending of over) this.fail(pending, code);
+    this.pump();
   }
 
   /**
@@ -3229,7 +3240,7 @@ class Frontdesk {
     this.#tab = new Tab({
       local, session, clock, site, newId: randomId,
       adopt: (items) => this.#restore(items),
-      moved: () => this.#outbox.abandon('moved'),
+      moved: (refs) => this.#outbox.abandon('moved', refs),
     });
     this.#outbox = new Outbox({
       ...parts,

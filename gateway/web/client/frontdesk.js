@@ -71,7 +71,7 @@ export class Frontdesk {
     this.#tab = new Tab({
       local, session, clock, site, newId: randomId,
       adopt: (items) => this.#restore(items),
-      moved: () => this.#outbox.abandon('moved'),
+      moved: (refs) => this.#outbox.abandon('moved', refs),
     });
     this.#outbox = new Outbox({
       ...parts,

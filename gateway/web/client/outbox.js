@@ -223,13 +223,16 @@ export class Outbox {
   }
 
   /**
-   * None of it is sent any more, not from here.
+   * None of it is sent any more, or none of these; not from here.
    * @param {string} code
+   * @param {Set<string>|null} refs
    */
-  abandon(code) {
-    const all = this.pending.splice(0);
+  abandon(code, refs = null) {
+    const over = this.pending.filter(({ message }) => refs === null || refs.has(message.ref ?? ''));
+    this.pending = this.pending.filter((pending) => !over.includes(pending));
     this.keep();
-    for (const pending of all) this.fail(pending, code);
+    for (const pending of over) this.fail(pending, code);
+    this.pump();
   }
 
   /**

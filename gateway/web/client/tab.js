@@ -22,8 +22,8 @@ import { LIMITS } from './limits.js';
 export class Tab {
   /**
    * @param {{local: Kept, session: Kept, clock: Clock, site: string, newId: () => string,
-   *   adopt: (items: Item[]) => void, moved: () => void}} parts `adopt` takes what another tab has left, `moved` learns
-   *   that another tab has taken ours
+   *   adopt: (items: Item[]) => void, moved: (refs: Set<string>) => void}} parts `adopt` takes what another tab has left, `moved` learns
+   *   which of ours another tab has taken
    */
   constructor({ local, session, clock, site, newId, adopt, moved }) {
     this.local = local;
@@ -39,6 +39,11 @@ export class Tab {
     this.id = '';
     /** @type {Item[]} */
     this.items = [];
+    /**
+     * What was last written into our record: who takes it has these.
+     * @type {Set<string>}
+     */
+    this.written = new Set();
     this.renewal = new Alarm(clock, () => this.tick());
     this.claim = new Alarm(clock, () => this.takeClaimed());
     /** @type {string[]} */
@@ -90,7 +95,9 @@ export class Tab {
   }
 
   write(until = this.clock.wall() + LIMITS.leaseMs) {
-    if (this.scope !== null) this.local.set(this.name, { owner: this.owner, until, items: this.items });
+    if (this.scope === null) return;
+    this.local.set(this.name, { owner: this.owner, until, items: this.items });
+    this.written = new Set(this.items.map(({ ref }) => ref));
   }
 
   /** Whether the record is still this tab's. Looked at before anything is sent from it. */
@@ -125,13 +132,14 @@ export class Tab {
     if (!this.claim.isSet) this.claimAbandoned();
   }
 
-  /** Another tab has taken what was here: it sends it now. */
+  /** Another tab has taken what was here: it sends it now. What was said since is still ours. */
   lose() {
+    const taken = this.written;
     this.id = this.newId();
     this.session.set(`${this.scope}tab`, this.id);
-    this.items = [];
+    this.items = this.items.filter(({ ref }) => !taken.has(ref));
     this.write();
-    this.moved();
+    this.moved(taken);
   }
 
   /** Puts our name on what tabs have left whose lease ran out; a moment later it is ours if it still says so. */

@@ -230,3 +230,21 @@ test('forget removes what dead tabs have left, and who comes again is kept again
   assert.ok([...world.local.map.values()].some((value) => value.includes('kept again')));
   assert.ok([...session.map.keys()].includes('frontdesk:default:alice:resume'));
 });
+
+test('what was said after another tab took the rest is sent by the tab in which it was said', async () => {
+  const world = new World();
+  const one = await world.live(tab());
+  world.desk.acks = false;
+  const taken = one.send('taken');
+  one.stop({ keep: true });
+  world.desk.acks = true;
+  await world.live(tab());
+  await world.clock.advance(LIMITS.leaseTickMs + 2000);
+  assert.deepEqual(world.messages, ['m1', 'm1']);
+  const since = one.send('said since');
+  one.start();
+  await world.clock.advance(30_000);
+  assert.deepEqual([taken.state, taken.code, since.state], ['failed', 'moved', 'stored']);
+  assert.deepEqual(world.messages, [taken.ref, taken.ref, since.ref]);
+  assert.deepEqual(one.outbox, []);
+});
