@@ -546,10 +546,11 @@ class Kept {
 class Tab {
   /**
    * @param {{local: Kept, session: Kept, clock: Clock, site: string, newId: () => string,
-   *   adopt: (items: Item[]) => void, moved: (refs: Set<string>) => void}} parts `adopt` takes what another tab has left, `moved` learns
-   *   which of ours another tab has taken
+   *   adopt: (items: Item[]) => void, moved: (refs: Set<string>) => void,
+   *   isLive: () => boolean}} parts `adopt` takes what another tab has left, `moved` learns
+   *   which of ours another tab has taken; who is not live takes nothing, since it could not send it
    */
-  constructor({ local, session, clock, site, newId, adopt, moved }) {
+  constructor({ local, session, clock, site, newId, adopt, moved, isLive }) {
     this.local = local;
     this.session = session;
     this.clock = clock;
@@ -557,6 +558,7 @@ class Tab {
     this.newId = newId;
     this.adopt = adopt;
     this.moved = moved;
+    this.isLive = isLive;
     this.owner = newId();
     /** @type {string|null} what all names of this user begin with; `null` until it is known who they are */
     this.scope = null;
@@ -653,7 +655,12 @@ class Tab {
     if (this.scope === null) return;
     if (!this.isOurs()) return this.lose();
     this.write();
-    if (!this.claim.isSet) this.claimAbandoned();
+    if (!this.claim.isSet && this.isLive()) this.claimAbandoned();
+  }
+
+  /** What others have left can be sent now. */
+  live() {
+    this.renewal.by(this.clock.random() * 1000);
   }
 
   /** Another tab has taken what was here: it sends it now. What was said since is still ours. */
@@ -684,6 +691,7 @@ class Tab {
   }
 
   takeClaimed() {
+    if (!this.isLive()) return this.unclaim();
     for (const name of this.claimed.splice(0)) {
       const record = this.read(name);
       if (record?.owner !== this.owner || !this.isOfUser(name)) continue;
@@ -692,7 +700,7 @@ class Tab {
     }
   }
 
-  /** The page goes: a reload may take the record at once, and so may another tab. */
+  /** The page goes, or is refused for good: a reload may take the record at once, and so may another tab. */
   release() {
     this.renewal.clear();
     if (this.scope === null || !this.isOurs()) return;
@@ -3241,6 +3249,7 @@ class Frontdesk {
       local, session, clock, site, newId: randomId,
       adopt: (items) => this.#restore(items),
       moved: (refs) => this.#outbox.abandon('moved', refs),
+      isLive: () => this.state === 'live',
     });
     this.#outbox = new Outbox({
       ...parts,
@@ -3284,7 +3293,10 @@ class Frontdesk {
       frame: ({ action, payload }) => this.#take(action, payload),
       isUser: (uid) => this.#isUser(uid),
       lost: () => this.#lost(),
-      changed: (change) => this.#events.emit('state', change),
+      changed: (change) => {
+        if (change.state === 'refused') this.#tab.release(); // others may send it
+        this.#events.emit('state', change);
+      },
       problem: (error) => this.#problem(error),
       refresh: (token) => this.#questions.ask('refresh', { token }),
       hidden: () => this.#tab.release(),
@@ -3646,6 +3658,7 @@ class Frontdesk {
 
   #live() {
     this.#session.live();
+    this.#tab.live();
     this.#outbox.live();
     this.#intents.live();
     this.#questions.live();

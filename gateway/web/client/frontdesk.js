@@ -72,6 +72,7 @@ export class Frontdesk {
       local, session, clock, site, newId: randomId,
       adopt: (items) => this.#restore(items),
       moved: (refs) => this.#outbox.abandon('moved', refs),
+      isLive: () => this.state === 'live',
     });
     this.#outbox = new Outbox({
       ...parts,
@@ -115,7 +116,10 @@ export class Frontdesk {
       frame: ({ action, payload }) => this.#take(action, payload),
       isUser: (uid) => this.#isUser(uid),
       lost: () => this.#lost(),
-      changed: (change) => this.#events.emit('state', change),
+      changed: (change) => {
+        if (change.state === 'refused') this.#tab.release(); // others may send it
+        this.#events.emit('state', change);
+      },
       problem: (error) => this.#problem(error),
       refresh: (token) => this.#questions.ask('refresh', { token }),
       hidden: () => this.#tab.release(),
@@ -477,6 +481,7 @@ export class Frontdesk {
 
   #live() {
     this.#session.live();
+    this.#tab.live();
     this.#outbox.live();
     this.#intents.live();
     this.#questions.live();

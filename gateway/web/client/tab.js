@@ -22,10 +22,11 @@ import { LIMITS } from './limits.js';
 export class Tab {
   /**
    * @param {{local: Kept, session: Kept, clock: Clock, site: string, newId: () => string,
-   *   adopt: (items: Item[]) => void, moved: (refs: Set<string>) => void}} parts `adopt` takes what another tab has left, `moved` learns
-   *   which of ours another tab has taken
+   *   adopt: (items: Item[]) => void, moved: (refs: Set<string>) => void,
+   *   isLive: () => boolean}} parts `adopt` takes what another tab has left, `moved` learns
+   *   which of ours another tab has taken; who is not live takes nothing, since it could not send it
    */
-  constructor({ local, session, clock, site, newId, adopt, moved }) {
+  constructor({ local, session, clock, site, newId, adopt, moved, isLive }) {
     this.local = local;
     this.session = session;
     this.clock = clock;
@@ -33,6 +34,7 @@ export class Tab {
     this.newId = newId;
     this.adopt = adopt;
     this.moved = moved;
+    this.isLive = isLive;
     this.owner = newId();
     /** @type {string|null} what all names of this user begin with; `null` until it is known who they are */
     this.scope = null;
@@ -129,7 +131,12 @@ export class Tab {
     if (this.scope === null) return;
     if (!this.isOurs()) return this.lose();
     this.write();
-    if (!this.claim.isSet) this.claimAbandoned();
+    if (!this.claim.isSet && this.isLive()) this.claimAbandoned();
+  }
+
+  /** What others have left can be sent now. */
+  live() {
+    this.renewal.by(this.clock.random() * 1000);
   }
 
   /** Another tab has taken what was here: it sends it now. What was said since is still ours. */
@@ -160,6 +167,7 @@ export class Tab {
   }
 
   takeClaimed() {
+    if (!this.isLive()) return this.unclaim();
     for (const name of this.claimed.splice(0)) {
       const record = this.read(name);
       if (record?.owner !== this.owner || !this.isOfUser(name)) continue;
@@ -168,7 +176,7 @@ export class Tab {
     }
   }
 
-  /** The page goes: a reload may take the record at once, and so may another tab. */
+  /** The page goes, or is refused for good: a reload may take the record at once, and so may another tab. */
   release() {
     this.renewal.clear();
     if (this.scope === null || !this.isOurs()) return;

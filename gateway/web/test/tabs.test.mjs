@@ -248,3 +248,30 @@ test('what was said after another tab took the rest is sent by the tab in which 
   assert.deepEqual(world.messages, [taken.ref, taken.ref, since.ref]);
   assert.deepEqual(one.outbox, []);
 });
+
+test('a tab that is refused leaves its words to others, and takes nobody\'s', async () => {
+  for (const code of [4500, 4502]) {
+    const world = new World();
+    const [one, two] = [await world.live(tab()), await world.live(tab())];
+    const [first, second] = world.sockets;
+    world.desk.acks = false;
+    const mine = one.send('of the refused');
+    first.end(code);
+    assert.equal(one.state, 'refused');
+    world.desk.acks = true;
+    await world.clock.advance(LIMITS.leaseTickMs + 2000);
+    assert.deepEqual(world.desk.log.map(({ message }) => message), ['of the refused']);
+    assert.deepEqual(second.got('message').map(({ id }) => id), [mine.ref]);
+
+    world.desk.acks = false;
+    two.send('of the closed');
+    two.stop({ keep: true });
+    await world.clock.advance(2 * LIMITS.leaseMs);
+    assert.deepEqual(one.outbox.map(({ text }) => text).filter((text) => text === 'of the closed'), []);
+    world.desk.acks = true;
+    const three = await world.live(tab());
+    await world.clock.advance(2 * LIMITS.leaseTickMs);
+    assert.deepEqual(three.messages('c').map(({ text }) => text), ['of the refused', 'of the closed']);
+    assert.equal(new Set(world.messages).size, 2);
+  }
+});
