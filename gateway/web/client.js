@@ -1221,8 +1221,7 @@ class Session {
     this.parts.page?.removeEventListener('offline', this.wake);
     this.parts.page?.removeEventListener('pagehide', this.hide);
     this.retry.clear();
-    this.end(code);
-    this.become(state, why);
+    if (this.end(code)) this.become(state, why);
   }
 
   /**
@@ -1240,12 +1239,13 @@ class Session {
     const epoch = ++this.epoch;
     this.retry.clear();
     this.become('connecting');
+    if (epoch !== this.epoch) return;
     try {
       const entrance = await this.parts.identity.enter(this.bases[this.base]);
       if (epoch !== this.epoch) return;
       this.entrance = entrance;
       if (entrance.uid !== null) this.parts.isUser(entrance.uid);
-      this.open(entrance, epoch);
+      if (epoch === this.epoch) this.open(entrance, epoch);
     } catch (error) {
       if (epoch === this.epoch) this.failed(error);
     }
@@ -1274,7 +1274,9 @@ class Session {
    */
   failed(error, code = 1000) {
     const refusal = error instanceof Refusal ? error : new Refusal('unreachable', String(error));
+    const { epoch } = this;
     this.parts.problem({ code: refusal.code, message: refusal.message, field: null });
+    if (epoch !== this.epoch) return;
     if (refusal.final) return this.stop('refused', code, refusal.code);
     this.comeBack(refusal.code, refusal.retryAfterMs);
   }
@@ -1284,8 +1286,8 @@ class Session {
    * @param {number} code
    */
   closed(code) {
-    this.end(null);
     if (code === 4501) this.parts.identity.forget();
+    if (!this.end(null)) return;
     if (!comesBack(code)) return this.stop('refused', 1000, code);
     this.comeBack(code, 0);
   }
@@ -1303,15 +1305,17 @@ class Session {
   }
 
   /**
-   * Takes the socket away.
+   * Takes the socket away. Returns whether nobody who heard of it has stopped or started the client meanwhile: what a
+   * listener wants counts, here and wherever the epoch is looked at after something was told.
    * @param {number|null} code
    */
   end(code) {
-    this.epoch += 1;
+    const epoch = ++this.epoch;
     for (const alarm of [this.late, this.proven, this.renewal]) alarm.clear();
     if (code !== null) this.link?.close(code);
     this.link = null;
     this.parts.lost();
+    return epoch === this.epoch;
   }
 
   /** This socket is given up: come back by another one. */
@@ -1387,11 +1391,10 @@ class Session {
    * @param {Entrance} entrance
    */
   isAnother({ uid }) {
-    const { link } = this;
-    this.end(null);
-    link?.close(GIVEN_UP);
+    if (!this.end(GIVEN_UP)) return;
+    const { epoch } = this;
     if (uid !== null) this.parts.isUser(uid);
-    this.comeBack('identity_changed', 0);
+    if (epoch === this.epoch) this.comeBack('identity_changed', 0);
   }
 
   /**
@@ -3159,7 +3162,7 @@ class Resuming {
   }
 
   look() {
-    if (this.left.size > 0 || this.asked !== null) return;
+    if (!this.isOpen || this.left.size > 0 || this.asked !== null) return;
     this.late.clear();
     this.parts.done();
   }
@@ -3607,7 +3610,9 @@ class Frontdesk {
 
   /** @param {Payload} payload */
   #welcomed({ uid, time, resume }) {
+    const { epoch } = this.#session;
     this.#isUser(uid);
+    if (epoch !== this.#session.epoch) return; // a listener has stopped
     this.#session.welcomed(time);
     const before = this.#tab.token;
     this.#tab.token = resume ?? null;
@@ -3658,6 +3663,7 @@ class Frontdesk {
 
   #live() {
     this.#session.live();
+    if (this.state !== 'live') return; // a listener has stopped
     this.#tab.live();
     this.#outbox.live();
     this.#intents.live();

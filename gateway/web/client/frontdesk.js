@@ -430,7 +430,9 @@ export class Frontdesk {
 
   /** @param {Payload} payload */
   #welcomed({ uid, time, resume }) {
+    const { epoch } = this.#session;
     this.#isUser(uid);
+    if (epoch !== this.#session.epoch) return; // a listener has stopped
     this.#session.welcomed(time);
     const before = this.#tab.token;
     this.#tab.token = resume ?? null;
@@ -481,6 +483,7 @@ export class Frontdesk {
 
   #live() {
     this.#session.live();
+    if (this.state !== 'live') return; // a listener has stopped
     this.#tab.live();
     this.#outbox.live();
     this.#intents.live();

@@ -71,8 +71,7 @@ export class Session {
     this.parts.page?.removeEventListener('offline', this.wake);
     this.parts.page?.removeEventListener('pagehide', this.hide);
     this.retry.clear();
-    this.end(code);
-    this.become(state, why);
+    if (this.end(code)) this.become(state, why);
   }
 
   /**
@@ -90,12 +89,13 @@ export class Session {
     const epoch = ++this.epoch;
     this.retry.clear();
     this.become('connecting');
+    if (epoch !== this.epoch) return;
     try {
       const entrance = await this.parts.identity.enter(this.bases[this.base]);
       if (epoch !== this.epoch) return;
       this.entrance = entrance;
       if (entrance.uid !== null) this.parts.isUser(entrance.uid);
-      this.open(entrance, epoch);
+      if (epoch === this.epoch) this.open(entrance, epoch);
     } catch (error) {
       if (epoch === this.epoch) this.failed(error);
     }
@@ -124,7 +124,9 @@ export class Session {
    */
   failed(error, code = 1000) {
     const refusal = error instanceof Refusal ? error : new Refusal('unreachable', String(error));
+    const { epoch } = this;
     this.parts.problem({ code: refusal.code, message: refusal.message, field: null });
+    if (epoch !== this.epoch) return;
     if (refusal.final) return this.stop('refused', code, refusal.code);
     this.comeBack(refusal.code, refusal.retryAfterMs);
   }
@@ -134,8 +136,8 @@ export class Session {
    * @param {number} code
    */
   closed(code) {
-    this.end(null);
     if (code === 4501) this.parts.identity.forget();
+    if (!this.end(null)) return;
     if (!comesBack(code)) return this.stop('refused', 1000, code);
     this.comeBack(code, 0);
   }
@@ -153,15 +155,17 @@ export class Session {
   }
 
   /**
-   * Takes the socket away.
+   * Takes the socket away. Returns whether nobody who heard of it has stopped or started the client meanwhile: what a
+   * listener wants counts, here and wherever the epoch is looked at after something was told.
    * @param {number|null} code
    */
   end(code) {
-    this.epoch += 1;
+    const epoch = ++this.epoch;
     for (const alarm of [this.late, this.proven, this.renewal]) alarm.clear();
     if (code !== null) this.link?.close(code);
     this.link = null;
     this.parts.lost();
+    return epoch === this.epoch;
   }
 
   /** This socket is given up: come back by another one. */
@@ -237,11 +241,10 @@ export class Session {
    * @param {Entrance} entrance
    */
   isAnother({ uid }) {
-    const { link } = this;
-    this.end(null);
-    link?.close(GIVEN_UP);
+    if (!this.end(GIVEN_UP)) return;
+    const { epoch } = this;
     if (uid !== null) this.parts.isUser(uid);
-    this.comeBack('identity_changed', 0);
+    if (epoch === this.epoch) this.comeBack('identity_changed', 0);
   }
 
   /**
