@@ -219,6 +219,8 @@ const LIMITS = Object.freeze({
   provenMs: 10_000,
   /** The longest `Retry-After` that is obeyed. */
   retryAfterMs: 300_000,
+  /** After a newer token was not to be had it is asked for again, not before this. */
+  renewAgainMs: 5_000,
   /** So many tokens in a row may be refused. */
   refusals: 5,
   /** Of a conversation one `delivered` in so long. */
@@ -544,10 +546,11 @@ class Kept {
 class Tab {
   /**
    * @param {{local: Kept, session: Kept, clock: Clock, site: string, newId: () => string,
-   *   adopt: (items: Item[]) => void, moved: () => void}} parts `adopt` takes what another tab has left, `moved` learns
-   *   that another tab has taken ours
+   *   adopt: (items: Item[]) => void, moved: (refs: Set<string>) => void,
+   *   isLive: () => boolean}} parts `adopt` takes what another tab has left, `moved` learns
+   *   which of ours another tab has taken; who is not live takes nothing, since it could not send it
    */
-  constructor({ local, session, clock, site, newId, adopt, moved }) {
+  constructor({ local, session, clock, site, newId, adopt, moved, isLive }) {
     this.local = local;
     this.session = session;
     this.clock = clock;
@@ -555,12 +558,18 @@ class Tab {
     this.newId = newId;
     this.adopt = adopt;
     this.moved = moved;
+    this.isLive = isLive;
     this.owner = newId();
     /** @type {string|null} what all names of this user begin with; `null` until it is known who they are */
     this.scope = null;
     this.id = '';
     /** @type {Item[]} */
     this.items = [];
+    /**
+     * What was last written into our record: who takes it has these.
+     * @type {Set<string>}
+     */
+    this.written = new Set();
     this.renewal = new Alarm(clock, () => this.tick());
     this.claim = new Alarm(clock, () => this.takeClaimed());
     /** @type {string[]} */
@@ -612,7 +621,9 @@ class Tab {
   }
 
   write(until = this.clock.wall() + LIMITS.leaseMs) {
-    if (this.scope !== null) this.local.set(this.name, { owner: this.owner, until, items: this.items });
+    if (this.scope === null) return;
+    this.local.set(this.name, { owner: this.owner, until, items: this.items });
+    this.written = new Set(this.items.map(({ ref }) => ref));
   }
 
   /** Whether the record is still this tab's. Looked at before anything is sent from it. */
@@ -644,16 +655,22 @@ class Tab {
     if (this.scope === null) return;
     if (!this.isOurs()) return this.lose();
     this.write();
-    if (!this.claim.isSet) this.claimAbandoned();
+    if (!this.claim.isSet && this.isLive()) this.claimAbandoned();
   }
 
-  /** Another tab has taken what was here: it sends it now. */
+  /** What others have left can be sent now. */
+  live() {
+    this.renewal.by(this.clock.random() * 1000);
+  }
+
+  /** Another tab has taken what was here: it sends it now. What was said since is still ours. */
   lose() {
+    const taken = this.written;
     this.id = this.newId();
     this.session.set(`${this.scope}tab`, this.id);
-    this.items = [];
+    this.items = this.items.filter(({ ref }) => !taken.has(ref));
     this.write();
-    this.moved();
+    this.moved(taken);
   }
 
   /** Puts our name on what tabs have left whose lease ran out; a moment later it is ours if it still says so. */
@@ -674,15 +691,16 @@ class Tab {
   }
 
   takeClaimed() {
+    if (!this.isLive()) return this.unclaim();
     for (const name of this.claimed.splice(0)) {
       const record = this.read(name);
-      if (record?.owner !== this.owner) continue;
+      if (record?.owner !== this.owner || !this.isOfUser(name)) continue;
       this.local.set(name, { ...record, items: [] });
       this.adopt(record.items);
     }
   }
 
-  /** The page goes: a reload may take the record at once, and so may another tab. */
+  /** The page goes, or is refused for good: a reload may take the record at once, and so may another tab. */
   release() {
     this.renewal.clear();
     if (this.scope === null || !this.isOurs()) return;
@@ -697,9 +715,35 @@ class Tab {
 
   close() {
     this.release();
-    this.claim.clear();
+    this.unclaim();
     this.scope = null;
     this.items = [];
+  }
+
+  /** What we put our name on and have not taken is anybody's again: the next user's tab must not take it. */
+  unclaim() {
+    this.claim.clear();
+    for (const name of this.claimed.splice(0)) {
+      const record = this.read(name);
+      if (record?.owner === this.owner) this.local.set(name, { ...record, until: this.clock.wall() });
+    }
+  }
+
+  /** @param {string} name */
+  isOfUser(name) {
+    return this.scope !== null && name.startsWith(`${this.scope}tab:`);
+  }
+
+  /**
+   * Removes what is kept of a user, also what closed and crashed tabs have left.
+   * @param {string|null} uid
+   */
+  wipe(uid) {
+    this.close();
+    if (uid === null) return;
+    const scope = `${this.site}${uid}:`;
+    for (const name of this.local.names(`${scope}tab:`)) this.local.remove(name);
+    for (const name of [`${scope}tab`, `${scope}resume`]) this.session.remove(name);
   }
 }
 
@@ -748,6 +792,8 @@ class Identity {
      * @type {string|undefined}
      */
     this.known = options.uid;
+    /** Answers to what was asked before the user was forgotten are not kept. */
+    this.era = 0;
     /** The last token was refused: the page is asked for another one. */
     this.refused = false;
     this.visitorName = `frontdesk:${options.site ?? 'default'}:visitor`;
@@ -795,6 +841,8 @@ class Identity {
 
   /** Was refused although the cluster had let it in, or was revoked. */
   forget() {
+    this.era += 1;
+    this.known = this.options.uid;
     if (this.isVisitor) this.local.remove(this.visitorName);
     this.refused = true;
   }
@@ -842,14 +890,16 @@ class Identity {
     const token = typeof kept?.token === 'string' ? kept.token : null;
     const { site, lang } = this.options;
     const body = definedOnly({ site, lang });
+    const { era } = this;
     let answer;
     try {
       answer = await this.post(`${base}/api/v1/visitors`, token, body);
     } catch (error) {
-      if (!(error instanceof Refusal) || error.status !== 401 || token === null) throw error;
+      if (!(error instanceof Refusal) || error.status !== 401 || token === null || era !== this.era) throw error;
       this.local.remove(this.visitorName);
       answer = await this.post(`${base}/api/v1/visitors`, null, body);
     }
+    if (era !== this.era) throw new Refusal('forgotten', 'this visitor was forgotten meanwhile');
     const uid = String(answer.uid);
     this.local.set(this.visitorName, { token: answer.token, uid });
     const inMs = Number(answer.token_expires_in_s) * 1000;
@@ -1134,6 +1184,10 @@ class Session {
     /** @type {State} */
     this.state = 'idle';
     this.backoff = new Backoff(() => this.clock.random());
+    /** The same for newer tokens. */
+    this.renewing = new Backoff(() => this.clock.random());
+    /** What the server asked for with `Retry-After` ends then. */
+    this.notBefore = -Infinity;
     this.retry = new Alarm(this.clock, () => void this.attempt());
     this.late = new Alarm(this.clock, () => this.link?.drop());
     this.proven = new Alarm(this.clock, () => this.backoff.reset());
@@ -1167,8 +1221,7 @@ class Session {
     this.parts.page?.removeEventListener('offline', this.wake);
     this.parts.page?.removeEventListener('pagehide', this.hide);
     this.retry.clear();
-    this.end(code);
-    this.become(state, why);
+    if (this.end(code)) this.become(state, why);
   }
 
   /**
@@ -1186,12 +1239,13 @@ class Session {
     const epoch = ++this.epoch;
     this.retry.clear();
     this.become('connecting');
+    if (epoch !== this.epoch) return;
     try {
       const entrance = await this.parts.identity.enter(this.bases[this.base]);
       if (epoch !== this.epoch) return;
       this.entrance = entrance;
       if (entrance.uid !== null) this.parts.isUser(entrance.uid);
-      this.open(entrance, epoch);
+      if (epoch === this.epoch) this.open(entrance, epoch);
     } catch (error) {
       if (epoch === this.epoch) this.failed(error);
     }
@@ -1214,13 +1268,16 @@ class Session {
   }
 
   /**
-   * Nobody was let in.
+   * Nobody was let in, or is to stay.
    * @param {unknown} error
+   * @param {number} code what a socket is closed with, if there is one
    */
-  failed(error) {
+  failed(error, code = 1000) {
     const refusal = error instanceof Refusal ? error : new Refusal('unreachable', String(error));
+    const { epoch } = this;
     this.parts.problem({ code: refusal.code, message: refusal.message, field: null });
-    if (refusal.final) return this.stop('refused', 1000, refusal.code);
+    if (epoch !== this.epoch) return;
+    if (refusal.final) return this.stop('refused', code, refusal.code);
     this.comeBack(refusal.code, refusal.retryAfterMs);
   }
 
@@ -1229,8 +1286,8 @@ class Session {
    * @param {number} code
    */
   closed(code) {
-    this.end(null);
     if (code === 4501) this.parts.identity.forget();
+    if (!this.end(null)) return;
     if (!comesBack(code)) return this.stop('refused', 1000, code);
     this.comeBack(code, 0);
   }
@@ -1242,20 +1299,23 @@ class Session {
   comeBack(code, retryAfterMs) {
     this.base = (this.base + 1) % this.bases.length;
     const pause = this.backoff.next(retryAfterMs);
+    this.notBefore = this.clock.now() + Math.min(Math.max(retryAfterMs, 0), LIMITS.retryAfterMs);
     this.retry.set(pause);
     this.become('waiting', code, Math.round(pause));
   }
 
   /**
-   * Takes the socket away.
+   * Takes the socket away. Returns whether nobody who heard of it has stopped or started the client meanwhile: what a
+   * listener wants counts, here and wherever the epoch is looked at after something was told.
    * @param {number|null} code
    */
   end(code) {
-    this.epoch += 1;
+    const epoch = ++this.epoch;
     for (const alarm of [this.late, this.proven, this.renewal]) alarm.clear();
     if (code !== null) this.link?.close(code);
     this.link = null;
     this.parts.lost();
+    return epoch === this.epoch;
   }
 
   /** This socket is given up: come back by another one. */
@@ -1273,6 +1333,7 @@ class Session {
    * @param {number} time the server's clock
    */
   welcomed(time) {
+    this.renewing.reset();
     const expires = this.entrance?.expires ?? null;
     if (expires !== null) this.renewIn('inMs' in expires ? expires.inMs : expires.at - time);
   }
@@ -1285,13 +1346,15 @@ class Session {
   }
 
   /**
-   * The page, or its network, is back: look at once.
+   * The page, or its network, is back: look at once, but not before the server wants to be asked again.
    * @param {{type: string, persisted?: boolean}} event
    */
   wake(event) {
     if (event.type === 'pageshow' && event.persisted) this.parts.back();
     if (this.link) this.link.probe();
-    else if (event.type !== 'offline' && this.retry.isSet) this.retry.by(this.clock.random() * LIMITS.backoffMs);
+    else if (event.type !== 'offline' && this.retry.isSet) {
+      this.retry.by(Math.max(this.notBefore - this.clock.now(), 0) + this.clock.random() * LIMITS.backoffMs);
+    }
   }
 
   hide() {
@@ -1313,14 +1376,38 @@ class Session {
     try {
       const entrance = await this.parts.identity.renew(this.bases[this.base]);
       if (epoch !== this.epoch || !entrance?.token) return;
+      if (entrance.uid !== this.entrance?.uid) return this.isAnother(entrance);
       const { expires_in_s: left } = await this.parts.refresh(entrance.token);
-      if (epoch === this.epoch) this.renewIn(Number(left) * 1000);
-    } catch (error) {
       if (epoch !== this.epoch) return;
-      // Without a newer one the socket closes with 4401, and coming back asks again.
-      this.parts.problem({ code: 'refresh_failed', message: error instanceof Error ? error.message : String(error), field: null });
-      this.renewal.set(5000 * (1 + this.clock.random()));
+      this.renewing.reset();
+      this.renewIn(Number(left) * 1000);
+    } catch (error) {
+      if (epoch === this.epoch) this.notRenewed(error);
     }
+  }
+
+  /**
+   * The page is somebody else's now: nothing more goes out on this socket, which is still the one's before.
+   * @param {Entrance} entrance
+   */
+  isAnother({ uid }) {
+    if (!this.end(GIVEN_UP)) return;
+    const { epoch } = this;
+    if (uid !== null) this.parts.isUser(uid);
+    if (epoch === this.epoch) this.comeBack('identity_changed', 0);
+  }
+
+  /**
+   * Without a newer token the socket closes with 4401, and coming back asks again.
+   * @param {any} error
+   */
+  notRenewed(error) {
+    // Who is signed out leaves; whom the settings keep out may have their place back if the page starts again.
+    if (error instanceof Refusal && error.final) return this.failed(error, error.code === 'signed_out' ? 1000 : GIVEN_UP);
+    if (error?.code === 'bad_token') this.parts.identity.refused = true;
+    const retryAfterMs = error instanceof Refusal ? error.retryAfterMs : 0;
+    this.renewal.set(this.renewing.next(Math.max(retryAfterMs, LIMITS.renewAgainMs)));
+    this.parts.problem({ code: 'refresh_failed', message: String(error?.message ?? error), field: null });
   }
 }
 
@@ -1600,6 +1687,8 @@ class View {
     const beyond = this.entries.splice(Math.max(keep, 0));
     this.stash = new Map([...own, ...beyond].map((entry) => [entry.id, entry]));
     this.ahead.clear();
+    // One's own words may have pushed the position out of what is kept: the answer begins there all the same.
+    if (this.first !== null) this.first = Math.min(this.first, (this.asked?.seq ?? 0) + 1);
   }
 
   /**
@@ -1626,26 +1715,35 @@ class View {
   }
 
   /**
-   * Begins anew with these, oldest first. Returns one's own messages that were there and are not any more.
+   * Begins anew with these, oldest first. Returns one's own messages that were there and are not any more. What came
+   * since and follows them stays early.
    * @param {Entry[]} entries
    */
   reset(entries) {
     entries = unbroken(entries);
-    const before = this.entries;
+    const before = [...this.entries, ...this.stash.values()];
     const first = entries[0]?.seq ?? Infinity;
     this.first = entries[0]?.seq ?? null;
     this.entries = [];
+    this.stash.clear();
     this.anchor = null;
     this.awaiting = false;
-    const known = new Map(before.map((entry) => [entry.id, entry]));
+    const known = new Map([...this.ahead.values(), ...before].map((entry) => [entry.id, entry]));
     for (const entry of entries) {
-      entry.message = known.get(entry.id)?.message ?? this.ahead.get(entry.seq)?.message ?? entry.message;
+      entry.message = known.get(entry.id)?.message ?? entry.message;
+      known.delete(entry.id);
       this.append(entry);
     }
-    this.ahead.clear();
+    for (const entry of [...this.ahead.values()]) {
+      if (entries.length === 0 || entry.seq <= this.end) {
+        this.ahead.delete(entry.seq);
+      } else {
+        entry.message ??= known.get(entry.id)?.message ?? null;
+        known.delete(entry.id);
+      }
+    }
     this.shown = this.end;
-    const kept = new Set(entries.map((entry) => entry.id));
-    return before.filter((entry) => entry.seq >= first && entry.message?.mine && !kept.has(entry.id));
+    return [...known.values()].filter((entry) => entry.seq >= first && entry.message?.mine);
   }
 
   /**
@@ -1864,8 +1962,8 @@ class Pages {
     return this.busily(known, async () => {
       const page = await this.host.ask('history', { conversation: known.info.id, limit: LIMITS.page });
       if (known.view.awaiting) return;
-      known.view.reset(entriesOf(page).reverse());
-      this.conversations.redraw(known, [], false);
+      const lost = known.view.reset(entriesOf(page).reverse());
+      this.conversations.redraw(known, lost, false);
     });
   }
 
@@ -2328,6 +2426,9 @@ class Conversations {
       this.all.delete(info.id);
     }
     this.host.emit('reset', { conversation: info.id, messages: this.messages(info.id), entries: [...view.entries] });
+    // What came since follows.
+    if (!view.drain()) this.host.resume();
+    this.show(known);
   }
 }
 
@@ -2355,12 +2456,13 @@ function standing(item) {
  * @property {number} at wall time when it was said
  * @property {boolean} sent whether it was ever sent
  * @property {number|null} sentAt when it was sent on this socket
+ * @property {boolean} restored said on an earlier page, or in another tab
  */
 /** @typedef {{conversation: string}|{wait: true}|{fail: string}} Destination */
 
 class Outbox {
   /**
-   * @param {{clock: Clock, window: number, send: (frame: object) => void, route: (message: Message) => Destination,
+   * @param {{clock: Clock, window: number, send: (frame: object) => void, route: (restored: boolean) => Destination,
    *   save: (items: Item[]) => void, isOurs: () => boolean, unanswered: () => void, changed: (message: Message) => void}} parts
    *   `unanswered`: an ack is late
    */
@@ -2394,7 +2496,7 @@ class Outbox {
     if (bytes > LIMITS.text || frame > LIMITS.frame) return 'too_large';
     const all = this.pending.reduce((sum, pending) => sum + utf8(pending.text), bytes);
     if (this.pending.length >= LIMITS.outbox || all > LIMITS.outboxBytes) return 'outbox_full';
-    this.pending.push({ message, text, at: this.clock.wall(), sent: false, sentAt: null });
+    this.pending.push({ message, text, at: this.clock.wall(), sent: false, sentAt: null, restored: false });
     this.keep();
     this.pump();
     return null;
@@ -2409,7 +2511,7 @@ class Outbox {
     const known = new Set(this.pending.map((pending) => pending.message.ref));
     const fresh = items.filter((item) => !known.has(item.ref));
     const restored = fresh.map((item) => ({
-      message: make(item), text: item.text, at: item.at, sent: item.sent, sentAt: null,
+      message: make(item), text: item.text, at: item.at, sent: item.sent, sentAt: null, restored: true,
     }));
     this.pending.unshift(...restored);
     // Beyond the bound the newest give way.
@@ -2449,10 +2551,14 @@ class Outbox {
     if (now < this.heldUntil) return this.pumping.by(this.heldUntil - now);
     this.expire();
     if (this.pending.length > 0 && !this.isOurs()) return; // another tab sends it; we hear of it soon
-    for (const pending of this.pending.slice(0, this.window)) {
+    let room = this.window;
+    for (const pending of [...this.pending]) {
+      const destination = this.destined(pending);
+      if ('wait' in destination) continue; // nothing behind it is for where it will go
+      if ('fail' in destination || room === 0) break;
+      room -= 1;
       const again = pending.sentAt !== null;
       if (again && now - /** @type {number} */ (pending.sentAt) < LIMITS.resendMs) continue;
-      if (!again && !this.destined(pending)) break;
       if (again) this.unanswered();
       this.put_(pending, now);
       if (!this.isLive) return; // sending has shown that the socket is gone
@@ -2462,13 +2568,15 @@ class Outbox {
   }
 
   /**
-   * Whether it is known where it goes. What can go nowhere fails, and the next one is looked at by the next round.
+   * Where it goes. What can go nowhere fails, and the next one is looked at by the next round.
    * @param {Pending} pending
+   * @returns {Destination}
    */
   destined(pending) {
-    const { message } = pending;
-    if (message.to !== null || message.conversation !== null) return true;
-    const destination = this.route(message);
+    const { message, restored } = pending;
+    const known = message.to ?? message.conversation;
+    if (known !== null) return { conversation: known };
+    const destination = this.route(restored);
     if ('conversation' in destination) message.conversation = destination.conversation;
     else if ('fail' in destination) {
       this.remove(pending);
@@ -2476,7 +2584,7 @@ class Outbox {
       this.keep();
       this.pumping.set(0);
     }
-    return message.conversation !== null;
+    return destination;
   }
 
   /**
@@ -2557,13 +2665,16 @@ class Outbox {
   }
 
   /**
-   * None of it is sent any more, not from here.
+   * None of it is sent any more, or none of these; not from here.
    * @param {string} code
+   * @param {Set<string>|null} refs
    */
-  abandon(code) {
-    const all = this.pending.splice(0);
+  abandon(code, refs = null) {
+    const over = this.pending.filter(({ message }) => refs === null || refs.has(message.ref ?? ''));
+    this.pending = this.pending.filter((pending) => !over.includes(pending));
     this.keep();
-    for (const pending of all) this.fail(pending, code);
+    for (const pending of over) this.fail(pending, code);
+    this.pump();
   }
 
   /**
@@ -2571,7 +2682,9 @@ class Outbox {
    * @param {string|null} conversation `null`: anywhere
    */
   hasFor(conversation) {
-    return this.pending.some(({ message }) => conversation === null || (message.conversation ?? conversation) === conversation);
+    return this.pending.some(({ message, restored }) => (conversation === null
+      ? !restored || (message.conversation ?? message.to) !== null // what an earlier page left without a place may wait for long
+      : (message.conversation ?? conversation) === conversation));
   }
 
   /**
@@ -3049,7 +3162,7 @@ class Resuming {
   }
 
   look() {
-    if (this.left.size > 0 || this.asked !== null) return;
+    if (!this.isOpen || this.left.size > 0 || this.asked !== null) return;
     this.late.clear();
     this.parts.done();
   }
@@ -3138,12 +3251,13 @@ class Frontdesk {
     this.#tab = new Tab({
       local, session, clock, site, newId: randomId,
       adopt: (items) => this.#restore(items),
-      moved: () => this.#outbox.abandon('moved'),
+      moved: (refs) => this.#outbox.abandon('moved', refs),
+      isLive: () => this.state === 'live',
     });
     this.#outbox = new Outbox({
       ...parts,
       window: options.window ?? 1,
-      route: () => this.#route(),
+      route: (restored) => this.#route(restored),
       save: (items) => this.#tab.save(items),
       isOurs: () => this.#tab.isOurs(),
       unanswered: () => this.#session.link?.probe(),
@@ -3182,7 +3296,10 @@ class Frontdesk {
       frame: ({ action, payload }) => this.#take(action, payload),
       isUser: (uid) => this.#isUser(uid),
       lost: () => this.#lost(),
-      changed: (change) => this.#events.emit('state', change),
+      changed: (change) => {
+        if (change.state === 'refused') this.#tab.release(); // others may send it
+        this.#events.emit('state', change);
+      },
       problem: (error) => this.#problem(error),
       refresh: (token) => this.#questions.ask('refresh', { token }),
       hidden: () => this.#tab.release(),
@@ -3225,10 +3342,11 @@ class Frontdesk {
 
   /** Signs out on this machine: what is kept of this user is removed, unsent messages too. */
   forget() {
+    const uid = this.#uid ?? this.#identity.uid;
     this.stop();
-    this.#outbox.abandon('forgotten');
-    this.#tab.token = null;
-    this.#tab.close();
+    this.#forgetUser('forgotten');
+    this.#uid = null;
+    this.#tab.wipe(uid);
     this.#identity.forget();
   }
 
@@ -3313,7 +3431,10 @@ class Frontdesk {
   send(text, { conversation } = {}) {
     const only = this.#route();
     const known = conversation ?? ('conversation' in only ? only.conversation : null);
-    return this.#say(text, known, null);
+    // A customer's words wait for a conversation while one may come; nobody else's do: it would be another one.
+    const waits = this.#side === 'customer' && !this.#outbox.isLive;
+    const fails = known === null && 'fail' in only && (only.fail === 'which_conversation' || !waits);
+    return this.#say(text, known, null, fails ? only.fail : null);
   }
 
   /**
@@ -3489,7 +3610,9 @@ class Frontdesk {
 
   /** @param {Payload} payload */
   #welcomed({ uid, time, resume }) {
+    const { epoch } = this.#session;
     this.#isUser(uid);
+    if (epoch !== this.#session.epoch) return; // a listener has stopped
     this.#session.welcomed(time);
     const before = this.#tab.token;
     this.#tab.token = resume ?? null;
@@ -3501,7 +3624,7 @@ class Frontdesk {
     const token = this.#session.entrance?.token;
     this.#side ??= sideOf(token ? claims(token).role : undefined);
     if (this.#uid === uid) return;
-    if (this.#uid !== null) this.#forgetUser();
+    if (this.#uid !== null) this.#forgetUser('identity_changed');
     this.#uid = uid;
     this.#identity.known = uid;
     for (const { message } of this.#outbox.pending) message.uid = uid;
@@ -3509,9 +3632,12 @@ class Frontdesk {
     this.#outbox.keep();
   }
 
-  /** It is somebody else now: what the one before has not sent is not theirs to send. */
-  #forgetUser() {
-    this.#outbox.abandon('identity_changed');
+  /**
+   * It is somebody else now, or nobody: what the one before has not sent is not theirs to send.
+   * @param {string} code
+   */
+  #forgetUser(code) {
+    this.#outbox.abandon(code);
     this.#conversations.all.clear();
     this.#onDuty(null);
   }
@@ -3537,6 +3663,8 @@ class Frontdesk {
 
   #live() {
     this.#session.live();
+    if (this.state !== 'live') return; // a listener has stopped
+    this.#tab.live();
     this.#outbox.live();
     this.#intents.live();
     this.#questions.live();
@@ -3559,14 +3687,15 @@ class Frontdesk {
    * @param {string} text
    * @param {string|null} conversation
    * @param {string|null} to
+   * @param {string|null} [nowhere] why they can go nowhere
    */
-  #say(text, conversation, to) {
+  #say(text, conversation, to, nowhere = null) {
     const words = wellFormed(String(text));
     const message = own({ ref: this.#newId(), text: words, conversation, to, uid: this.#uid, sent: false });
     this.#typing.said(conversation);
     // First shown, then sent: what becomes of it is told by `update`.
     this.#events.emit('message', message);
-    const refused = this.#outbox.put(message, words);
+    const refused = nowhere ?? this.#outbox.put(message, words);
     if (refused !== null) {
       Object.assign(message, { state: 'failed', code: refused });
       this.#changed(message);
@@ -3589,14 +3718,15 @@ class Frontdesk {
 
   /**
    * Where words go that name no conversation.
+   * @param {boolean} restored those of an earlier page: that customer has asked for staff, and this page will have to
    * @returns {Destination}
    */
-  #route() {
+  #route(restored = false) {
     const open = this.#conversations.open;
     if (open.length === 1) return { conversation: open[0].info.id };
     if (open.length > 1) return { fail: 'which_conversation' };
-    const soon = this.#intents.wants('customerConnect') || this.state !== 'live';
-    return soon ? { wait: true } : { fail: 'no_conversation' };
+    const soon = restored || this.#intents.wants('customerConnect') || this.state !== 'live';
+    return soon && this.#side !== 'staff' ? { wait: true } : { fail: 'no_conversation' };
   }
 
   /** The only conversation. */

@@ -413,6 +413,9 @@ export class Conversations {
       this.all.delete(info.id);
     }
     this.host.emit('reset', { conversation: info.id, messages: this.messages(info.id), entries: [...view.entries] });
+    // What came since follows.
+    if (!view.drain()) this.host.resume();
+    this.show(known);
   }
 }
 

@@ -71,12 +71,13 @@ export class Frontdesk {
     this.#tab = new Tab({
       local, session, clock, site, newId: randomId,
       adopt: (items) => this.#restore(items),
-      moved: () => this.#outbox.abandon('moved'),
+      moved: (refs) => this.#outbox.abandon('moved', refs),
+      isLive: () => this.state === 'live',
     });
     this.#outbox = new Outbox({
       ...parts,
       window: options.window ?? 1,
-      route: () => this.#route(),
+      route: (restored) => this.#route(restored),
       save: (items) => this.#tab.save(items),
       isOurs: () => this.#tab.isOurs(),
       unanswered: () => this.#session.link?.probe(),
@@ -115,7 +116,10 @@ export class Frontdesk {
       frame: ({ action, payload }) => this.#take(action, payload),
       isUser: (uid) => this.#isUser(uid),
       lost: () => this.#lost(),
-      changed: (change) => this.#events.emit('state', change),
+      changed: (change) => {
+        if (change.state === 'refused') this.#tab.release(); // others may send it
+        this.#events.emit('state', change);
+      },
       problem: (error) => this.#problem(error),
       refresh: (token) => this.#questions.ask('refresh', { token }),
       hidden: () => this.#tab.release(),
@@ -158,10 +162,11 @@ export class Frontdesk {
 
   /** Signs out on this machine: what is kept of this user is removed, unsent messages too. */
   forget() {
+    const uid = this.#uid ?? this.#identity.uid;
     this.stop();
-    this.#outbox.abandon('forgotten');
-    this.#tab.token = null;
-    this.#tab.close();
+    this.#forgetUser('forgotten');
+    this.#uid = null;
+    this.#tab.wipe(uid);
     this.#identity.forget();
   }
 
@@ -246,7 +251,10 @@ export class Frontdesk {
   send(text, { conversation } = {}) {
     const only = this.#route();
     const known = conversation ?? ('conversation' in only ? only.conversation : null);
-    return this.#say(text, known, null);
+    // A customer's words wait for a conversation while one may come; nobody else's do: it would be another one.
+    const waits = this.#side === 'customer' && !this.#outbox.isLive;
+    const fails = known === null && 'fail' in only && (only.fail === 'which_conversation' || !waits);
+    return this.#say(text, known, null, fails ? only.fail : null);
   }
 
   /**
@@ -422,7 +430,9 @@ export class Frontdesk {
 
   /** @param {Payload} payload */
   #welcomed({ uid, time, resume }) {
+    const { epoch } = this.#session;
     this.#isUser(uid);
+    if (epoch !== this.#session.epoch) return; // a listener has stopped
     this.#session.welcomed(time);
     const before = this.#tab.token;
     this.#tab.token = resume ?? null;
@@ -434,7 +444,7 @@ export class Frontdesk {
     const token = this.#session.entrance?.token;
     this.#side ??= sideOf(token ? claims(token).role : undefined);
     if (this.#uid === uid) return;
-    if (this.#uid !== null) this.#forgetUser();
+    if (this.#uid !== null) this.#forgetUser('identity_changed');
     this.#uid = uid;
     this.#identity.known = uid;
     for (const { message } of this.#outbox.pending) message.uid = uid;
@@ -442,9 +452,12 @@ export class Frontdesk {
     this.#outbox.keep();
   }
 
-  /** It is somebody else now: what the one before has not sent is not theirs to send. */
-  #forgetUser() {
-    this.#outbox.abandon('identity_changed');
+  /**
+   * It is somebody else now, or nobody: what the one before has not sent is not theirs to send.
+   * @param {string} code
+   */
+  #forgetUser(code) {
+    this.#outbox.abandon(code);
     this.#conversations.all.clear();
     this.#onDuty(null);
   }
@@ -470,6 +483,8 @@ export class Frontdesk {
 
   #live() {
     this.#session.live();
+    if (this.state !== 'live') return; // a listener has stopped
+    this.#tab.live();
     this.#outbox.live();
     this.#intents.live();
     this.#questions.live();
@@ -492,14 +507,15 @@ export class Frontdesk {
    * @param {string} text
    * @param {string|null} conversation
    * @param {string|null} to
+   * @param {string|null} [nowhere] why they can go nowhere
    */
-  #say(text, conversation, to) {
+  #say(text, conversation, to, nowhere = null) {
     const words = wellFormed(String(text));
     const message = own({ ref: this.#newId(), text: words, conversation, to, uid: this.#uid, sent: false });
     this.#typing.said(conversation);
     // First shown, then sent: what becomes of it is told by `update`.
     this.#events.emit('message', message);
-    const refused = this.#outbox.put(message, words);
+    const refused = nowhere ?? this.#outbox.put(message, words);
     if (refused !== null) {
       Object.assign(message, { state: 'failed', code: refused });
       this.#changed(message);
@@ -522,14 +538,15 @@ export class Frontdesk {
 
   /**
    * Where words go that name no conversation.
+   * @param {boolean} restored those of an earlier page: that customer has asked for staff, and this page will have to
    * @returns {import('./outbox.js').Destination}
    */
-  #route() {
+  #route(restored = false) {
     const open = this.#conversations.open;
     if (open.length === 1) return { conversation: open[0].info.id };
     if (open.length > 1) return { fail: 'which_conversation' };
-    const soon = this.#intents.wants('customerConnect') || this.state !== 'live';
-    return soon ? { wait: true } : { fail: 'no_conversation' };
+    const soon = restored || this.#intents.wants('customerConnect') || this.state !== 'live';
+    return soon && this.#side !== 'staff' ? { wait: true } : { fail: 'no_conversation' };
   }
 
   /** The only conversation. */

@@ -40,6 +40,8 @@ export class Identity {
      * @type {string|undefined}
      */
     this.known = options.uid;
+    /** Answers to what was asked before the user was forgotten are not kept. */
+    this.era = 0;
     /** The last token was refused: the page is asked for another one. */
     this.refused = false;
     this.visitorName = `frontdesk:${options.site ?? 'default'}:visitor`;
@@ -87,6 +89,8 @@ export class Identity {
 
   /** Was refused although the cluster had let it in, or was revoked. */
   forget() {
+    this.era += 1;
+    this.known = this.options.uid;
     if (this.isVisitor) this.local.remove(this.visitorName);
     this.refused = true;
   }
@@ -134,14 +138,16 @@ export class Identity {
     const token = typeof kept?.token === 'string' ? kept.token : null;
     const { site, lang } = this.options;
     const body = definedOnly({ site, lang });
+    const { era } = this;
     let answer;
     try {
       answer = await this.post(`${base}/api/v1/visitors`, token, body);
     } catch (error) {
-      if (!(error instanceof Refusal) || error.status !== 401 || token === null) throw error;
+      if (!(error instanceof Refusal) || error.status !== 401 || token === null || era !== this.era) throw error;
       this.local.remove(this.visitorName);
       answer = await this.post(`${base}/api/v1/visitors`, null, body);
     }
+    if (era !== this.era) throw new Refusal('forgotten', 'this visitor was forgotten meanwhile');
     const uid = String(answer.uid);
     this.local.set(this.visitorName, { token: answer.token, uid });
     const inMs = Number(answer.token_expires_in_s) * 1000;

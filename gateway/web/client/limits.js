@@ -54,6 +54,8 @@ export const LIMITS = Object.freeze({
   provenMs: 10_000,
   /** The longest `Retry-After` that is obeyed. */
   retryAfterMs: 300_000,
+  /** After a newer token was not to be had it is asked for again, not before this. */
+  renewAgainMs: 5_000,
   /** So many tokens in a row may be refused. */
   refusals: 5,
   /** Of a conversation one `delivered` in so long. */

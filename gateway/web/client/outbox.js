@@ -14,12 +14,13 @@ import { LIMITS } from './limits.js';
  * @property {number} at wall time when it was said
  * @property {boolean} sent whether it was ever sent
  * @property {number|null} sentAt when it was sent on this socket
+ * @property {boolean} restored said on an earlier page, or in another tab
  */
 /** @typedef {{conversation: string}|{wait: true}|{fail: string}} Destination */
 
 export class Outbox {
   /**
-   * @param {{clock: Clock, window: number, send: (frame: object) => void, route: (message: Message) => Destination,
+   * @param {{clock: Clock, window: number, send: (frame: object) => void, route: (restored: boolean) => Destination,
    *   save: (items: Item[]) => void, isOurs: () => boolean, unanswered: () => void, changed: (message: Message) => void}} parts
    *   `unanswered`: an ack is late
    */
@@ -53,7 +54,7 @@ export class Outbox {
     if (bytes > LIMITS.text || frame > LIMITS.frame) return 'too_large';
     const all = this.pending.reduce((sum, pending) => sum + utf8(pending.text), bytes);
     if (this.pending.length >= LIMITS.outbox || all > LIMITS.outboxBytes) return 'outbox_full';
-    this.pending.push({ message, text, at: this.clock.wall(), sent: false, sentAt: null });
+    this.pending.push({ message, text, at: this.clock.wall(), sent: false, sentAt: null, restored: false });
     this.keep();
     this.pump();
     return null;
@@ -68,7 +69,7 @@ export class Outbox {
     const known = new Set(this.pending.map((pending) => pending.message.ref));
     const fresh = items.filter((item) => !known.has(item.ref));
     const restored = fresh.map((item) => ({
-      message: make(item), text: item.text, at: item.at, sent: item.sent, sentAt: null,
+      message: make(item), text: item.text, at: item.at, sent: item.sent, sentAt: null, restored: true,
     }));
     this.pending.unshift(...restored);
     // Beyond the bound the newest give way.
@@ -108,10 +109,14 @@ export class Outbox {
     if (now < this.heldUntil) return this.pumping.by(this.heldUntil - now);
     this.expire();
     if (this.pending.length > 0 && !this.isOurs()) return; // another tab sends it; we hear of it soon
-    for (const pending of this.pending.slice(0, this.window)) {
+    let room = this.window;
+    for (const pending of [...this.pending]) {
+      const destination = this.destined(pending);
+      if ('wait' in destination) continue; // nothing behind it is for where it will go
+      if ('fail' in destination || room === 0) break;
+      room -= 1;
       const again = pending.sentAt !== null;
       if (again && now - /** @type {number} */ (pending.sentAt) < LIMITS.resendMs) continue;
-      if (!again && !this.destined(pending)) break;
       if (again) this.unanswered();
       this.put_(pending, now);
       if (!this.isLive) return; // sending has shown that the socket is gone
@@ -121,13 +126,15 @@ export class Outbox {
   }
 
   /**
-   * Whether it is known where it goes. What can go nowhere fails, and the next one is looked at by the next round.
+   * Where it goes. What can go nowhere fails, and the next one is looked at by the next round.
    * @param {Pending} pending
+   * @returns {Destination}
    */
   destined(pending) {
-    const { message } = pending;
-    if (message.to !== null || message.conversation !== null) return true;
-    const destination = this.route(message);
+    const { message, restored } = pending;
+    const known = message.to ?? message.conversation;
+    if (known !== null) return { conversation: known };
+    const destination = this.route(restored);
     if ('conversation' in destination) message.conversation = destination.conversation;
     else if ('fail' in destination) {
       this.remove(pending);
@@ -135,7 +142,7 @@ export class Outbox {
       this.keep();
       this.pumping.set(0);
     }
-    return message.conversation !== null;
+    return destination;
   }
 
   /**
@@ -216,13 +223,16 @@ export class Outbox {
   }
 
   /**
-   * None of it is sent any more, not from here.
+   * None of it is sent any more, or none of these; not from here.
    * @param {string} code
+   * @param {Set<string>|null} refs
    */
-  abandon(code) {
-    const all = this.pending.splice(0);
+  abandon(code, refs = null) {
+    const over = this.pending.filter(({ message }) => refs === null || refs.has(message.ref ?? ''));
+    this.pending = this.pending.filter((pending) => !over.includes(pending));
     this.keep();
-    for (const pending of all) this.fail(pending, code);
+    for (const pending of over) this.fail(pending, code);
+    this.pump();
   }
 
   /**
@@ -230,7 +240,9 @@ export class Outbox {
    * @param {string|null} conversation `null`: anywhere
    */
   hasFor(conversation) {
-    return this.pending.some(({ message }) => conversation === null || (message.conversation ?? conversation) === conversation);
+    return this.pending.some(({ message, restored }) => (conversation === null
+      ? !restored || (message.conversation ?? message.to) !== null // what an earlier page left without a place may wait for long
+      : (message.conversation ?? conversation) === conversation));
   }
 
   /**

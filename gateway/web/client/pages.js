@@ -74,8 +74,8 @@ export class Pages {
     return this.busily(known, async () => {
       const page = await this.host.ask('history', { conversation: known.info.id, limit: LIMITS.page });
       if (known.view.awaiting) return;
-      known.view.reset(entriesOf(page).reverse());
-      this.conversations.redraw(known, [], false);
+      const lost = known.view.reset(entriesOf(page).reverse());
+      this.conversations.redraw(known, lost, false);
     });
   }
 

@@ -88,7 +88,7 @@ export class Resuming {
   }
 
   look() {
-    if (this.left.size > 0 || this.asked !== null) return;
+    if (!this.isOpen || this.left.size > 0 || this.asked !== null) return;
     this.late.clear();
     this.parts.done();
   }

@@ -7,7 +7,7 @@
 
 import { Backoff } from './backoff.js';
 import { Alarm } from './clock.js';
-import { comesBack } from './codes.js';
+import { GIVEN_UP, comesBack } from './codes.js';
 import { Refusal } from './identity.js';
 import { LIMITS } from './limits.js';
 import { Link } from './link.js';
@@ -34,6 +34,10 @@ export class Session {
     /** @type {State} */
     this.state = 'idle';
     this.backoff = new Backoff(() => this.clock.random());
+    /** The same for newer tokens. */
+    this.renewing = new Backoff(() => this.clock.random());
+    /** What the server asked for with `Retry-After` ends then. */
+    this.notBefore = -Infinity;
     this.retry = new Alarm(this.clock, () => void this.attempt());
     this.late = new Alarm(this.clock, () => this.link?.drop());
     this.proven = new Alarm(this.clock, () => this.backoff.reset());
@@ -67,8 +71,7 @@ export class Session {
     this.parts.page?.removeEventListener('offline', this.wake);
     this.parts.page?.removeEventListener('pagehide', this.hide);
     this.retry.clear();
-    this.end(code);
-    this.become(state, why);
+    if (this.end(code)) this.become(state, why);
   }
 
   /**
@@ -86,12 +89,13 @@ export class Session {
     const epoch = ++this.epoch;
     this.retry.clear();
     this.become('connecting');
+    if (epoch !== this.epoch) return;
     try {
       const entrance = await this.parts.identity.enter(this.bases[this.base]);
       if (epoch !== this.epoch) return;
       this.entrance = entrance;
       if (entrance.uid !== null) this.parts.isUser(entrance.uid);
-      this.open(entrance, epoch);
+      if (epoch === this.epoch) this.open(entrance, epoch);
     } catch (error) {
       if (epoch === this.epoch) this.failed(error);
     }
@@ -114,13 +118,16 @@ export class Session {
   }
 
   /**
-   * Nobody was let in.
+   * Nobody was let in, or is to stay.
    * @param {unknown} error
+   * @param {number} code what a socket is closed with, if there is one
    */
-  failed(error) {
+  failed(error, code = 1000) {
     const refusal = error instanceof Refusal ? error : new Refusal('unreachable', String(error));
+    const { epoch } = this;
     this.parts.problem({ code: refusal.code, message: refusal.message, field: null });
-    if (refusal.final) return this.stop('refused', 1000, refusal.code);
+    if (epoch !== this.epoch) return;
+    if (refusal.final) return this.stop('refused', code, refusal.code);
     this.comeBack(refusal.code, refusal.retryAfterMs);
   }
 
@@ -129,8 +136,8 @@ export class Session {
    * @param {number} code
    */
   closed(code) {
-    this.end(null);
     if (code === 4501) this.parts.identity.forget();
+    if (!this.end(null)) return;
     if (!comesBack(code)) return this.stop('refused', 1000, code);
     this.comeBack(code, 0);
   }
@@ -142,20 +149,23 @@ export class Session {
   comeBack(code, retryAfterMs) {
     this.base = (this.base + 1) % this.bases.length;
     const pause = this.backoff.next(retryAfterMs);
+    this.notBefore = this.clock.now() + Math.min(Math.max(retryAfterMs, 0), LIMITS.retryAfterMs);
     this.retry.set(pause);
     this.become('waiting', code, Math.round(pause));
   }
 
   /**
-   * Takes the socket away.
+   * Takes the socket away. Returns whether nobody who heard of it has stopped or started the client meanwhile: what a
+   * listener wants counts, here and wherever the epoch is looked at after something was told.
    * @param {number|null} code
    */
   end(code) {
-    this.epoch += 1;
+    const epoch = ++this.epoch;
     for (const alarm of [this.late, this.proven, this.renewal]) alarm.clear();
     if (code !== null) this.link?.close(code);
     this.link = null;
     this.parts.lost();
+    return epoch === this.epoch;
   }
 
   /** This socket is given up: come back by another one. */
@@ -173,6 +183,7 @@ export class Session {
    * @param {number} time the server's clock
    */
   welcomed(time) {
+    this.renewing.reset();
     const expires = this.entrance?.expires ?? null;
     if (expires !== null) this.renewIn('inMs' in expires ? expires.inMs : expires.at - time);
   }
@@ -185,13 +196,15 @@ export class Session {
   }
 
   /**
-   * The page, or its network, is back: look at once.
+   * The page, or its network, is back: look at once, but not before the server wants to be asked again.
    * @param {{type: string, persisted?: boolean}} event
    */
   wake(event) {
     if (event.type === 'pageshow' && event.persisted) this.parts.back();
     if (this.link) this.link.probe();
-    else if (event.type !== 'offline' && this.retry.isSet) this.retry.by(this.clock.random() * LIMITS.backoffMs);
+    else if (event.type !== 'offline' && this.retry.isSet) {
+      this.retry.by(Math.max(this.notBefore - this.clock.now(), 0) + this.clock.random() * LIMITS.backoffMs);
+    }
   }
 
   hide() {
@@ -213,14 +226,38 @@ export class Session {
     try {
       const entrance = await this.parts.identity.renew(this.bases[this.base]);
       if (epoch !== this.epoch || !entrance?.token) return;
+      if (entrance.uid !== this.entrance?.uid) return this.isAnother(entrance);
       const { expires_in_s: left } = await this.parts.refresh(entrance.token);
-      if (epoch === this.epoch) this.renewIn(Number(left) * 1000);
-    } catch (error) {
       if (epoch !== this.epoch) return;
-      // Without a newer one the socket closes with 4401, and coming back asks again.
-      this.parts.problem({ code: 'refresh_failed', message: error instanceof Error ? error.message : String(error), field: null });
-      this.renewal.set(5000 * (1 + this.clock.random()));
+      this.renewing.reset();
+      this.renewIn(Number(left) * 1000);
+    } catch (error) {
+      if (epoch === this.epoch) this.notRenewed(error);
     }
+  }
+
+  /**
+   * The page is somebody else's now: nothing more goes out on this socket, which is still the one's before.
+   * @param {Entrance} entrance
+   */
+  isAnother({ uid }) {
+    if (!this.end(GIVEN_UP)) return;
+    const { epoch } = this;
+    if (uid !== null) this.parts.isUser(uid);
+    if (epoch === this.epoch) this.comeBack('identity_changed', 0);
+  }
+
+  /**
+   * Without a newer token the socket closes with 4401, and coming back asks again.
+   * @param {any} error
+   */
+  notRenewed(error) {
+    // Who is signed out leaves; whom the settings keep out may have their place back if the page starts again.
+    if (error instanceof Refusal && error.final) return this.failed(error, error.code === 'signed_out' ? 1000 : GIVEN_UP);
+    if (error?.code === 'bad_token') this.parts.identity.refused = true;
+    const retryAfterMs = error instanceof Refusal ? error.retryAfterMs : 0;
+    this.renewal.set(this.renewing.next(Math.max(retryAfterMs, LIMITS.renewAgainMs)));
+    this.parts.problem({ code: 'refresh_failed', message: String(error?.message ?? error), field: null });
   }
 }
 

@@ -22,10 +22,11 @@ import { LIMITS } from './limits.js';
 export class Tab {
   /**
    * @param {{local: Kept, session: Kept, clock: Clock, site: string, newId: () => string,
-   *   adopt: (items: Item[]) => void, moved: () => void}} parts `adopt` takes what another tab has left, `moved` learns
-   *   that another tab has taken ours
+   *   adopt: (items: Item[]) => void, moved: (refs: Set<string>) => void,
+   *   isLive: () => boolean}} parts `adopt` takes what another tab has left, `moved` learns
+   *   which of ours another tab has taken; who is not live takes nothing, since it could not send it
    */
-  constructor({ local, session, clock, site, newId, adopt, moved }) {
+  constructor({ local, session, clock, site, newId, adopt, moved, isLive }) {
     this.local = local;
     this.session = session;
     this.clock = clock;
@@ -33,12 +34,18 @@ export class Tab {
     this.newId = newId;
     this.adopt = adopt;
     this.moved = moved;
+    this.isLive = isLive;
     this.owner = newId();
     /** @type {string|null} what all names of this user begin with; `null` until it is known who they are */
     this.scope = null;
     this.id = '';
     /** @type {Item[]} */
     this.items = [];
+    /**
+     * What was last written into our record: who takes it has these.
+     * @type {Set<string>}
+     */
+    this.written = new Set();
     this.renewal = new Alarm(clock, () => this.tick());
     this.claim = new Alarm(clock, () => this.takeClaimed());
     /** @type {string[]} */
@@ -90,7 +97,9 @@ export class Tab {
   }
 
   write(until = this.clock.wall() + LIMITS.leaseMs) {
-    if (this.scope !== null) this.local.set(this.name, { owner: this.owner, until, items: this.items });
+    if (this.scope === null) return;
+    this.local.set(this.name, { owner: this.owner, until, items: this.items });
+    this.written = new Set(this.items.map(({ ref }) => ref));
   }
 
   /** Whether the record is still this tab's. Looked at before anything is sent from it. */
@@ -122,16 +131,22 @@ export class Tab {
     if (this.scope === null) return;
     if (!this.isOurs()) return this.lose();
     this.write();
-    if (!this.claim.isSet) this.claimAbandoned();
+    if (!this.claim.isSet && this.isLive()) this.claimAbandoned();
   }
 
-  /** Another tab has taken what was here: it sends it now. */
+  /** What others have left can be sent now. */
+  live() {
+    this.renewal.by(this.clock.random() * 1000);
+  }
+
+  /** Another tab has taken what was here: it sends it now. What was said since is still ours. */
   lose() {
+    const taken = this.written;
     this.id = this.newId();
     this.session.set(`${this.scope}tab`, this.id);
-    this.items = [];
+    this.items = this.items.filter(({ ref }) => !taken.has(ref));
     this.write();
-    this.moved();
+    this.moved(taken);
   }
 
   /** Puts our name on what tabs have left whose lease ran out; a moment later it is ours if it still says so. */
@@ -152,15 +167,16 @@ export class Tab {
   }
 
   takeClaimed() {
+    if (!this.isLive()) return this.unclaim();
     for (const name of this.claimed.splice(0)) {
       const record = this.read(name);
-      if (record?.owner !== this.owner) continue;
+      if (record?.owner !== this.owner || !this.isOfUser(name)) continue;
       this.local.set(name, { ...record, items: [] });
       this.adopt(record.items);
     }
   }
 
-  /** The page goes: a reload may take the record at once, and so may another tab. */
+  /** The page goes, or is refused for good: a reload may take the record at once, and so may another tab. */
   release() {
     this.renewal.clear();
     if (this.scope === null || !this.isOurs()) return;
@@ -175,9 +191,35 @@ export class Tab {
 
   close() {
     this.release();
-    this.claim.clear();
+    this.unclaim();
     this.scope = null;
     this.items = [];
+  }
+
+  /** What we put our name on and have not taken is anybody's again: the next user's tab must not take it. */
+  unclaim() {
+    this.claim.clear();
+    for (const name of this.claimed.splice(0)) {
+      const record = this.read(name);
+      if (record?.owner === this.owner) this.local.set(name, { ...record, until: this.clock.wall() });
+    }
+  }
+
+  /** @param {string} name */
+  isOfUser(name) {
+    return this.scope !== null && name.startsWith(`${this.scope}tab:`);
+  }
+
+  /**
+   * Removes what is kept of a user, also what closed and crashed tabs have left.
+   * @param {string|null} uid
+   */
+  wipe(uid) {
+    this.close();
+    if (uid === null) return;
+    const scope = `${this.site}${uid}:`;
+    for (const name of this.local.names(`${scope}tab:`)) this.local.remove(name);
+    for (const name of [`${scope}tab`, `${scope}resume`]) this.session.remove(name);
   }
 }
 

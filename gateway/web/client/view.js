@@ -150,6 +150,8 @@ export class View {
     const beyond = this.entries.splice(Math.max(keep, 0));
     this.stash = new Map([...own, ...beyond].map((entry) => [entry.id, entry]));
     this.ahead.clear();
+    // One's own words may have pushed the position out of what is kept: the answer begins there all the same.
+    if (this.first !== null) this.first = Math.min(this.first, (this.asked?.seq ?? 0) + 1);
   }
 
   /**
@@ -176,26 +178,35 @@ export class View {
   }
 
   /**
-   * Begins anew with these, oldest first. Returns one's own messages that were there and are not any more.
+   * Begins anew with these, oldest first. Returns one's own messages that were there and are not any more. What came
+   * since and follows them stays early.
    * @param {Entry[]} entries
    */
   reset(entries) {
     entries = unbroken(entries);
-    const before = this.entries;
+    const before = [...this.entries, ...this.stash.values()];
     const first = entries[0]?.seq ?? Infinity;
     this.first = entries[0]?.seq ?? null;
     this.entries = [];
+    this.stash.clear();
     this.anchor = null;
     this.awaiting = false;
-    const known = new Map(before.map((entry) => [entry.id, entry]));
+    const known = new Map([...this.ahead.values(), ...before].map((entry) => [entry.id, entry]));
     for (const entry of entries) {
-      entry.message = known.get(entry.id)?.message ?? this.ahead.get(entry.seq)?.message ?? entry.message;
+      entry.message = known.get(entry.id)?.message ?? entry.message;
+      known.delete(entry.id);
       this.append(entry);
     }
-    this.ahead.clear();
+    for (const entry of [...this.ahead.values()]) {
+      if (entries.length === 0 || entry.seq <= this.end) {
+        this.ahead.delete(entry.seq);
+      } else {
+        entry.message ??= known.get(entry.id)?.message ?? null;
+        known.delete(entry.id);
+      }
+    }
     this.shown = this.end;
-    const kept = new Set(entries.map((entry) => entry.id));
-    return before.filter((entry) => entry.seq >= first && entry.message?.mine && !kept.has(entry.id));
+    return [...known.values()].filter((entry) => entry.seq >= first && entry.message?.mine);
   }
 
   /**

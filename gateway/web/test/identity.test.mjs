@@ -225,3 +225,87 @@ test('a problem of the API is told in its words, and its time is waited for', as
   assert.deepEqual(client.told('error'), [{ code: 'http_503', message: 'Try again', field: null }]);
   assert.equal(client.told('state').at(-1).retryInMs, 20_500);
 });
+
+test('a visitor that was forgotten stays forgotten, whatever the server answers afterwards', async () => {
+  const world = new World();
+  let answer;
+  const fetch = () => new Promise((resolve) => (answer = resolve));
+  const client = world.client(options({ fetch })).start();
+  await world.clock.advance(10);
+  client.forget();
+  answer(new Response(JSON.stringify(visitor('A').body)));
+  await world.clock.advance(1000);
+  assert.equal(world.local.getItem('frontdesk:default:visitor'), null);
+  assert.deepEqual([client.state, world.sockets.length], ['stopped', 0]);
+});
+
+/** Live, with a token that ends soon; `then` gives the next ones. */
+async function soonRenewed(world, then, more = {}) {
+  let first = true;
+  const token = (why) => (first ? ((first = false), jwt({ exp: (world.clock.time + 20_000) / 1000 })) : then(why));
+  return world.live(options({ fetch: door(TICKET).fetch, token, ...more }));
+}
+
+test('a newer token of somebody else: the socket is given up, and nothing is said as the one before', async () => {
+  const world = new World();
+  const client = await soonRenewed(world, () => jwt({ sub: 'bob' }));
+  world.desk.acks = false;
+  const waiting = client.send('of alice');
+  world.desk.uid = 'bob';
+  const [first] = world.sockets;
+  for (let i = 0; i < 200 && !first.ended; i += 1) await world.clock.advance(100);
+  assert.ok(first.ended, 'before the token ends');
+  assert.equal(first.closedWith, 3001);
+  assert.deepEqual(first.got('refresh'), []);
+  assert.deepEqual([waiting.state, waiting.code], ['failed', 'identity_changed']);
+  world.desk.acks = true;
+  const words = client.send('of bob');
+  await world.clock.advance(5000);
+  assert.deepEqual([client.uid, client.state, words.uid, words.state], ['bob', 'live', 'bob', 'stored']);
+  assert.ok(first.got('message').every(({ message }) => message === 'of alice'));
+});
+
+test('who is signed out when a newer token is due is refused and leaves', async () => {
+  const world = new World();
+  const client = await soonRenewed(world, () => null);
+  await world.clock.advance(18_000);
+  assert.deepEqual([client.state, client.told('state').at(-1).code], ['refused', 'signed_out']);
+  assert.equal(world.socket.closedWith, 1000);
+  await world.clock.advance(60_000);
+  assert.equal(world.sockets.length, 1);
+});
+
+test('visitors\' newer tokens: a final refusal stops, a time that is asked for is waited for, and pauses grow', async () => {
+  const start = { ...visitor('A') };
+  start.body.token_expires_in_s = 20;
+  const world = new World();
+  world.desk.uid = 'visitor-1';
+  const client = await world.live(options({ fetch: door(start, { status: 403, body: 'not from there' }).fetch }));
+  await world.clock.advance(18_000);
+  assert.deepEqual([client.state, client.told('state').at(-1).code], ['refused', 'forbidden']);
+
+  for (const [answer, most] of [[{ status: 503, body: '', retryAfter: '120' }, 2], [{ status: 500, body: '' }, 20]]) {
+    const other = new World();
+    other.desk.uid = 'visitor-1';
+    const { fetch, asked } = door(start, answer);
+    await other.live(options({ fetch }));
+    await other.clock.advance(15_000 + 119_000 + 10);
+    assert.ok(asked.length >= 2 && asked.length <= most, `${asked.length}`);
+    const many = asked.length;
+    await other.clock.advance(30_000);
+    assert.ok(asked.length > many && asked.length <= many + 3, 'it goes on, slowly');
+  }
+});
+
+test('a page that is shown again does not cut short what the server asked for', async () => {
+  const world = new World();
+  const { fetch, asked } = door({ status: 503, body: '', retryAfter: '60' }, TICKET);
+  const client = world.client(options({ fetch, token: () => jwt({}) })).start();
+  for (let i = 0; i < 59; i += 1) {
+    await world.clock.advance(1000);
+    world.page.dispatchEvent(new Event('visibilitychange'));
+  }
+  assert.equal(asked.length, 1);
+  await world.clock.advance(2500);
+  assert.equal(client.state, 'live');
+});

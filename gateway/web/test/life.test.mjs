@@ -214,3 +214,34 @@ test('in open mode without a uid the next socket is the same user\'s', async () 
   await world.clock.advance(2000);
   assert.deepEqual(world.sockets.map(({ url }) => new URL(url).searchParams.get('uid')), [null, 'random-7']);
 });
+
+test('a listener that stops or forgets has the last word, whatever it was told', async () => {
+  const failing = async () => new Response('', { status: 503 });
+  for (const how of ['stop', 'forget']) {
+    const world = new World();
+    const client = world.client({ open: false, uid: undefined, role: undefined, fetch: failing });
+    client.on('error', () => client[how]());
+    client.start();
+    await world.clock.advance(120_000);
+    assert.deepEqual([client.state, world.sockets.length, client.told('error').length], ['stopped', 0, 1], how);
+  }
+  const stops = [['state', 'connecting'], ['state', 'live'], ['state', 'waiting'], ['conversation'], ['typing'], ['receipt']];
+  for (const [name, state] of stops) {
+    const world = new World();
+    let fetches = 0;
+    const fetch = async () => (fetches += 1, new Response(JSON.stringify({ uid: 'alice', token: 'A', token_expires_in_s: 3600, ticket: 'T' })));
+    const client = world.client({ open: false, uid: undefined, role: undefined, fetch });
+    client.on(name, (told) => (state === undefined || told.state === state) && client.stop());
+    client.start();
+    await world.clock.advance(100);
+    if (state === 'connecting') assert.equal(fetches, 0);
+    world.socket?.tell('typing', { conversation: 'c', uid: 'sam', on: true });
+    world.socket?.tell('receipt', { conversation: 'c', uid: 'sam', delivered: 0, read: 0 });
+    if (world.socket && !world.socket.ended) world.socket.end();
+    client.send('for the next time', { conversation: 'c' });
+    await world.clock.advance(120_000);
+    assert.deepEqual([client.state, client.outbox.map((message) => message.state)], ['stopped', ['queued']], `${name} ${state}`);
+    assert.ok(world.sockets.length <= 1 && world.messages.length === 0);
+    if (name === 'state') assert.equal(client.told('state').at(-1).state, 'stopped');
+  }
+});

@@ -212,3 +212,46 @@ test('a listener that throws changes nothing', async (context) => {
   await world.clock.advance(10);
   assert.equal(message.state, 'stored');
 });
+
+test('staff who do not say which conversation are told so at once, and nobody gets the words later', async () => {
+  const world = new World();
+  const client = await world.live({ uid: 'sam', role: 'staff' });
+  const come = (conversation) => world.socket.tell('message', { code: 'new_customer', message: '', conversation, customer: 'someone' });
+  world.socket.tell('chat_close', { conversation: 'c', code: 'closed', message: '' });
+  const none = client.send('to nobody');
+  assert.deepEqual([none.state, none.code], ['failed', 'no_conversation']);
+  come('d');
+  come('e');
+  world.desk.acks = false;
+  client.send('for d', { conversation: 'd' });
+  const words = client.send('for which?');
+  assert.deepEqual([words.state, words.code], ['failed', 'which_conversation']);
+  world.socket.tell('chat_close', { conversation: 'd', code: 'closed', message: '' });
+  world.desk.acks = true;
+  await world.clock.advance(30_000);
+  assert.ok(world.taken.every(({ payload }) => payload?.message !== 'for which?'));
+  world.socket.end();
+  assert.equal(client.send('while away', { conversation: 'e' }).state, 'queued');
+});
+
+test('what a customer said before there was a conversation waits over a reload, and holds nothing else up', async () => {
+  const world = new World();
+  world.desk.begun = false;
+  world.accepts = false;
+  const first = world.client().start();
+  void first.connect();
+  const early = first.send('first words');
+  assert.equal(early.state, 'queued');
+  first.stop({ keep: true });
+  world.accepts = true;
+  const client = await world.live();
+  await world.clock.advance(20_000);
+  assert.deepEqual(client.outbox.map(({ text, state }) => [text, state]), [['first words', 'queued']]);
+  world.desk.direct = (socket, { id }) => socket.tell('ack', { ref: id, conversation: 'dm', seq: 1, id: 'd1', time: 5000 });
+  assert.equal(client.sendTo('bob', 'aside').state, 'stored');
+  assert.equal(client.send('nobody is there').code, 'no_conversation');
+  void client.connect();
+  await world.clock.advance(1000);
+  assert.deepEqual(world.desk.log.map(({ message }) => message).filter(Boolean), ['first words']);
+  assert.deepEqual(client.outbox, []);
+});

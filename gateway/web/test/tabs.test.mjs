@@ -194,3 +194,84 @@ test('what a tab has left and another one has seen stored is shown there once', 
     assert.equal(world.messages.length, 2, 'sent again, with the same id');
   }
 });
+
+test('what was claimed for one user is not sent as another, and stays theirs', async () => {
+  const world = new World();
+  const name = 'frontdesk:default:alice:tab:dead';
+  world.local.setItem(name, JSON.stringify({
+    owner: 'nobody', until: 0,
+    items: [{ ref: 'r1', text: 'of alice', conversation: 'c', to: null, at: world.clock.clock.wall(), sent: false }],
+  }));
+  world.desk.uid = 'bob';
+  const fetch = async () => new Response(JSON.stringify({ ticket: 'T' }));
+  const token = () => `h.${Buffer.from(JSON.stringify({ sub: 'bob', role: 'customer' })).toString('base64url')}.s`;
+  const client = await world.live({ ...tab(), open: false, role: undefined, uid: 'alice', token, fetch });
+  await world.clock.advance(5000);
+  assert.deepEqual([client.uid, client.outbox, world.messages], ['bob', [], []]);
+  const record = JSON.parse(world.local.getItem(name));
+  assert.deepEqual(record.items.map(({ text }) => text), ['of alice']);
+});
+
+test('forget removes what dead tabs have left, and who comes again is kept again', async () => {
+  const world = new World();
+  const item = { ref: 'r1', text: 'left', conversation: 'c', to: null, at: world.clock.clock.wall(), sent: false };
+  const record = JSON.stringify({ owner: 'nobody', until: world.clock.clock.wall() + 60_000, items: [item] });
+  world.local.setItem('frontdesk:default:alice:tab:dead', record);
+  const { session, page } = tab();
+  const client = await world.live({ session, page });
+  client.forget();
+  assert.deepEqual([[...world.local.map.keys()], [...session.map.keys()], client.uid], [[], [], null]);
+  assert.deepEqual(client.conversations, []);
+  client.start();
+  await world.clock.advance(10);
+  assert.equal(client.state, 'live');
+  world.desk.acks = false;
+  client.send('kept again');
+  assert.ok([...world.local.map.values()].some((value) => value.includes('kept again')));
+  assert.ok([...session.map.keys()].includes('frontdesk:default:alice:resume'));
+});
+
+test('what was said after another tab took the rest is sent by the tab in which it was said', async () => {
+  const world = new World();
+  const one = await world.live(tab());
+  world.desk.acks = false;
+  const taken = one.send('taken');
+  one.stop({ keep: true });
+  world.desk.acks = true;
+  await world.live(tab());
+  await world.clock.advance(LIMITS.leaseTickMs + 2000);
+  assert.deepEqual(world.messages, ['m1', 'm1']);
+  const since = one.send('said since');
+  one.start();
+  await world.clock.advance(30_000);
+  assert.deepEqual([taken.state, taken.code, since.state], ['failed', 'moved', 'stored']);
+  assert.deepEqual(world.messages, [taken.ref, taken.ref, since.ref]);
+  assert.deepEqual(one.outbox, []);
+});
+
+test('a tab that is refused leaves its words to others, and takes nobody\'s', async () => {
+  for (const code of [4500, 4502]) {
+    const world = new World();
+    const [one, two] = [await world.live(tab()), await world.live(tab())];
+    const [first, second] = world.sockets;
+    world.desk.acks = false;
+    const mine = one.send('of the refused');
+    first.end(code);
+    assert.equal(one.state, 'refused');
+    world.desk.acks = true;
+    await world.clock.advance(LIMITS.leaseTickMs + 2000);
+    assert.deepEqual(world.desk.log.map(({ message }) => message), ['of the refused']);
+    assert.deepEqual(second.got('message').map(({ id }) => id), [mine.ref]);
+
+    world.desk.acks = false;
+    two.send('of the closed');
+    two.stop({ keep: true });
+    await world.clock.advance(2 * LIMITS.leaseMs);
+    assert.deepEqual(one.outbox.map(({ text }) => text).filter((text) => text === 'of the closed'), []);
+    world.desk.acks = true;
+    const three = await world.live(tab());
+    await world.clock.advance(2 * LIMITS.leaseTickMs);
+    assert.deepEqual(three.messages('c').map(({ text }) => text), ['of the refused', 'of the closed']);
+    assert.equal(new Set(world.messages).size, 2);
+  }
+});

@@ -222,3 +222,58 @@ test('a conversation of which only the middle was told is loaded', async () => {
   assert.deepEqual(shown(client), ['1', '2', '3', '4', '5', '6']);
   assert.equal(world.socket.got('history').length, 1);
 });
+
+test('reset: own words beyond the position are told lost, or stay the same message', async () => {
+  const world = new World();
+  const client = await world.live();
+  world.desk.says('a');
+  const kept = client.send('kept');
+  await world.clock.advance(10);
+  const lost = client.send('lost');
+  await world.clock.advance(10);
+  assert.deepEqual([kept.seq, lost.seq, lost.state], [2, 3, 'stored']);
+  const [first, second] = world.desk.log;
+  world.desk.log = [{ ...first, id: 'z1' }, { ...second, prev: 'z1' }];
+  world.desk.says('instead', { lost: true });
+  // What comes while the answer is on its way is kept for after it.
+  const { resume } = world.desk;
+  world.desk.resume = (socket, payload) => {
+    const tell = socket.tell.bind(socket);
+    socket.tell = (action, said) => {
+      if (action === 'history') world.desk.says('meanwhile');
+      tell(action, said);
+    };
+    const log = [...world.desk.log];
+    const now = { ...world.desk, log, world, says: undefined };
+    resume.call(now, socket, payload);
+    socket.tell = tell;
+  };
+  world.socket.end(4000);
+  await world.clock.advance(2000);
+  assert.deepEqual([lost.state, lost.code], ['failed', 'lost']);
+  assert.deepEqual(client.told('reset').map(({ messages }) => messages.map(({ text }) => text)), [['a', 'kept', 'instead']]);
+  assert.deepEqual(client.messages('c').map(({ text }) => text), ['a', 'kept', 'instead', 'meanwhile']);
+  assert.equal(client.messages('c')[1], kept);
+  assert.equal(kept.state, 'stored');
+  assert.equal(shown(client).filter((text) => text === 'meanwhile').length, 1);
+  assert.equal(client.told('entry').at(-1).text, 'meanwhile');
+});
+
+test('one who has said more than is kept, and heard nothing, comes back', async () => {
+  const world = new World();
+  const client = await world.live();
+  world.desk.says('a');
+  for (let i = 0; i < LIMITS.entries + LIMITS.page; i += 1) {
+    client.send(`${i}`);
+    await world.clock.advance(1);
+  }
+  assert.equal(client.outbox.length, 0);
+  world.desk.state = 'ended';
+  world.socket.tell('chat_close', { conversation: 'c', code: 'closed', message: '' });
+  world.socket.end();
+  await world.clock.advance(60_000);
+  assert.deepEqual([client.state, world.sockets.length], ['live', 2]);
+  assert.ok(world.taken.filter(({ action }) => action === 'resume').length <= 3);
+  assert.equal(client.messages('c').at(-1).seq, LIMITS.entries + LIMITS.page + 1);
+  assert.equal(client.told('message').length, LIMITS.entries + LIMITS.page + 1, 'nothing is shown twice');
+});
