@@ -22,6 +22,7 @@ use crate::{
         self,
         command::{RevokeCommand, TokenCommand},
     },
+    front::MAX_REQUESTS,
     origin::Origin,
     send::SendCommand,
 };
@@ -107,6 +108,9 @@ pub struct Config {
     /// at once
     #[arg(long, env = "FRONTDESK_CONNECTION_RATE_PER_IP", default_value_t = 20, value_parser = RangedU64ValueParser::<u32>::new().range(1..=100_000))]
     pub connection_rate_per_ip: u32,
+    /// Most requests of the HTTP API under way
+    #[arg(long, env = "FRONTDESK_MAX_REQUESTS", default_value_t = MAX_REQUESTS, value_parser = RangedU64ValueParser::<usize>::new().range(1..=MAX_REQUESTS as u64))]
+    pub max_requests: usize,
     /// Requests to the HTTP API per second of one client address on average; as many can come at once;
     /// off for clients on this machine in open mode
     #[arg(long, env = "FRONTDESK_REQUEST_RATE_PER_IP", default_value_t = 100, value_parser = RangedU64ValueParser::<u32>::new().range(1..=100_000))]

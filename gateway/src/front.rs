@@ -19,12 +19,12 @@ use crate::{
     crowd::{Crowd, Guest},
 };
 
-/// Most requests of the HTTP API under way: well below [`http::MAX_PENDING`], so that however long they take
-/// there is room for handshakes and probes.
+/// `--max-requests` is at most this, well below [`http::MAX_PENDING`]: however long requests take there is room
+/// for handshakes and probes.
 pub(crate) const MAX_REQUESTS: usize = http::MAX_PENDING / 2;
 
 /// A place under `--max-connections` and under the limits of its address, held from the handshake
-/// to the end of the TCP connection; or one under [`MAX_REQUESTS`], until the answer is sent.
+/// to the end of the TCP connection; or one under `--max-requests`, until the answer is sent.
 #[derive(Debug)]
 pub(crate) struct Place {
     _place: OwnedSemaphorePermit,
@@ -91,7 +91,7 @@ impl Front {
                 config.connection_rate_per_ip,
             ),
             requests: Entrance::new(
-                MAX_REQUESTS,
+                config.max_requests,
                 config.request_rate_per_ip as usize,
                 config.request_rate_per_ip,
             ),

@@ -138,7 +138,7 @@ async fn a_user_who_asks_too_fast_is_told_when_to_come_again() {
 /// More than a gateway has places for are refused at once; the others are answered.
 #[tokio::test]
 async fn requests_under_way_are_bounded() {
-    let builder = signed().gateways(1).gateway_setting("max-connections", 6);
+    let builder = signed().gateways(1).gateway_setting("max-requests", 4);
     let scene = Scene::start(builder).await;
     for worker in &scene.cluster.workers {
         worker.child.pause();
@@ -155,7 +155,6 @@ async fn requests_under_way_are_bounded() {
             .filter(|answer| answer.status == status)
             .count()
     };
-    // Two places are the sockets'.
     assert_eq!((count(504), count(503)), (4, 8), "{answers:?}");
     for worker in &scene.cluster.workers {
         worker.child.unpause();
