@@ -97,7 +97,10 @@ export class Frontdesk {
     });
     this.#questions = new Questions(parts);
     this.#intents = new Intents({ ...parts, mayGo: (verb, payload) => this.#mayGo(verb, payload) });
-    this.#marks = new Marks(parts);
+    this.#marks = new Marks({
+      ...parts,
+      isOver: (id) => (this.#conversations.all.get(id)?.info.state ?? 'ended') === 'ended',
+    });
     this.#typing = new Typing({
       ...parts,
       tell: (conversation, uid, on) => this.#events.emit('typing', { conversation, uid, on }),
@@ -459,6 +462,7 @@ export class Frontdesk {
   #forgetUser(code) {
     this.#outbox.abandon(code);
     this.#conversations.all.clear();
+    this.#marks.clear();
     this.#onDuty(null);
   }
 
