@@ -1236,6 +1236,7 @@ class Session {
     this.parts.page?.removeEventListener('offline', this.wake);
     this.parts.page?.removeEventListener('pagehide', this.hide);
     this.retry.clear();
+    this.entrance = null;
     if (this.end(code)) this.become(state, why);
   }
 
@@ -1405,10 +1406,11 @@ class Session {
    * The page is somebody else's now: nothing more goes out on this socket, which is still the one's before.
    * @param {Entrance} entrance
    */
-  isAnother({ uid }) {
+  isAnother(entrance) {
     if (!this.end(GIVEN_UP)) return;
     const { epoch } = this;
-    if (uid !== null) this.parts.isUser(uid);
+    this.entrance = entrance;
+    if (entrance.uid !== null) this.parts.isUser(entrance.uid);
     if (epoch === this.epoch) this.comeBack('identity_changed', 0);
   }
 
@@ -3271,6 +3273,7 @@ class Frontdesk {
   /** @type {Emitter} */ #events = new Emitter();
   /** @type {string|null} */ #uid = null;
   /** @type {'customer'|'staff'|null} */ #side = null;
+  /** @type {'customer'|'staff'|null} what the options say of it; otherwise the token does */ #given = null;
   /** @type {{name: string, max: number}|null} */ #duty = null;
   /** @type {Session} */ #session;
   /** @type {Identity} */ #identity;
@@ -3303,7 +3306,8 @@ class Frontdesk {
     const local = kept(() => localStorage, options.storage);
     const session = kept(() => sessionStorage, options.session);
     this.#newId = options.newId ?? randomId;
-    this.#side = open ? sideOf(role) : token ? null : 'customer';
+    this.#given = open ? sideOf(role) : token ? null : 'customer';
+    this.#side = this.#given;
     const send = (/** @type {object} */ frame) => this.#session.send(frame);
     const parts = { clock, send, newId: this.#newId };
 
@@ -3684,10 +3688,10 @@ class Frontdesk {
 
   /** @param {string} uid */
   #isUser(uid) {
+    if (this.#uid !== uid && this.#uid !== null) this.#forgetUser('identity_changed');
     const token = this.#session.entrance?.token;
     this.#side ??= sideOf(token ? claims(token).role : undefined);
     if (this.#uid === uid) return;
-    if (this.#uid !== null) this.#forgetUser('identity_changed');
     this.#uid = uid;
     this.#identity.known = uid;
     for (const { message } of this.#outbox.pending) message.uid = uid;
@@ -3704,6 +3708,7 @@ class Frontdesk {
     this.#conversations.all.clear();
     this.#marks.clear();
     this.#onDuty(null);
+    this.#side = this.#given;
   }
 
   /**
