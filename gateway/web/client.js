@@ -225,6 +225,9 @@ const LIMITS = Object.freeze({
   refusals: 5,
   /** Of a conversation one `delivered` in so long. */
   markMs: 500,
+  /** So many marks at a time, and how long after that one may turn out to be refused. */
+  marks: 4,
+  markRefusedMs: 3_000,
   /** Typing: told again while it goes on, ended without a further key, and believed for so long (protocol). */
   typingAgainMs: 3_000,
   typingStopMs: 4_000,
@@ -1040,6 +1043,8 @@ function withDeadline(clock, work, late) {
 
 /** How much later than due a tick may come before the time since the last one counts as slept through. */
 const LATE_MS = 2_000;
+/** What may still be unread after a late tick is read within this. */
+const GRACE_MS = 1_500;
 
 class Link {
   /**
@@ -1051,6 +1056,9 @@ class Link {
     this.heard = clock.now();
     /** @type {number|null} since when an answer to `PING` is owed */
     this.asked = null;
+    /** A late tick has asked, and nothing was heard since. */
+    this.spared = false;
+    this.giveUp = new Alarm(clock, () => this.drop());
     this.tickDue = clock.now() + LIMITS.tickMs;
     this.wallThen = clock.wall();
     this.isOpen = false;
@@ -1064,6 +1072,8 @@ class Link {
     this.socket.onmessage = ({ data }) => {
       this.heard = this.clock.now();
       this.asked = null;
+      this.spared = false;
+      this.giveUp.clear();
       if (typeof data !== 'string' || data === 'PONG') return;
       const parsed = parse(data);
       if (parsed) frame(parsed);
@@ -1092,14 +1102,18 @@ class Link {
     const now = this.clock.now();
     const wall = this.clock.wall();
     // A timer that is late, or a wall clock that went on without ours: this machine slept, or was busy. Then what has
-    // come meanwhile may still be unread, and the socket gets a new chance.
+    // come meanwhile may still be unread, and the socket gets a new chance. One chance: in a hidden tab, whose timers
+    // ring once a minute, every tick is late.
     const slept = now - this.tickDue > LATE_MS || Math.abs(wall - this.wallThen - LIMITS.tickMs) > 2 * LIMITS.tickMs;
     this.wallThen = wall;
     this.tickDue = now + LIMITS.tickMs;
     this.ticking.set(LIMITS.tickMs);
-    if (slept) {
+    if (slept && this.spared) {
+      if (!this.giveUp.isSet) this.giveUp.set(GRACE_MS);
+    } else if (slept) {
       this.asked = null;
       this.probe();
+      this.spared = this.asked !== null;
     } else if (this.asked !== null) {
       if (now - this.asked >= LIMITS.pongMs) this.drop();
     } else if (now - this.heard >= LIMITS.quietMs) {
@@ -1128,6 +1142,7 @@ class Link {
 
   forget() {
     this.ticking.clear();
+    this.giveUp.clear();
     this.isOpen = false;
     this.socket.onopen = null;
     this.socket.onmessage = null;
@@ -1221,6 +1236,7 @@ class Session {
     this.parts.page?.removeEventListener('offline', this.wake);
     this.parts.page?.removeEventListener('pagehide', this.hide);
     this.retry.clear();
+    this.entrance = null;
     if (this.end(code)) this.become(state, why);
   }
 
@@ -1390,10 +1406,11 @@ class Session {
    * The page is somebody else's now: nothing more goes out on this socket, which is still the one's before.
    * @param {Entrance} entrance
    */
-  isAnother({ uid }) {
+  isAnother(entrance) {
     if (!this.end(GIVEN_UP)) return;
     const { epoch } = this;
-    if (uid !== null) this.parts.isUser(uid);
+    this.entrance = entrance;
+    if (entrance.uid !== null) this.parts.isUser(entrance.uid);
     if (epoch === this.epoch) this.comeBack('identity_changed', 0);
   }
 
@@ -1810,15 +1827,22 @@ function unbroken(entries) {
 
 class Marks {
   /**
-   * @param {{clock: Clock, send: (frame: object) => void}} parts
+   * @param {{clock: Clock, send: (frame: object) => void, isOver: (conversation: string) => boolean}} parts
    */
-  constructor({ clock, send }) {
+  constructor({ clock, send, isOver }) {
+    this.clock = clock;
     this.send = send;
+    this.isOver = isOver;
     /** @type {Map<string, Mark>} what this user has got */
     this.wanted = new Map();
     /** @type {Map<string, Mark>} what the server knows, or is on its way to it */
     this.told = new Map();
+    /** @type {{conversation: string, at: number, before: Mark}[]} what may still be refused */
+    this.recent = [];
     this.isLive = false;
+    /** After a refusal: nothing before, one at a time, and longer after each. */
+    this.notBefore = -Infinity;
+    this.refusals = 0;
     this.telling = new Alarm(clock, () => this.tell());
   }
 
@@ -1841,6 +1865,7 @@ class Marks {
    */
   know(conversation, { delivered, read }) {
     this.told.set(conversation, { delivered, read });
+    this.recent = this.recent.filter((told) => told.conversation !== conversation);
   }
 
   /** @param {boolean} isLive */
@@ -1850,35 +1875,72 @@ class Marks {
   }
 
   /**
-   * What was told may have been refused: again, not before this.
+   * One of those that were told a moment ago may have been refused: these again, not before this. What the server asks
+   * for is the time to one frame, so it is not waited for alone.
    * @param {number} ms
    */
   again(ms) {
-    this.told.clear();
-    this.telling.by(ms);
+    const now = this.clock.now();
+    this.fade(now);
+    if (this.recent.length === 0) return;
+    for (const { conversation, before } of this.recent.splice(0).reverse()) this.told.set(conversation, before);
+    if (now >= this.notBefore) this.refusals += 1;
+    const wait = Math.min(LIMITS.backoffMs * 2 ** (this.refusals - 1), LIMITS.backoffMaxMs);
+    this.notBefore = now + Math.max(ms, wait * (1 + this.clock.random() / 4));
+    this.telling.set(this.notBefore - now);
   }
 
+  /**
+   * What was told long ago was taken.
+   * @param {number} now
+   */
+  fade(now) {
+    this.recent = this.recent.filter(({ at }) => now - at < LIMITS.markRefusedMs);
+    if (this.recent.length === 0 && now - this.notBefore >= LIMITS.backoffMaxMs) this.refusals = 0;
+  }
+
+  /** Tells some, and the rest a moment later: each frame counts for the user's rate. */
   tell() {
     if (!this.isLive) return;
-    for (const [conversation, wanted] of this.wanted) {
+    const now = this.clock.now();
+    if (now < this.notBefore) return this.telling.by(this.notBefore - now);
+    this.fade(now);
+    let room = this.refusals > 0 ? 1 : LIMITS.marks;
+    for (const [conversation, wanted] of [...this.wanted]) {
       const told = this.of(this.told, conversation);
+      const before = { ...told };
       // Who has read has been delivered.
-      if (wanted.read > told.read) {
-        this.send({ action: 'read', payload: { conversation, up_to: wanted.read } });
-        told.read = wanted.read;
-        told.delivered = Math.max(told.delivered, wanted.read);
+      const mark = wanted.read > told.read ? 'read' : wanted.delivered > told.delivered ? 'delivered' : null;
+      if (mark === null) {
+        this.prune(conversation);
+        continue;
       }
-      if (wanted.delivered > told.delivered) {
-        this.send({ action: 'delivered', payload: { conversation, up_to: wanted.delivered } });
-        told.delivered = wanted.delivered;
-      }
+      if (room === 0) return this.telling.by(LIMITS.markMs);
+      room -= 1;
+      told[mark] = wanted[mark];
+      told.delivered = Math.max(told.delivered, told.read);
+      this.recent.push({ conversation, at: now, before });
+      this.send({ action: mark, payload: { conversation, up_to: wanted[mark] } });
+      if (wanted.delivered > told.delivered) this.telling.by(LIMITS.markMs);
     }
   }
 
-  /** @param {string} conversation */
-  forget(conversation) {
+  /**
+   * Everything is told of a conversation: when it is over nothing more is to come.
+   * @param {string} conversation
+   */
+  prune(conversation) {
+    if (!this.isOver(conversation) || this.recent.some((told) => told.conversation === conversation)) return;
     this.wanted.delete(conversation);
     this.told.delete(conversation);
+  }
+
+  /** It is somebody else now. */
+  clear() {
+    this.wanted.clear();
+    this.told.clear();
+    this.recent = [];
+    this.telling.clear();
   }
 
   /**
@@ -3211,6 +3273,7 @@ class Frontdesk {
   /** @type {Emitter} */ #events = new Emitter();
   /** @type {string|null} */ #uid = null;
   /** @type {'customer'|'staff'|null} */ #side = null;
+  /** @type {'customer'|'staff'|null} what the options say of it; otherwise the token does */ #given = null;
   /** @type {{name: string, max: number}|null} */ #duty = null;
   /** @type {Session} */ #session;
   /** @type {Identity} */ #identity;
@@ -3243,7 +3306,8 @@ class Frontdesk {
     const local = kept(() => localStorage, options.storage);
     const session = kept(() => sessionStorage, options.session);
     this.#newId = options.newId ?? randomId;
-    this.#side = open ? sideOf(role) : token ? null : 'customer';
+    this.#given = open ? sideOf(role) : token ? null : 'customer';
+    this.#side = this.#given;
     const send = (/** @type {object} */ frame) => this.#session.send(frame);
     const parts = { clock, send, newId: this.#newId };
 
@@ -3277,7 +3341,10 @@ class Frontdesk {
     });
     this.#questions = new Questions(parts);
     this.#intents = new Intents({ ...parts, mayGo: (verb, payload) => this.#mayGo(verb, payload) });
-    this.#marks = new Marks(parts);
+    this.#marks = new Marks({
+      ...parts,
+      isOver: (id) => (this.#conversations.all.get(id)?.info.state ?? 'ended') === 'ended',
+    });
     this.#typing = new Typing({
       ...parts,
       tell: (conversation, uid, on) => this.#events.emit('typing', { conversation, uid, on }),
@@ -3621,10 +3688,10 @@ class Frontdesk {
 
   /** @param {string} uid */
   #isUser(uid) {
+    if (this.#uid !== uid && this.#uid !== null) this.#forgetUser('identity_changed');
     const token = this.#session.entrance?.token;
     this.#side ??= sideOf(token ? claims(token).role : undefined);
     if (this.#uid === uid) return;
-    if (this.#uid !== null) this.#forgetUser('identity_changed');
     this.#uid = uid;
     this.#identity.known = uid;
     for (const { message } of this.#outbox.pending) message.uid = uid;
@@ -3639,7 +3706,9 @@ class Frontdesk {
   #forgetUser(code) {
     this.#outbox.abandon(code);
     this.#conversations.all.clear();
+    this.#marks.clear();
     this.#onDuty(null);
+    this.#side = this.#given;
   }
 
   /**

@@ -31,6 +31,7 @@ export class Frontdesk {
   /** @type {Emitter} */ #events = new Emitter();
   /** @type {string|null} */ #uid = null;
   /** @type {'customer'|'staff'|null} */ #side = null;
+  /** @type {'customer'|'staff'|null} what the options say of it; otherwise the token does */ #given = null;
   /** @type {{name: string, max: number}|null} */ #duty = null;
   /** @type {Session} */ #session;
   /** @type {Identity} */ #identity;
@@ -63,7 +64,8 @@ export class Frontdesk {
     const local = kept(() => localStorage, options.storage);
     const session = kept(() => sessionStorage, options.session);
     this.#newId = options.newId ?? randomId;
-    this.#side = open ? sideOf(role) : token ? null : 'customer';
+    this.#given = open ? sideOf(role) : token ? null : 'customer';
+    this.#side = this.#given;
     const send = (/** @type {object} */ frame) => this.#session.send(frame);
     const parts = { clock, send, newId: this.#newId };
 
@@ -97,7 +99,10 @@ export class Frontdesk {
     });
     this.#questions = new Questions(parts);
     this.#intents = new Intents({ ...parts, mayGo: (verb, payload) => this.#mayGo(verb, payload) });
-    this.#marks = new Marks(parts);
+    this.#marks = new Marks({
+      ...parts,
+      isOver: (id) => (this.#conversations.all.get(id)?.info.state ?? 'ended') === 'ended',
+    });
     this.#typing = new Typing({
       ...parts,
       tell: (conversation, uid, on) => this.#events.emit('typing', { conversation, uid, on }),
@@ -441,10 +446,10 @@ export class Frontdesk {
 
   /** @param {string} uid */
   #isUser(uid) {
+    if (this.#uid !== uid && this.#uid !== null) this.#forgetUser('identity_changed');
     const token = this.#session.entrance?.token;
     this.#side ??= sideOf(token ? claims(token).role : undefined);
     if (this.#uid === uid) return;
-    if (this.#uid !== null) this.#forgetUser('identity_changed');
     this.#uid = uid;
     this.#identity.known = uid;
     for (const { message } of this.#outbox.pending) message.uid = uid;
@@ -459,7 +464,9 @@ export class Frontdesk {
   #forgetUser(code) {
     this.#outbox.abandon(code);
     this.#conversations.all.clear();
+    this.#marks.clear();
     this.#onDuty(null);
+    this.#side = this.#given;
   }
 
   /**

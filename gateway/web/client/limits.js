@@ -60,6 +60,9 @@ export const LIMITS = Object.freeze({
   refusals: 5,
   /** Of a conversation one `delivered` in so long. */
   markMs: 500,
+  /** So many marks at a time, and how long after that one may turn out to be refused. */
+  marks: 4,
+  markRefusedMs: 3_000,
   /** Typing: told again while it goes on, ended without a further key, and believed for so long (protocol). */
   typingAgainMs: 3_000,
   typingStopMs: 4_000,

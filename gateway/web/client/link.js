@@ -11,6 +11,8 @@ import { LIMITS } from './limits.js';
 
 /** How much later than due a tick may come before the time since the last one counts as slept through. */
 const LATE_MS = 2_000;
+/** What may still be unread after a late tick is read within this. */
+const GRACE_MS = 1_500;
 
 export class Link {
   /**
@@ -22,6 +24,9 @@ export class Link {
     this.heard = clock.now();
     /** @type {number|null} since when an answer to `PING` is owed */
     this.asked = null;
+    /** A late tick has asked, and nothing was heard since. */
+    this.spared = false;
+    this.giveUp = new Alarm(clock, () => this.drop());
     this.tickDue = clock.now() + LIMITS.tickMs;
     this.wallThen = clock.wall();
     this.isOpen = false;
@@ -35,6 +40,8 @@ export class Link {
     this.socket.onmessage = ({ data }) => {
       this.heard = this.clock.now();
       this.asked = null;
+      this.spared = false;
+      this.giveUp.clear();
       if (typeof data !== 'string' || data === 'PONG') return;
       const parsed = parse(data);
       if (parsed) frame(parsed);
@@ -63,14 +70,18 @@ export class Link {
     const now = this.clock.now();
     const wall = this.clock.wall();
     // A timer that is late, or a wall clock that went on without ours: this machine slept, or was busy. Then what has
-    // come meanwhile may still be unread, and the socket gets a new chance.
+    // come meanwhile may still be unread, and the socket gets a new chance. One chance: in a hidden tab, whose timers
+    // ring once a minute, every tick is late.
     const slept = now - this.tickDue > LATE_MS || Math.abs(wall - this.wallThen - LIMITS.tickMs) > 2 * LIMITS.tickMs;
     this.wallThen = wall;
     this.tickDue = now + LIMITS.tickMs;
     this.ticking.set(LIMITS.tickMs);
-    if (slept) {
+    if (slept && this.spared) {
+      if (!this.giveUp.isSet) this.giveUp.set(GRACE_MS);
+    } else if (slept) {
       this.asked = null;
       this.probe();
+      this.spared = this.asked !== null;
     } else if (this.asked !== null) {
       if (now - this.asked >= LIMITS.pongMs) this.drop();
     } else if (now - this.heard >= LIMITS.quietMs) {
@@ -99,6 +110,7 @@ export class Link {
 
   forget() {
     this.ticking.clear();
+    this.giveUp.clear();
     this.isOpen = false;
     this.socket.onopen = null;
     this.socket.onmessage = null;

@@ -71,6 +71,7 @@ export class Session {
     this.parts.page?.removeEventListener('offline', this.wake);
     this.parts.page?.removeEventListener('pagehide', this.hide);
     this.retry.clear();
+    this.entrance = null;
     if (this.end(code)) this.become(state, why);
   }
 
@@ -240,10 +241,11 @@ export class Session {
    * The page is somebody else's now: nothing more goes out on this socket, which is still the one's before.
    * @param {Entrance} entrance
    */
-  isAnother({ uid }) {
+  isAnother(entrance) {
     if (!this.end(GIVEN_UP)) return;
     const { epoch } = this;
-    if (uid !== null) this.parts.isUser(uid);
+    this.entrance = entrance;
+    if (entrance.uid !== null) this.parts.isUser(entrance.uid);
     if (epoch === this.epoch) this.comeBack('identity_changed', 0);
   }
 

@@ -206,3 +206,47 @@ test('a recall is asked for until it is answered, and takes the words away', asy
   await done;
   assert.deepEqual([message.recalled, message.text], [true, null]);
 });
+
+test('marks of many conversations go out bit by bit, and all arrive where few frames are allowed', async () => {
+  for (const [burst, perSecond] of [[5, 50], [2, 2]]) {
+    const world = new World();
+    const client = await world.live({ uid: 'sam', role: 'staff' });
+    const known = new Map();
+    let tokens = burst;
+    let then = world.clock.time;
+    const take = (mark) => (socket, { conversation, up_to: upTo }) => {
+      const now = world.clock.time;
+      tokens = Math.min(burst, tokens + ((now - then) * perSecond) / 1000);
+      then = now;
+      if (tokens < 1) return socket.tell('error', { code: 'rate_limited', message: '', retry_after_ms: 20 });
+      tokens -= 1;
+      known.set(`${conversation} ${mark}`, upTo);
+    };
+    world.desk.read = take('read');
+    world.desk.delivered = take('delivered');
+    for (let i = 0; i < 20; i += 1) {
+      world.socket.tell('message', { code: 'new_customer', message: '', conversation: `k${i}`, customer: `u${i}`, seq: 1, id: `k${i}-1` });
+      world.socket.tell('message', { conversation: `k${i}`, seq: 2, id: `k${i}-2`, prev: `k${i}-1`, time: 1, from: 'customer', message: 'hi' });
+      client.read(`k${i}`);
+    }
+    const sent = () => world.taken.filter(({ action }) => action === 'read' || action === 'delivered').length;
+    await world.clock.advance(180_000);
+    assert.deepEqual([...known.values()], Array(20).fill(2), `${burst}`);
+    assert.ok(sent() <= 60, `${sent()} frames`);
+    const before = sent();
+    await world.clock.advance(60_000);
+    assert.equal(sent(), before, 'it ends');
+  }
+});
+
+test('a refusal that is about something else does not send old marks again', async () => {
+  const world = new World();
+  const client = await world.live();
+  world.desk.says('a');
+  client.read();
+  await world.clock.advance(10_000);
+  assert.equal(world.socket.got('read').length, 1);
+  world.socket.tell('error', { code: 'rate_limited', message: '', retry_after_ms: 20 });
+  await world.clock.advance(60_000);
+  assert.equal(world.socket.got('read').length, 1);
+});

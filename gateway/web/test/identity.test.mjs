@@ -309,3 +309,24 @@ test('a page that is shown again does not cut short what the server asked for', 
   await world.clock.advance(2500);
   assert.equal(client.state, 'live');
 });
+
+test('who comes after staff may be a customer: their early words wait for a conversation', async () => {
+  const world = new World();
+  world.desk.uid = 'sam';
+  world.desk.begun = false;
+  const soon = jwt({ sub: 'sam', role: 'staff', exp: (world.clock.time + 20_000) / 1000 });
+  let token = soon;
+  const client = await world.live(options({ fetch: door(TICKET).fetch, token: () => token }));
+  assert.equal(client.send('to whom?').code, 'no_conversation');
+  token = jwt({ sub: 'bob', role: 'customer' });
+  world.desk.uid = 'bob';
+  const [first] = world.sockets;
+  for (let i = 0; i < 200 && !first.ended; i += 1) await world.clock.advance(100);
+  assert.deepEqual([client.uid, client.send('early').state], ['bob', 'queued']);
+  client.forget();
+  token = soon;
+  world.desk.uid = 'sam';
+  client.start();
+  await world.clock.advance(10);
+  assert.deepEqual([client.uid, client.send('to whom?').code], ['sam', 'no_conversation']);
+});

@@ -245,3 +245,23 @@ test('a listener that stops or forgets has the last word, whatever it was told',
     if (name === 'state') assert.equal(client.told('state').at(-1).state, 'stopped');
   }
 });
+
+test('in a hidden tab, whose timers ring once a minute, a half-open socket is left, and a good one is kept', async () => {
+  const world = new World();
+  const { clock } = world.clock;
+  let hidden = false;
+  const throttled = {
+    ...clock,
+    setTimeout: (work, ms) => clock.setTimeout(work, hidden ? Math.ceil((clock.now() + ms) / 60_000) * 60_000 - clock.now() : ms),
+  };
+  const client = await world.live({ clock: throttled });
+  hidden = true;
+  await world.clock.advance(3_600_000);
+  assert.deepEqual([client.state, world.sockets.length], ['live', 1]);
+  world.pongs = false;
+  await world.clock.advance(300_000);
+  assert.ok(world.sockets.length >= 2);
+  world.pongs = true;
+  await world.clock.advance(300_000);
+  assert.equal(client.state, 'live');
+});
