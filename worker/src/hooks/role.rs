@@ -28,8 +28,11 @@ use super::{
 };
 use crate::lane::{Lanes, reads_lane_0};
 
-/// How often all shards are looked at, hinted at or not, and the metrics are read.
+/// How often shards with webhooks are looked at, hinted at or not, and the metrics are read.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How often the others are: a new webhook is hinted at, and this is for lost hints. Most shards have none, and a
+/// look is six commands.
+const REST_EVERY: Duration = Duration::from_secs(30);
 /// How soon a shard is looked at again, however many hints there are.
 const LOOK_PAUSE: Duration = Duration::from_millis(50);
 /// How long a stop waits for receivers. What they have not answered by then is delivered again by another worker.
@@ -188,7 +191,12 @@ impl Role {
                     continue;
                 };
                 own.has_hooks = due.has_hooks;
-                let later = due.later.unwrap_or(LOOK_EVERY).min(LOOK_EVERY);
+                let every = if due.has_hooks {
+                    LOOK_EVERY
+                } else {
+                    REST_EVERY
+                };
+                let later = due.later.unwrap_or(every).min(every);
                 // There may be more than it is told of at once.
                 let full = u64::try_from(due.hooks.len()).is_ok_and(|found| found >= MAX_DUE_HOOKS);
                 let next = if full {
