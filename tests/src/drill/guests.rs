@@ -3,12 +3,12 @@
 
 use std::{
     future::Future,
-    sync::{Arc, PoisonError, atomic::AtomicBool, atomic::Ordering},
+    sync::{Arc, PoisonError, atomic::Ordering},
 };
 
 use serde_json::Value;
 
-use super::{Act, Drill, history::What, person::Stage};
+use super::{Act, Drill, Settled, history::What, person::Stage};
 
 /// What guests need of the drill; clones are the same.
 #[derive(Debug, Clone)]
@@ -27,7 +27,7 @@ impl Drill {
     /// Lets guests in: `settled` is theirs to set, and `lives` ends after they were told to leave.
     pub fn enter_guests(
         &mut self,
-        settled: Arc<AtomicBool>,
+        settled: Arc<Settled>,
         lives: impl Future<Output = ()> + Send + 'static,
     ) {
         self.settled.push(settled);

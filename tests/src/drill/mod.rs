@@ -12,13 +12,14 @@ mod guests;
 pub mod history;
 mod person;
 mod resume;
+mod settled;
 pub mod view;
 
 use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -38,6 +39,7 @@ use self::{
 pub use self::{
     guests::Guests,
     person::{Act, NUMBERS_PER_DEVICE},
+    settled::Settled,
 };
 use crate::{
     cluster::{Builder, Cluster, DEFAULT_SITE},
@@ -100,7 +102,7 @@ pub struct Drill {
     act: watch::Sender<Act>,
     stage: Stage,
     people: JoinSet<()>,
-    settled: Vec<Arc<AtomicBool>>,
+    settled: Vec<Arc<Settled>>,
     looking: JoinHandle<()>,
     seen: Arc<Mutex<Vec<String>>>,
     forgotten: Vec<Forgotten>,
@@ -176,7 +178,7 @@ impl Drill {
                 device,
                 resumes: devices.is_some(),
             };
-            let settled = Arc::<AtomicBool>::default();
+            let settled = Arc::new(Settled::new(format!("{site}/{uid}#{device}")));
             self.settled.push(Arc::clone(&settled));
             let seed = self.seed ^ (self.settled.len() as u64) << 32;
             let person = Person::new(name, self.stage.clone(), seed, settled);
@@ -313,7 +315,7 @@ impl Drill {
         let (began, mut last, mut since) = (Instant::now(), 0, Instant::now());
         loop {
             let length = self.history.len();
-            let all = self.settled.iter().all(|one| one.load(Ordering::SeqCst));
+            let all = self.settled.iter().all(|one| one.owed().is_none());
             if length != last || !all {
                 (last, since) = (length, Instant::now());
             }
@@ -328,11 +330,7 @@ impl Drill {
             if began.elapsed() > SETTLE {
                 let dump = Dump::read(&mut redis).await;
                 let mut wrong = check::presence(&dump, &live_sockets(&self.history));
-                let count = self
-                    .settled
-                    .iter()
-                    .filter(|one| !one.load(Ordering::SeqCst));
-                wrong.push(format!("{} people have not settled", count.count()));
+                wrong.extend(self.settled.iter().filter_map(|one| one.owed()));
                 return wrong;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;

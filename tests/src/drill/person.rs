@@ -7,7 +7,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -24,6 +24,7 @@ use tokio_tungstenite::{
 use super::{
     history::{History, What},
     resume::Resuming,
+    settled::Settled,
 };
 
 /// Messages that a person has on their way at most.
@@ -104,8 +105,8 @@ pub(super) struct Socket {
     stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
     pub(super) number: u64,
     welcomed: bool,
-    /// Since when an answer is owed: to the handshake, to `customerConnect` or to `resume`.
-    pub(super) owed: Option<Instant>,
+    /// Since when an answer is owed: to the handshake, or about a place.
+    owed: Option<Instant>,
 }
 
 /// See the head of this file.
@@ -127,11 +128,11 @@ pub(super) struct Person {
     /// Staff or customer asked for a place and were not answered yet.
     pub(super) asked: bool,
     spoke: Instant,
-    settled: Arc<AtomicBool>,
+    settled: Arc<Settled>,
 }
 
 impl Person {
-    pub(super) fn new(name: Name, stage: Stage, seed: u64, settled: Arc<AtomicBool>) -> Self {
+    pub(super) fn new(name: Name, stage: Stage, seed: u64, settled: Arc<Settled>) -> Self {
         Self {
             who: name.full(),
             next: name.device as u64 * NUMBERS_PER_DEVICE,
@@ -155,7 +156,7 @@ impl Person {
         let mut act = self.stage.act.clone();
         loop {
             let now = *act.borrow_and_update();
-            self.settled.store(self.is_settled(), Ordering::SeqCst);
+            self.settled.set(self.unsettled());
             if now == Act::Leave {
                 return self.leave().await;
             }
@@ -176,12 +177,20 @@ impl Person {
         }
     }
 
-    /// Nothing is owed to this person, and they owe nothing.
-    fn is_settled(&self) -> bool {
-        let welcomed = self.socket.as_ref().is_some_and(|socket| socket.welcomed);
-        let caught_up = self.resuming.as_ref().is_none_or(Resuming::has_all);
-        let placed = self.placed || !self.open.is_empty();
-        welcomed && caught_up && self.pending.is_empty() && !self.asked && placed
+    /// What is owed to this person or by them.
+    fn unsettled(&self) -> Option<&'static str> {
+        let is_welcomed = self.socket.as_ref().is_some_and(|socket| socket.welcomed);
+        let has_all = self.resuming.as_ref().is_none_or(Resuming::has_all);
+        let has_place = self.placed || !self.open.is_empty();
+        let owed = [
+            ("a welcome", !is_welcomed),
+            ("what a resume brings", !has_all),
+            ("acks", !self.pending.is_empty()),
+            ("an answer about a place", self.asked),
+            ("a place", !has_place),
+        ];
+        owed.into_iter()
+            .find_map(|(what, is_owed)| is_owed.then_some(what))
     }
 
     fn note(&self, what: What) {
@@ -249,7 +258,8 @@ impl Person {
     async fn act(&mut self, act: Act) {
         let Some(socket) = &self.socket else { return };
         let oldest = self.pending.values().filter_map(|pending| pending.owed);
-        let owed = socket.owed.into_iter().chain(oldest).min();
+        let resumes = self.resuming.as_ref().and_then(Resuming::owed);
+        let owed = socket.owed.into_iter().chain(oldest).chain(resumes).min();
         if owed.is_some_and(|since| since.elapsed() > GIVE_UP) {
             return self.lost("no answer");
         }

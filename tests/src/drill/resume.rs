@@ -27,6 +27,8 @@ pub(super) struct Resuming {
     /// Sent and not answered: how many histories are to come, once the snapshot is here.
     sent: Option<usize>,
     histories: usize,
+    /// Since when all of the answer is owed. Its own clock: what else is told says nothing about it.
+    owed: Option<Instant>,
     /// Since when something is missing.
     missing: Option<Instant>,
     /// Conversations of which the last snapshot showed more than is known.
@@ -40,13 +42,24 @@ impl Resuming {
             self.token = Some(token);
         }
         (self.wanted, self.sent, self.histories) = (Some(Instant::now()), None, 0);
-        (self.missing, self.behind) = (None, Vec::new());
+        (self.owed, self.missing, self.behind) = (None, None, Vec::new());
     }
 
     /// Nothing is missing and nothing is asked for.
     pub(super) fn has_all(&self) -> bool {
-        let quiet = self.wanted.is_none() && self.sent.is_none() && self.histories == 0;
-        quiet && self.behind.is_empty() && self.views.are_whole()
+        self.wanted.is_none()
+            && self.is_answered()
+            && self.behind.is_empty()
+            && self.views.are_whole()
+    }
+
+    /// Since when an answer is owed, or a part of it.
+    pub(super) fn owed(&self) -> Option<Instant> {
+        self.owed.filter(|_| !self.is_answered())
+    }
+
+    fn is_answered(&self) -> bool {
+        self.sent.is_none() && self.histories == 0
     }
 
     fn want(&mut self, after: Duration) {
@@ -75,6 +88,7 @@ impl Resuming {
         self.wanted = None;
         self.missing = None;
         self.sent = Some(positions.len());
+        self.owed = Some(Instant::now());
         let mut payload = json!({ "positions": positions });
         if let Some(token) = self.token.take() {
             payload["token"] = json!(token);
@@ -127,7 +141,7 @@ impl Person {
             return true;
         };
         let now = Instant::now();
-        let answered = resuming.sent.is_none() && resuming.histories == 0;
+        let answered = resuming.is_answered();
         if answered && !resuming.behind.is_empty() {
             resuming.want(Duration::ZERO);
         }
@@ -139,9 +153,6 @@ impl Person {
         match resuming.wanted {
             Some(when) if when <= now && answered => {
                 let payload = resuming.payload();
-                if let Some(socket) = &mut self.socket {
-                    socket.owed = Some(now);
-                }
                 self.do_("resume", payload).await;
                 false
             }

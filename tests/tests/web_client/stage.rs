@@ -4,10 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -20,7 +17,7 @@ use axum::{
 };
 use frontdesk_tests::{
     cluster::DEFAULT_SITE,
-    drill::{Act, Guests, history::What},
+    drill::{Act, Guests, Settled, history::What},
     tokens, wait,
 };
 use serde_json::{Value, json};
@@ -39,10 +36,10 @@ pub struct Person {
 }
 
 /// A page, or a process of Node.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Page {
     people: Vec<Person>,
-    settled: Arc<AtomicBool>,
+    settled: Arc<Settled>,
     /// How often it was loaded; what is said of earlier loads comes too late.
     load: u64,
     live: bool,
@@ -119,11 +116,11 @@ impl Stage {
     }
 
     /// Whom a page will hold. Returns what says that they have settled.
-    pub fn cast(&self, page: &str, people: &[Person]) -> Arc<AtomicBool> {
-        let mut inner = lock(&self.inner);
-        let page = inner.pages.entry(page.to_owned()).or_default();
-        page.people = people.to_vec();
-        Arc::clone(&page.settled)
+    pub fn cast(&self, page: &str, people: &[Person]) -> Arc<Settled> {
+        let settled = Arc::new(Settled::new(format!("page {page}")));
+        let cast = Page::new(people.to_vec(), Arc::clone(&settled));
+        lock(&self.inner).pages.insert(page.to_owned(), cast);
+        settled
     }
 
     /// Ends when a page has said goodbye.
@@ -210,7 +207,7 @@ async fn enter(State(inner): Shared, Query(asked): Asked) -> String {
     page.load += 1;
     page.reload = false;
     page.live = false;
-    page.settled.store(false, Ordering::SeqCst);
+    page.settled.set(Some("another load"));
     page.present.clear();
     page.states.clear();
     let mut people = Vec::new();
@@ -250,7 +247,8 @@ async fn report(State(inner): Shared, Query(asked): Asked, body: String) -> &'st
     page.live = report["live"] == true;
     page.bye |= report["bye"] == true;
     let settled = report["settled"] == true;
-    page.settled.store(settled, Ordering::SeqCst);
+    page.settled
+        .set((!settled).then_some("something by its people's account"));
     match guests.act() {
         Act::Leave => "leave",
         Act::Settle => "settle",
@@ -260,6 +258,21 @@ async fn report(State(inner): Shared, Query(asked): Asked, body: String) -> &'st
 }
 
 impl Page {
+    fn new(people: Vec<Person>, settled: Arc<Settled>) -> Self {
+        Self {
+            people,
+            settled,
+            load: 0,
+            live: false,
+            reload: false,
+            bye: false,
+            sockets: BTreeMap::new(),
+            present: BTreeMap::new(),
+            states: BTreeMap::new(),
+            problems: BTreeSet::new(),
+        }
+    }
+
     fn take(&mut self, guests: &Guests, record: &Value) {
         let number = record["number"].as_u64().expect("people have numbers");
         let who = who(&self.present[&number]);
