@@ -8,6 +8,7 @@ mod full;
 mod measures;
 mod server;
 mod servers;
+mod soak;
 mod table;
 
 use std::{io::Write as _, path::PathBuf};
