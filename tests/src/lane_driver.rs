@@ -469,7 +469,14 @@ impl LaneDriver {
             .query_async(&mut self.connection)
             .await
             .expect("a number");
-        self.tick(0).await.0
+        let (fired, _) = self.tick(0).await;
+        let () = redis::cmd("HDEL")
+            .arg(keys::clock(self.shard))
+            .arg("seen")
+            .query_async(&mut self.connection)
+            .await
+            .expect("a number");
+        fired
     }
 
     /// Ticks; the clock moves on by the time since the last tick, at most `most_ms`.

@@ -33,6 +33,8 @@ pub const MAX_DEAD_LETTERS: usize = 10_000;
 pub const MAX_DEAD_LETTER_FIELDS: usize = 64;
 /// Most timers that one tick of a shard turns into events.
 pub const MAX_TIMERS_PER_TICK: usize = 100;
+/// Most that a shard's clock advances in one tick, in ms.
+pub const MAX_ADVANCE_MS: u64 = 2000;
 /// Most sites of a shard that the metrics look at.
 pub const MAX_SITES_IN_STATS: usize = 200;
 /// Most packed texts whose meaning the apply script keeps: an App's transitions and the sites of a shard.
@@ -513,6 +515,7 @@ fn generated() -> String {
         ("dead", MAX_DEAD_LETTERS as u64),
         ("dead_fields", MAX_DEAD_LETTER_FIELDS as u64),
         ("timers", MAX_TIMERS_PER_TICK as u64),
+        ("advance_ms", MAX_ADVANCE_MS),
         ("sites", MAX_SITES_IN_STATS as u64),
         ("kept", MAX_KEPT as u64),
         ("small", SMALL_NUMBERS),

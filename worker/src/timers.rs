@@ -15,12 +15,12 @@ use tracing::warn;
 
 use crate::{
     lane::{Context, Lanes, reads_lane_0},
-    library::MAX_TIMERS_PER_TICK,
+    library::{MAX_ADVANCE_MS, MAX_TIMERS_PER_TICK},
     metrics::METRICS,
 };
 
 /// Most that a shard's clock advances in one tick.
-const MAX_ADVANCE: Duration = Duration::from_secs(2);
+const MAX_ADVANCE: Duration = Duration::from_millis(MAX_ADVANCE_MS);
 /// Most calls for one shard in one tick.
 const MAX_ROUNDS: usize = 50;
 /// Every how many ticks the shards at rest are looked at.
@@ -133,7 +133,8 @@ impl Ticker {
     }
 
     /// Most that a shard's clock may advance: where it stood still the first timer was set since the
-    /// last look, and is no older than that.
+    /// last look, and is no older than that. (Who set it added what had passed since the last tick, at most
+    /// [`MAX_ADVANCE`]: lua/prelude.lua.)
     fn most(&self, shard: Shard) -> Duration {
         if self.running.contains(&shard) {
             MAX_ADVANCE

@@ -1,14 +1,21 @@
 //! The functions that are no transitions: `lease`, `tick`, `stats`.
 
 use frontdesk_shared::{ids::Lane, keys};
-use frontdesk_tests::{lane_driver::LaneDriver, redis_server::Options};
-use frontdesk_worker::{desk::settings::DeskSettings, library::MAX_TIMERS_PER_TICK};
+use frontdesk_tests::{
+    lane_driver::{LaneDriver, words},
+    redis_server::Options,
+};
+use frontdesk_worker::{
+    desk::settings::DeskSettings,
+    library::{MAX_ADVANCE_MS, MAX_TIMERS_PER_TICK},
+};
 
 use crate::scene::Scene;
 
 on_both![
     a_lease_belongs_to_one_worker_until_it_ends_or_is_given_back,
     the_clock_advances_a_little_whatever_the_wall_clock_does,
+    a_time_set_between_ticks_is_not_over_too_early,
     a_tick_fires_a_bounded_number_of_timers,
     stats_count_what_waits_and_who_serves,
 ];
@@ -100,6 +107,39 @@ async fn the_clock_advances_a_little_whatever_the_wall_clock_does(options: Optio
         (wall..wall + 60_000).contains(&seen),
         "the wall clock is followed again"
     );
+}
+
+/// The clock shows the time of the last tick: what has passed since then counts, but no outage does.
+async fn a_time_set_between_ticks_is_not_over_too_early(options: Options) {
+    let mut scene = Scene::new(options, DeskSettings::default()).await;
+    let (_staff, mut customer) = (scene.staff("sam", 1).await, scene.customer("alice").await);
+    let idle_ms = DeskSettings::default().idle_s * 1000;
+    for (since, counts) in [
+        (0, 0..=MAX_ADVANCE_MS),
+        (700, 700..=MAX_ADVANCE_MS),
+        (3_600_000, MAX_ADVANCE_MS..=MAX_ADVANCE_MS),
+        // The wall clock was set back.
+        (-3_600_000, 0..=0),
+    ] {
+        let driver = &mut scene.driver;
+        let wall = i64::try_from(driver.time_ms().await).expect("a time");
+        let () = redis::cmd("HSET")
+            .arg(keys::clock(driver.shard))
+            .arg(&[("now", 1_000_000), ("seen", wall - since)])
+            .query_async(&mut driver.connection)
+            .await
+            .expect("a hash");
+        scene
+            .send(&mut customer, words(&format!("since {since}")))
+            .await;
+        let driver = &mut scene.driver;
+        let user = driver.dump().await.hash(&driver.key("u:alice"));
+        let conversation = driver.key(&format!("conv:{}", user["conv"]));
+        let idle = driver.dump().await.hash(&conversation)["idle"].clone();
+        let idle: u64 = idle.parse().expect("a number");
+        let counted = idle - idle_ms - 1_000_000;
+        assert!(counts.contains(&counted), "{since} ms: {counted}");
+    }
 }
 
 async fn a_tick_fires_a_bounded_number_of_timers(options: Options) {
