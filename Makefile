@@ -32,11 +32,6 @@ test-faults: install ## the long fault tests, up to 30 minutes; FRONTDESK_SEED=<
 conformance: install ## WebSocket conformance: Autobahn (needs Python 2.7), the raw cases, clients of other make
 	@tests/conformance/run.sh
 
-.PHONY: client
-client: ## join the modules of the JavaScript client into gateway/web/client.js
-	@deploy/install.sh nodejs
-	node gateway/web/build.mjs
-
 .PHONY: fuzz
 fuzz: install ## a million hostile inputs; FRONTDESK_FUZZ_CASES, _SEED and _ONLY say otherwise
 	FRONTDESK_FUZZ_CASES=$${FRONTDESK_FUZZ_CASES:-1000000} FRONTDESK_FUZZ_SEED=$${FRONTDESK_FUZZ_SEED:-$$(date +%s)} \

@@ -12,6 +12,7 @@ use std::{
     path::Path,
 };
 
+use axum::{Router, http::StatusCode, routing::get};
 use frontdesk_tests::{
     child::Child,
     client::Client,
@@ -265,4 +266,58 @@ async fn the_clients_address_is_passed_on_and_cannot_be_claimed() {
     };
     assert!(head.contains("x-forwarded-for: 127.0.0.1\r\n"), "{head}");
     assert!(!head.contains("6.6.6.6"), "{head}");
+}
+
+/// What a gateway of another version serves of the JavaScript client, and 404 for all else.
+async fn another_version(address: SocketAddr) {
+    let listener = TcpListener::bind(address).await.expect("a free port");
+    let router = Router::new()
+        .route("/readyz", get(async || StatusCode::OK))
+        .route(
+            "/client.js",
+            get(async || "import './client/another/only.js';"),
+        )
+        .route("/client/another/only.js", get(async || "export {};"));
+    tokio::spawn(async move { axum::serve(listener, router).await.expect("it goes on") });
+}
+
+/// Each gateway has only the modules of its own version, and a page gets those that it asks for.
+#[tokio::test]
+async fn in_a_rolling_upgrade_modules_come_from_a_gateway_that_has_them() {
+    let cluster = Cluster::builder().gateways(1).workers(1).start().await;
+    let port = cluster.addr(0).port();
+    another_version(SocketAddr::from((SECOND, port))).await;
+    let dns = Dns::start(&[FIRST, SECOND]);
+    let haproxy = Haproxy::start(&dns, port, cluster.logs());
+    let page = async |path: &str| http::get(haproxy.addr, path).await.ok();
+    let mut entries = HashSet::new();
+    wait::until("both versions are met", async || {
+        let entry = page("/client.js")
+            .await
+            .filter(|entry| entry.status == 200)?;
+        entries.insert(entry.body);
+        (entries.len() == 2).then_some(())
+    })
+    .await;
+    let modules = entries.iter().flat_map(|entry| entry.split("'./").skip(1));
+    let modules: Vec<_> = modules.filter_map(|text| text.split('\'').next()).collect();
+    assert!(modules.len() > 3, "{modules:?}");
+    wait::until("the modules' backend knows both", async || {
+        for module in &modules {
+            page(&format!("/{module}"))
+                .await
+                .filter(|answer| answer.status == 200)?;
+        }
+        Some(())
+    })
+    .await;
+    // Whichever gateway's turn it is.
+    for _ in 0..4 {
+        for module in &modules {
+            let answer = page(&format!("/{module}")).await.expect("an answer");
+            assert_eq!(answer.status, 200, "{module}: {answer:?}");
+        }
+    }
+    let nobodys = page("/client/nobodys/only.js").await.expect("an answer");
+    assert_eq!(nobodys.status, 404);
 }

@@ -15,37 +15,6 @@ async fn people_see_a_page_that_runs_nothing() {
 }
 
 #[tokio::test]
-async fn pages_of_any_origin_may_load_the_client() {
-    let bench = Bench::start().await;
-    let answer = bench.get("/client.js").await;
-    let (head, body) = answer.split_once("\r\n\r\n").expect("an answer");
-    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
-    for line in [
-        "content-type: text/javascript; charset=utf-8",
-        "x-content-type-options: nosniff",
-        "access-control-allow-origin: *",
-        "cache-control: public, max-age=600",
-    ] {
-        assert!(head.contains(line), "{line} is not in {head}");
-    }
-    assert_eq!(body, include_str!("../../web/client.js"));
-    let etag = head.lines().find_map(|line| line.strip_prefix("etag: "));
-    let etag = etag.expect("an ETag");
-    let again = async |known: &str| {
-        let request = format!(
-            "GET /client.js HTTP/1.1\r\nHost: test\r\nConnection: close\r\nIf-None-Match: {known}\r\n\r\n"
-        );
-        bench.raw(request.as_bytes()).await
-    };
-    for known in [etag, &format!("\"other\", W/{etag}"), "*"] {
-        let answer = again(known).await;
-        assert!(answer.starts_with("HTTP/1.1 304"), "{known}: {answer}");
-        assert!(answer.ends_with("\r\n\r\n"), "a body: {answer}");
-    }
-    assert!(again("\"other\"").await.starts_with("HTTP/1.1 200"));
-}
-
-#[tokio::test]
 async fn both_paths_upgrade() {
     let bench = Bench::start().await;
     for path in ["/", "/ws", "/?uid=alice"] {

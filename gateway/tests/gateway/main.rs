@@ -5,6 +5,7 @@
 
 mod bad_input;
 mod busy;
+mod client_js;
 mod conformance;
 mod door;
 mod harness;

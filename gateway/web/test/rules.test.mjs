@@ -1,7 +1,6 @@
 // The tables and the pure rules.
 
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { Backoff } from '../client/backoff.js';
@@ -11,10 +10,6 @@ import { wellFormed } from '../client/frontdesk.js';
 import { CLOSE_CODES, LIMITS, comesBack } from '../client.js';
 
 const protocol = readFileSync(new URL('../../../docs/PROTOCOL.md', import.meta.url), 'utf8');
-
-test('client.js is what the modules make', () => {
-  execFileSync(process.execPath, [new URL('../build.mjs', import.meta.url).pathname, '--check']);
-});
 
 test('the close codes are those of docs/PROTOCOL.md', () => {
   const section = protocol.slice(protocol.indexOf('## Close codes'));
