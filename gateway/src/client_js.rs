@@ -29,9 +29,10 @@ macro_rules! modules {
 
 /// What `web/client/` holds.
 const MODULES: &[(&str, &str)] = &modules![
-    "backoff.js" "clock.js" "codes.js" "conversations.js" "emitter.js" "entry.js" "frontdesk.js" "identity.js"
-    "intents.js" "limits.js" "link.js" "marks.js" "outbox.js" "pages.js" "questions.js" "resuming.js" "session.js"
-    "storage.js" "tab.js" "types.js" "typing.js" "view.js"
+    "backoff.js" "clock.js" "codes.js" "conversations.js" "desk.js" "emitter.js" "entry.js" "frames.js"
+    "frontdesk.js" "identity.js" "intents.js" "limits.js" "link.js" "marks.js" "options.js" "outbox.js"
+    "pages.js" "questions.js" "resuming.js" "session.js" "storage.js" "tab.js" "types.js" "typing.js"
+    "view.js" "words.js"
 ];
 
 /// A browser asks each time whether it is still this one: the modules of an older one may be nowhere any more.

@@ -81,6 +81,7 @@ export class Intents {
     for (const intent of this.open) intent.sentAt = null;
   }
 
+  /** @returns {void} */
   pump() {
     if (!this.isLive) return;
     const now = this.clock.now();

@@ -102,7 +102,10 @@ export class Outbox {
     for (const pending of this.pending) pending.sentAt = null;
   }
 
-  /** Sends what may be sent now. */
+  /**
+   * Sends what may be sent now.
+   * @returns {void}
+   */
   pump() {
     if (!this.isLive) return;
     const now = this.clock.now();

@@ -6,7 +6,7 @@ import { test } from 'node:test';
 import { Backoff } from '../client/backoff.js';
 import { retryAfter, claims } from '../client/identity.js';
 import { baseOf } from '../client/session.js';
-import { wellFormed } from '../client/frontdesk.js';
+import { wellFormed } from '../client/words.js';
 import { CLOSE_CODES, LIMITS, comesBack } from '../client.js';
 
 const protocol = readFileSync(new URL('../../../docs/PROTOCOL.md', import.meta.url), 'utf8');
