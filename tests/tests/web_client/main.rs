@@ -6,6 +6,7 @@
     reason = "in a test a panic with a sentence is how a failure is reported"
 )]
 
+mod herd;
 mod life;
 mod programs;
 mod stage;

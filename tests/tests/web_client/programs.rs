@@ -28,10 +28,22 @@ pub fn run(program: &str, args: &[&str]) -> Result<(), String> {
 
 /// A process of Node with people in it.
 pub fn node(name: &str, control: &str, logs: &Path) -> Child {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/web_client/page/node.mjs");
-    let client = web().join("client.js");
-    let args = [&here, &client].map(|path| path.to_string_lossy().into_owned());
-    let args = [args.to_vec(), vec![control.to_owned(), name.to_owned()]].concat();
+    in_node("node.mjs", name, &[control, name], logs)
+}
+
+/// A process of Node with as many clients as `setup` has tokens.
+pub fn herd(setup: &Path, logs: &Path) -> Child {
+    in_node("herd.mjs", "herd", &[&setup.to_string_lossy()], logs)
+}
+
+/// A script of ours with the client as it is on disk.
+fn in_node(script: &str, name: &str, args: &[&str], logs: &Path) -> Child {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/web_client/page");
+    let paths = [here.join(script), web().join("client.js")];
+    let paths = paths.iter().map(|path| path.to_string_lossy().into_owned());
+    let args: Vec<_> = paths
+        .chain(args.iter().map(|&arg| arg.to_owned()))
+        .collect();
     let log = logs.join(format!("{name}.log"));
     let (variable, value) = NODE_PATH;
     let env = [(variable.to_owned(), value.to_owned())];
