@@ -173,10 +173,13 @@ export class Desk {
   }
 
   /**
-   * It is somebody else now, or nobody: what the one before has not sent is not theirs to send.
+   * It is somebody else now, or nobody: what the one before has not sent, wanted or asked is not theirs. What a page does
+   * when it is told of that counts for the next one.
    * @param {string} code
    */
   forgetUser(code) {
+    this.intents.stop(code);
+    this.questions.stop(code);
     this.outbox.abandon(code);
     this.conversations.all.clear();
     this.marks.clear();

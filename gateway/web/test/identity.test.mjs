@@ -123,6 +123,26 @@ test('what one visitor has not sent is not sent by the next', async () => {
   assert.deepEqual(world.messages, []);
 });
 
+test('what one visitor has asked for is not asked for by the next', async () => {
+  const world = new World();
+  Object.assign(world.desk, { uid: 'visitor-1', begun: false, customerConnect: () => {} });
+  const client = await world.live(options({ fetch: door(visitor('A'), { status: 401, body: '' }, visitor('B', 'visitor-2')).fetch }));
+  const wanted = client.connect();
+  world.accepts = false;
+  world.socket.end();
+  const asked = assert.rejects(client.list(), { code: 'identity_changed' });
+  world.accepts = true;
+  world.desk.uid = 'visitor-2';
+  await world.clock.advance(30_000);
+  assert.deepEqual([client.uid, client.state], ['visitor-2', 'live']);
+  assert.equal((await wanted).code, 'identity_changed');
+  await asked;
+  const second = world.taken.filter(({ socket }) => socket === world.socket).map(({ action }) => action);
+  assert.deepEqual(second, ['resume']);
+  void client.connect();
+  assert.equal(world.socket.got('customerConnect').length, 1, 'the next one may ask');
+});
+
 test('revoked: the visitor is forgotten and does not come back by itself', async () => {
   const world = new World();
   world.desk.uid = 'visitor-1';
@@ -251,6 +271,7 @@ test('a newer token of somebody else: the socket is given up, and nothing is sai
   const client = await soonRenewed(world, () => jwt({ sub: 'bob' }));
   world.desk.acks = false;
   const waiting = client.send('of alice');
+  const leaving = client.leave(); // waits for the words
   world.desk.uid = 'bob';
   const [first] = world.sockets;
   for (let i = 0; i < 200 && !first.ended; i += 1) await world.clock.advance(100);
@@ -258,6 +279,7 @@ test('a newer token of somebody else: the socket is given up, and nothing is sai
   assert.equal(first.closedWith, 3001);
   assert.deepEqual(first.got('refresh'), []);
   assert.deepEqual([waiting.state, waiting.code], ['failed', 'identity_changed']);
+  assert.equal((await leaving).code, 'identity_changed');
   world.desk.acks = true;
   const words = client.send('of bob');
   await world.clock.advance(5000);

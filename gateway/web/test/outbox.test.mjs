@@ -255,3 +255,26 @@ test('what a customer said before there was a conversation waits over a reload, 
   assert.deepEqual(world.desk.log.map(({ message }) => message).filter(Boolean), ['first words']);
   assert.deepEqual(client.outbox, []);
 });
+
+test('a page may ask for staff once it is live, for what an earlier one has left', async () => {
+  const world = new World();
+  world.desk.begun = false;
+  world.accepts = false;
+  const first = world.client().start();
+  void first.connect();
+  first.send('first words');
+  first.stop({ keep: true });
+  world.accepts = true;
+  const client = world.client();
+  // As the first page of docs/CLIENT.md does.
+  client.on('state', ({ state }) => {
+    if (state === 'live' && client.outbox.length > 0 && !client.conversation) void client.connect();
+  });
+  client.start();
+  await world.clock.advance(1000);
+  assert.deepEqual(world.desk.log.map(({ message }) => message).filter(Boolean), ['first words']);
+  world.socket.end();
+  await world.clock.advance(2000);
+  assert.equal(client.state, 'live');
+  assert.equal(world.taken.filter(({ action }) => action === 'customerConnect').length, 1, 'asked for once');
+});
