@@ -98,8 +98,10 @@ pub struct Conversation {
     pub state: State,
     /// Whose it is or was last.
     pub staff: Option<String>,
-    /// Whether the customer has left messages, and not written to staff since.
+    /// Whether the customer has left messages, and not written to staff since while they were here.
     pub left: bool,
+    /// Whether they have written to staff since without being here.
+    pub answered: bool,
     /// Earlier staff, the latest last.
     pub past: Vec<String>,
     /// Up to which place somebody's devices and they themselves have got.
@@ -881,6 +883,7 @@ impl Step<'_> {
             state: State::Ended,
             staff: None,
             left: leaves,
+            answered: false,
             past: Vec::new(),
             marks: BTreeMap::new(),
             recalled: BTreeMap::new(),
@@ -984,7 +987,8 @@ impl Step<'_> {
             return Ok(());
         }
         let conv = self.meant(named)?;
-        let on_duty = self.m.users[&uid].duty.is_some();
+        let user = &self.m.users[&uid];
+        let (on_duty, is_here) = (user.duty.is_some(), !user.sockets.is_empty());
         let idle_ms = self.m.rules.idle_s * 1000;
         let retention_ms = self.m.rules.retention_s * 1000;
         let conversation = &mut self.m.conversations[conv];
@@ -1009,8 +1013,9 @@ impl Step<'_> {
             } => {
                 if !on_duty {
                     *idle = self.now.clock + idle_ms;
-                    if std::mem::take(&mut conversation.left) {
+                    if conversation.left {
                         *timer = Some(*idle);
+                        (conversation.left, conversation.answered) = (!is_here, !is_here);
                     }
                     other = Some(staff.clone());
                 }
@@ -1123,6 +1128,7 @@ impl Step<'_> {
                 },
                 staff: None,
                 left: false,
+                answered: false,
                 past: Vec::new(),
                 marks: BTreeMap::new(),
                 recalled: BTreeMap::new(),
@@ -1187,12 +1193,14 @@ impl Step<'_> {
     }
 
     fn enqueue(&mut self, conv: Conv) {
-        let conversation = &self.m.conversations[conv];
+        let conversation = &mut self.m.conversations[conv];
+        let until = self.now.clock + self.m.rules.retention_s * 1000;
+        let answered = std::mem::take(&mut conversation.answered);
         let left = match conversation.state {
             _ if !conversation.left => None,
+            State::Open { timer, .. } if answered => Some(Idle { until, timer }),
             State::Open { idle, timer, .. } => Some(Idle { until: idle, timer }),
             _ => {
-                let until = self.now.clock + self.m.rules.retention_s * 1000;
                 let timer = Some(until);
                 Some(Idle { until, timer })
             }
@@ -1304,7 +1312,8 @@ impl Step<'_> {
     fn end(&mut self, conv: Conv, reason: &'static str) {
         self.release(conv);
         let before = std::mem::replace(&mut self.m.conversations[conv].state, State::Ended);
-        self.m.conversations[conv].left = false;
+        let conversation = &mut self.m.conversations[conv];
+        (conversation.left, conversation.answered) = (false, false);
         let customer = self.m.conversations[conv].customer.clone();
         let user = self.user(&customer);
         user.conversation = None;
