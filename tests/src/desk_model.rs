@@ -8,6 +8,7 @@ mod desk;
 mod marks;
 mod people;
 mod queues;
+mod requests;
 mod state;
 mod timers;
 mod told;
@@ -22,6 +23,8 @@ use frontdesk_shared::{
 };
 use frontdesk_worker::desk::settings::DeskSettings;
 
+pub use requests::Answer;
+use requests::Asked;
 use state::Sent;
 pub use state::{Acked, Conv, Conversation, Duty, Idle, Line, Lost, Marks, State, User};
 pub use told::{Field, Standing, Told, WRONG_ID, What};
@@ -37,6 +40,7 @@ pub struct DeskModel {
     /// The last role of everybody who was ever there.
     pub seen: BTreeMap<String, Role>,
     sent: BTreeMap<String, Vec<Sent>>,
+    asked: BTreeMap<String, Vec<Asked>>,
     order: u64,
     /// What names conversations on the wire, as far as the test has seen it.
     pub names: Vec<Option<String>>,
@@ -62,12 +66,20 @@ pub struct Effect {
     pub told: Vec<Told>,
     /// The sender's ack.
     pub ack: Option<Acked>,
+    /// The answer of who has asked by a request.
+    pub answer: Option<Answer>,
+    /// It is the one that was given before.
+    pub again: bool,
 }
 
 struct Step<'m> {
     m: &'m mut DeskModel,
     now: &'m Moment,
     actor: String,
+    /// What the actor may do, once it is known what they do.
+    role: Role,
+    /// They have asked by a request.
+    asking: bool,
     effect: Effect,
 }
 
@@ -80,6 +92,7 @@ impl DeskModel {
             conversations: Vec::new(),
             seen: BTreeMap::new(),
             sent: BTreeMap::new(),
+            asked: BTreeMap::new(),
             order: 0,
             names: Vec::new(),
         }
@@ -92,6 +105,8 @@ impl DeskModel {
             m: self,
             now,
             actor,
+            role: Role::Any,
+            asking: false,
             effect: Effect::default(),
         };
         match &event.kind {
@@ -106,7 +121,7 @@ impl DeskModel {
             Kind::QueueLost { .. } => panic!("too few users for a continuation"),
             Kind::Revoke { .. } => step.revoke(),
             Kind::GatewayDead { .. } => panic!("gateways do not die in these lives"),
-            Kind::Request(_) => panic!("nobody asks the API in these lives"),
+            Kind::Request(request) => step.request(request),
         }
         step.effect
     }
@@ -183,7 +198,15 @@ impl Step<'_> {
         };
         *last = n;
         let role = self.m.users[&self.actor].role;
-        let refused = match verb {
+        if let Err(key) = self.verb(client, role, verb) {
+            self.refuse(client, key, verb.reference().map(ToString::to_string));
+        }
+    }
+
+    /// What a frame or a request does, and why not.
+    fn verb(&mut self, client: &str, role: Role, verb: &Verb) -> Result<(), &'static str> {
+        self.role = role;
+        match verb {
             Verb::Message { .. }
             | Verb::Direct { .. }
             | Verb::Close { .. }
@@ -218,9 +241,10 @@ impl Step<'_> {
                 let id = id.as_ref().map(ToString::to_string);
                 self.direct(client, to.as_str(), body, id)
             }
-            Verb::Close { conversation } => {
-                self.close_conversation(conversation.as_ref().map(ToString::to_string).as_deref())
-            }
+            Verb::Close { conversation } => self.close_conversation(
+                client,
+                conversation.as_ref().map(ToString::to_string).as_deref(),
+            ),
             Verb::Mark {
                 conversation,
                 up_to,
@@ -235,16 +259,6 @@ impl Step<'_> {
                 let id = id.as_ref().map(ToString::to_string);
                 self.recall(client, conversation.as_str(), *seq, id)
             }
-        };
-        if let Err(key) = refused {
-            let mut fields = Vec::new();
-            if let Some(id) = verb.reference() {
-                fields.push(("ref", Field::Json(format!("\"{id}\""))));
-            }
-            if key == "bad_field" {
-                fields.push(("field", Field::Json("\"to\"".to_owned())));
-            }
-            self.tell_one(client, What::Notice { key, fields });
         }
     }
 }

@@ -184,7 +184,9 @@ impl Step<'_> {
     /// The conversation that the actor means.
     pub(super) fn meant(&mut self, named: Option<&str>) -> Result<Conv, &'static str> {
         let uid = self.actor.clone();
-        let user = &self.m.users[&uid];
+        let Some(user) = self.m.users.get(&uid) else {
+            return Err("no_conversation");
+        };
         let mine: Vec<Conv> = match &user.duty {
             Some(duty) => duty.open.clone(),
             None => user.conversation.into_iter().collect(),
@@ -208,11 +210,18 @@ impl Step<'_> {
         }
     }
 
-    pub(super) fn close_conversation(&mut self, named: Option<&str>) -> Result<(), &'static str> {
+    pub(super) fn close_conversation(
+        &mut self,
+        client: &str,
+        named: Option<&str>,
+    ) -> Result<(), &'static str> {
         let conv = self.meant(named)?;
-        let on_duty = self.m.users[&self.actor].duty.is_some();
-        self.end(conv, if on_duty { "closed" } else { "customer_left" });
+        let user = self.m.users.get(&self.actor);
+        let on_duty = user.is_some_and(|user| user.duty.is_some());
+        let reason = if on_duty { "closed" } else { "customer_left" };
+        self.end(conv, reason);
         self.fill();
+        self.answer(client, What::Ended(conv, reason));
         Ok(())
     }
 }

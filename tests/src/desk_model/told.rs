@@ -37,6 +37,8 @@ pub enum What {
     Receipt(Conv, String, Marks, Option<usize>),
     /// That a line of a log is recalled, with the id of who asked for it.
     Recalled(Conv, usize, Option<String>),
+    /// To who asks by a request: that a conversation has ended, and why.
+    Ended(Conv, &'static str),
     /// How everything stands.
     Snapshot {
         /// Who asks.

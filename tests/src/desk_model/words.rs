@@ -127,7 +127,7 @@ impl Step<'_> {
     pub(super) fn may_write_to(&self, to: &str) -> Result<(), &'static str> {
         let customers = self.m.rules.customer_direct;
         let may = |role: Role| role != Role::Customer || customers;
-        if !may(self.m.seen[&self.actor]) {
+        if !may(self.role) {
             return Err("forbidden");
         }
         match self.m.seen.get(to) {
@@ -173,6 +173,8 @@ impl Step<'_> {
                 log: Vec::new(),
             });
             self.m.names.push(None);
+            // Who asks by a request may never have been here.
+            self.m.seen.insert(self.actor.clone(), self.role);
             self.m.conversations.len() - 1
         });
         self.say_directly(conv, to, client, body, id, Some(to));

@@ -8,7 +8,7 @@ use frontdesk_tests::{
     lane_driver::Settled,
     redis_dump::Dump,
 };
-use frontdesk_worker::library::Outcome;
+use frontdesk_worker::library::{Outcome, Said};
 
 use crate::world::World;
 
@@ -48,7 +48,10 @@ impl World {
                     SiteDump::new(&dump, &prefixes[n]).name_conversations(model)?;
                     told[n].extend(effect.told);
                     if !everywhere || n == 0 {
-                        acks.push((n, entry.clone(), effect.ack));
+                        acks.push((n, entry.clone(), effect.ack, effect.answer));
+                        if effect.again {
+                            *self.seen.entry("answer/again".to_owned()).or_default() += 1;
+                        }
                     }
                 }
             }
@@ -75,15 +78,21 @@ impl World {
             self.marks[n] = marks;
         }
         self.check_pushes(&dump, &prefixes, &told, &pushes)?;
-        for (n, entry, expected) in acks {
+        for (n, entry, ack, answer) in acks {
             let site = SiteDump::new(&dump, &prefixes[n]);
-            match (&entry.outcome, expected) {
-                (Outcome::Applied, None) => {}
-                (Outcome::Acked(ack), Some(expected)) => {
+            match (&entry.outcome, ack, answer) {
+                (Outcome::Applied, None, None) => {}
+                (Outcome::Said(said), None, Some(expected)) => {
+                    site.check_answer(&self.models[n], &expected, &said.frame)?;
+                    let what = check_asker(&entry, said)?;
+                    *self.seen.entry(what).or_default() += 1;
+                }
+                (Outcome::Acked(ack), Some(expected), None) => {
                     site.check_ack(&self.models[n], &expected, ack)?;
                     check_sender(&entry, ack)?;
                 }
-                (outcome, expected) => {
+                (outcome, ack, answer) => {
+                    let expected = (ack, answer);
                     anyhow::bail!("{outcome:?} instead of {expected:?} for {:?}", entry.event)
                 }
             }
@@ -125,4 +134,17 @@ fn check_sender(entry: &Settled, ack: &frontdesk_worker::library::Ack) -> Result
         return Ok(());
     }
     anyhow::bail!("an ack for {:?}", entry.event)
+}
+
+/// The answer is that of who asks. Returns its code or its action.
+fn check_asker(entry: &Settled, said: &Said) -> Result<String> {
+    let kind = entry.event.as_ref().map(|event| &event.kind);
+    let Some(Kind::Request(request)) = kind else {
+        anyhow::bail!("an answer for {:?}", entry.event);
+    };
+    ensure!(said.client == request.client.as_str());
+    let frame: serde_json::Value = serde_json::from_str(&said.frame)?;
+    let code = frame["payload"]["code"].as_str();
+    let action = code.or(frame["action"].as_str());
+    Ok(format!("answer/{}", action.unwrap_or_default()))
 }

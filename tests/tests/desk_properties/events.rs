@@ -1,7 +1,7 @@
 //! The events that acts become: numbers choose among what there is.
 
 use frontdesk_shared::{
-    event::Kind,
+    event::{self, Kind, Request},
     ids::{ClientId, ConversationId, MessageId, MessageRef, Uid},
     protocol::{
         Lang, Role,
@@ -19,7 +19,6 @@ use crate::{
 impl World {
     /// The event of an act, and what it changes in the gateway.
     pub fn event(&mut self, place: (usize, usize), act: &Act) -> Kind {
-        let name = |which: &Which| self.named(place, which);
         let (socket, verb) = match act {
             Act::Open { gateway, english } => {
                 let client = ClientId::random(&self.boots[*gateway]);
@@ -68,38 +67,18 @@ impl World {
             }
             Act::StaffOffline { socket } => (socket, Verb::StaffOffline),
             Act::Leave { socket } => (socket, Verb::CustomerLeave),
-            Act::Say {
-                socket,
-                text,
-                id,
-                which,
-            } => {
-                let verb = Verb::Message {
-                    body: format!("\"你好 \\\"{text}\\\"\\n\""),
-                    id: id.map(|id| MessageRef::parse(&format!("m{id}")).expect("well-formed")),
-                    conversation: name(which),
-                };
-                (socket, verb)
-            }
-            Act::Direct {
-                socket,
-                to,
-                text,
-                id,
-            } => {
-                let verb = Verb::Direct {
-                    to: user_name(*to),
-                    body: format!("\"你好 {text}\""),
-                    id: id.map(|id| MessageRef::parse(&format!("m{id}")).expect("well-formed")),
-                };
-                (socket, verb)
-            }
-            Act::End { socket, which } => {
-                let conversation = name(which);
-                (socket, Verb::Close { conversation })
-            }
-            Act::Mark { socket, .. } | Act::Recall { socket, .. } => {
-                (socket, self.mark_or_recall(place, act))
+            Act::Say { socket, .. }
+            | Act::Direct { socket, .. }
+            | Act::End { socket, .. }
+            | Act::Mark { socket, .. }
+            | Act::Recall { socket, .. } => (socket, self.verb(place, act)),
+            Act::Ask { act, key } => return self.asks(place, act, *key),
+            Act::AskAgain { nth } => {
+                let asked = &self.asked[&place];
+                let client = ClientId::random(&self.boots[0]);
+                let mut again = asked[asked.len() - 1 - nth % asked.len()].clone();
+                again.client = client;
+                return Kind::Request(Box::new(again));
             }
             Act::Connect { socket } | Act::SkipFrame { socket } => (socket, Verb::CustomerConnect),
         };
@@ -114,6 +93,62 @@ impl World {
             client: socket.client.clone(),
             n: socket.sent + 2 * skipped,
             verb,
+        }
+    }
+
+    /// A request of somebody for this act. Programs name the conversation and the key.
+    fn asks(&mut self, place: (usize, usize), act: &Act, key: u8) -> Kind {
+        let key = MessageRef::parse(&format!("m{key}")).expect("well-formed");
+        let mut verb = self.verb(place, act);
+        match &mut verb {
+            Verb::Message {
+                id, conversation, ..
+            } => {
+                *id = Some(key.clone());
+                conversation.get_or_insert_with(|| self.own_conversation(place));
+            }
+            Verb::Close { conversation } => {
+                conversation.get_or_insert_with(|| self.own_conversation(place));
+            }
+            Verb::Direct { id, .. } => *id = Some(key.clone()),
+            Verb::Recall { id, .. } => *id = None,
+            _ => {}
+        }
+        let request = Request {
+            client: ClientId::random(&self.boots[0]),
+            by: None,
+            role: role(place.1),
+            lang: Lang::En,
+            iat: None,
+            key,
+            act: event::Act::Verb(verb),
+        };
+        self.asked.entry(place).or_default().push(request.clone());
+        Kind::Request(Box::new(request))
+    }
+
+    /// What is done in conversations.
+    fn verb(&self, place: (usize, usize), act: &Act) -> Verb {
+        let named = |id: &Option<u8>| {
+            id.map(|id| MessageRef::parse(&format!("m{id}")).expect("well-formed"))
+        };
+        match act {
+            Act::Say {
+                text, id, which, ..
+            } => Verb::Message {
+                body: format!("\"你好 \\\"{text}\\\"\\n\""),
+                id: named(id),
+                conversation: self.named(place, which),
+            },
+            Act::Direct { to, text, id, .. } => Verb::Direct {
+                to: user_name(*to),
+                body: format!("\"你好 {text}\""),
+                id: named(id),
+            },
+            Act::End { which, .. } => Verb::Close {
+                conversation: self.named(place, which),
+            },
+            _ => self.mark_or_recall(place, act),
         }
     }
 
@@ -238,17 +273,20 @@ impl World {
 }
 
 /// Two of the staff may be customers too, as in open mode; so may some customers be staff.
-fn open(user: usize, client: ClientId, english: bool) -> Kind {
-    let role = match user {
+fn role(user: usize) -> Role {
+    match user {
         2 => Role::Staff,
         8.. => Role::Customer,
         _ => Role::Any,
-    };
+    }
+}
+
+fn open(user: usize, client: ClientId, english: bool) -> Kind {
     let lang = if english { Lang::En } else { Lang::ZhCn };
     Kind::Open {
         client,
         lang,
-        role,
+        role: role(user),
         proof: None,
     }
 }

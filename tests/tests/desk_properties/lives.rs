@@ -77,6 +77,15 @@ pub enum Act {
     OpenAgain {
         socket: usize,
     },
+    /// By a request under a key, whether they are here or not.
+    Ask {
+        act: Box<Act>,
+        key: u8,
+    },
+    /// What was asked before.
+    AskAgain {
+        nth: usize,
+    },
 }
 
 /// A place in a log that a client may name: of which of the latest conversations, how far from its end
@@ -119,6 +128,63 @@ fn which(unsaid: u32) -> impl Strategy<Value = Which> {
     ]
 }
 
+/// What is done in conversations, by a connection or a request.
+fn said() -> impl Strategy<Value = Act> {
+    let socket = 0..3_usize;
+    let say = (
+        socket.clone(),
+        0..3_u8,
+        proptest::option::weighted(0.5, 0..4_u8),
+        which(6),
+    );
+    let mark = prop_oneof![Just(Mark::Delivered), Just(Mark::Read)];
+    let mark = (socket.clone(), which(8), 1..20_u64, mark);
+    let recall = (
+        socket.clone(),
+        which(8),
+        0..20_usize,
+        proptest::bool::weighted(0.6),
+    );
+    let direct = (
+        socket.clone(),
+        0..=USERS,
+        0..2_u8,
+        proptest::option::weighted(0.5, 0..6_u8),
+    );
+    let say = say.prop_map(|(socket, text, id, which)| Act::Say {
+        socket,
+        text,
+        id,
+        which,
+    });
+    let mark = mark.prop_map(|(socket, which, up_to, mark)| Act::Mark {
+        socket,
+        which,
+        up_to,
+        mark,
+    });
+    let recall = recall.prop_map(|(socket, which, nth, own)| Act::Recall {
+        socket,
+        which,
+        nth,
+        own,
+    });
+    let direct = direct.prop_map(|(socket, to, text, id)| Act::Direct {
+        socket,
+        to,
+        text,
+        id,
+    });
+    let end = (socket, which(6)).prop_map(|(socket, which)| Act::End { socket, which });
+    prop_oneof![
+        25 => say,
+        10 => mark,
+        6 => recall,
+        8 => direct,
+        4 => end,
+    ]
+}
+
 fn act_of(staff: bool) -> impl Strategy<Value = Act> {
     let socket = 0..3_usize;
     let max = prop_oneof![
@@ -136,20 +202,6 @@ fn act_of(staff: bool) -> impl Strategy<Value = Act> {
     );
     let positions = proptest::collection::vec(place, 0..4);
     let (duty, queue) = if staff { (25, 1) } else { (1, 30) };
-    let say = (
-        socket.clone(),
-        0..3_u8,
-        proptest::option::weighted(0.5, 0..4_u8),
-        which(6),
-    );
-    let mark = prop_oneof![Just(Mark::Delivered), Just(Mark::Read)];
-    let mark = (socket.clone(), which(8), 1..20_u64, mark);
-    let recall = (
-        socket.clone(),
-        which(8),
-        0..20_usize,
-        proptest::bool::weighted(0.8),
-    );
     prop_oneof![
         4 => (0..2_usize, any::<bool>())
             .prop_map(|(gateway, english)| Act::Open { gateway, english }),
@@ -162,12 +214,9 @@ fn act_of(staff: bool) -> impl Strategy<Value = Act> {
         duty.div_ceil(5) => socket.clone().prop_map(|socket| Act::StaffOffline { socket }),
         queue => socket.clone().prop_map(|socket| Act::Connect { socket }),
         2 => socket.clone().prop_map(|socket| Act::Leave { socket }),
-        25 => say.prop_map(|(socket, text, id, which)| Act::Say { socket, text, id, which }),
-        10 => mark.prop_map(|(socket, which, up_to, mark)| Act::Mark { socket, which, up_to, mark }),
-        6 => recall.prop_map(|(socket, which, nth, own)| Act::Recall { socket, which, nth, own }),
-        8 => (socket.clone(), 0..=USERS, 0..2_u8, proptest::option::weighted(0.5, 0..6_u8))
-            .prop_map(|(socket, to, text, id)| Act::Direct { socket, to, text, id }),
-        4 => (socket.clone(), which(6)).prop_map(|(socket, which)| Act::End { socket, which }),
+        53 => said(),
+        20 => (said().prop_map(Box::new), 0..6_u8).prop_map(|(act, key)| Act::Ask { act, key }),
+        4 => (0..4_usize).prop_map(|nth| Act::AskAgain { nth }),
         1 => Just(Act::Revoke),
         1 => socket.clone().prop_map(|socket| Act::SkipFrame { socket }),
         1 => socket.prop_map(|socket| Act::OpenAgain { socket }),

@@ -76,6 +76,14 @@ const TOLD: &[&str] = &[
     "recalled/-",
     "receipt/-",
     "welcome/welcome",
+    "answer/ack",
+    "answer/again",
+    "answer/ended",
+    "answer/id_reused",
+    "answer/key_reused",
+    "answer/no_conversation",
+    "answer/receipt",
+    "answer/recalled",
 ];
 
 #[test]

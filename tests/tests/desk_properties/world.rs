@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Result, ensure};
 use frontdesk_shared::{
-    event::{Event, Kind},
+    event::{Event, Kind, Request},
     ids::{BootId, ClientId, Lane, Shard, Site, StreamId},
     keys,
 };
@@ -30,6 +30,8 @@ pub struct World {
     pub models: [DeskModel; 2],
     pub boots: [BootId; 2],
     pub sockets: BTreeMap<(usize, usize), Vec<Socket>>,
+    /// What everybody has asked by requests.
+    pub asked: BTreeMap<(usize, usize), Vec<Request>>,
     /// The last event appended, and whether others wait to be applied.
     pub latest: StreamId,
     pub holds: bool,
@@ -60,6 +62,7 @@ impl World {
             models: [(); 2].map(|()| DeskModel::new(settings.clone())),
             boots: [(); 2].map(|()| BootId::random()),
             sockets: BTreeMap::new(),
+            asked: BTreeMap::new(),
             latest: StreamId::ZERO,
             holds: false,
             done: BTreeMap::new(),
@@ -82,7 +85,7 @@ impl World {
                 };
                 let sockets = self.sockets.get(&place).map_or(0, Vec::len);
                 let wanted = match act {
-                    Act::Open { .. } => 0,
+                    Act::Open { .. } | Act::Ask { .. } | Act::AskAgain { .. } => 0,
                     Act::Resume { replaces, .. } => 1 + usize::from(replaces.is_some()),
                     _ => 1,
                 };
@@ -124,6 +127,14 @@ impl World {
 
     /// Words and ends are mostly from somebody who has a conversation, or little would happen.
     fn somebody_who_can(&self, place: (usize, usize), act: &Act) -> Option<(usize, usize)> {
+        if let Act::Ask { act, .. } = act {
+            return self.somebody_who_can(place, act);
+        }
+        if let Act::AskAgain { .. } = act {
+            let askers = self.asked.keys().filter(|asker| asker.0 == place.0);
+            let askers: Vec<_> = askers.copied().collect();
+            return askers.get(place.1.checked_rem(askers.len())?).copied();
+        }
         let (Act::Say { socket, .. }
         | Act::End { socket, .. }
         | Act::Mark { socket, .. }
