@@ -149,7 +149,10 @@ pub struct Config {
     /// How long a client may take to send its request's headers, in seconds
     #[arg(long, env = "FRONTDESK_HANDSHAKE_TIMEOUT_S", default_value_t = 10, value_parser = RangedU64ValueParser::<u64>::new().range(1..=60))]
     pub handshake_timeout_s: u64,
-    /// How long to close sockets and finish their events when stopping, in seconds
+    /// How long a client of plain HTTP may read nothing of its answer before it is cut, in seconds
+    #[arg(long, env = "FRONTDESK_ANSWER_STALL_S", default_value_t = 30, value_parser = RangedU64ValueParser::<u64>::new().range(1..=600))]
+    pub answer_stall_s: u64,
+    /// How long to close sockets, send answers under way and finish events when stopping, in seconds
     #[arg(long, env = "FRONTDESK_DRAIN_TIMEOUT_S", default_value_t = 8, value_parser = RangedU64ValueParser::<u64>::new().range(1..=600))]
     pub drain_timeout_s: u64,
 }
@@ -220,6 +223,10 @@ impl Config {
 
     pub(crate) fn handshake_timeout(&self) -> Duration {
         Duration::from_secs(self.handshake_timeout_s)
+    }
+
+    pub(crate) fn answer_stall(&self) -> Duration {
+        Duration::from_secs(self.answer_stall_s)
     }
 
     pub(crate) fn drain_timeout(&self) -> Duration {

@@ -46,6 +46,8 @@ pub(crate) struct Front {
     pub(crate) auth: Arc<Auth>,
     /// The sockets of all boots, and the `close` events that outlive them.
     pub(crate) tasks: TaskTracker,
+    /// Requests of the HTTP API, until their answer is handed to the socket.
+    pub(crate) answers: TaskTracker,
     sockets: Entrance,
     requests: Entrance,
     gateway: RwLock<Option<Arc<Gateway>>>,
@@ -97,6 +99,7 @@ impl Front {
             ),
             config: Arc::new(config),
             tasks: TaskTracker::new(),
+            answers: TaskTracker::new(),
             gateway: RwLock::default(),
         }
     }
@@ -111,6 +114,14 @@ impl Front {
     pub(crate) fn ready(&self) -> Option<Arc<Gateway>> {
         let present = self.gateway.read().unwrap_or_else(PoisonError::into_inner);
         present.clone().filter(|gateway| gateway.status.ready())
+    }
+
+    /// This gateway takes nobody any more, and ends.
+    pub(crate) fn is_draining(&self) -> bool {
+        let present = self.gateway.read().unwrap_or_else(PoisonError::into_inner);
+        present
+            .as_ref()
+            .is_some_and(|gateway| gateway.status.is_draining())
     }
 
     /// A place for one more socket of this client, if there is one.

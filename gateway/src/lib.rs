@@ -70,7 +70,7 @@ use frontdesk_shared::{
 use tokio::{
     net::{TcpListener, TcpSocket},
     task::JoinSet,
-    time::timeout,
+    time::{Instant, timeout, timeout_at},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
@@ -83,6 +83,10 @@ use front::Front;
 
 /// Connections that wait to be accepted; everybody comes back at once when a gateway has died.
 const LISTEN_BACKLOG: u32 = 4096;
+
+/// How many quarters of a drain are for answers under way; the rest is for the roles, or a client that does not read
+/// would have this gateway found dead.
+const ANSWERS_OF_DRAIN: u32 = 3;
 
 /// What can go wrong outside of a socket.
 #[derive(Debug, thiserror::Error)]
@@ -261,14 +265,14 @@ pub async fn run(
     limits::warn_if_few(config.max_connections);
     let stop = CancellationToken::new();
     let _at_the_end = stop.clone().drop_guard();
-    let patience = config.handshake_timeout();
+    let patience = server::patience(&config);
     let secret = config.identity.secret()?;
     let mut resume = ResumeKey::load(secret.as_ref(), &redis).await?;
     let auth = Auth::new(&config.identity, config.default_lang, redis.clone())?;
     let front = Arc::new(Front::new(config, auth));
     let mut listeners = JoinSet::new(); // dropping it ends them, whatever happened
-    let router = server::router(front.clone());
-    listeners.spawn(http::serve_with(listener, router, patience, stop.clone()));
+    let (router, door) = (server::router(front.clone()), stop.child_token());
+    listeners.spawn(http::serve_with(listener, router, patience, door.clone()));
     if let Some(listener) = metrics_listener {
         listeners.spawn(telemetry::serve_metrics(listener, stop.clone()));
     }
@@ -290,7 +294,20 @@ pub async fn run(
             _ = listeners.join_next() => Err(Error::RoleEnded),
         };
         let limit = front.config.drain_timeout();
-        if timeout(limit, boot.drain(&front)).await.is_err() {
+        let answered_by = Instant::now() + limit * ANSWERS_OF_DRAIN / 4;
+        let drain = async {
+            boot.leave(&front).await;
+            let finish = async {
+                front.answers.wait().await;
+                door.cancel();
+                listeners.join_next().await; // the other one, of the metrics, stays to the end
+            };
+            if timeout_at(answered_by, finish).await.is_err() {
+                warn!(unread = front.answers.len(), "answers under way are cut");
+            }
+            boot.end().await;
+        };
+        if timeout(limit, drain).await.is_err() {
             // The registration stays, so the reaper of dead gateways finds what is left.
             warn!(
                 unfinished = front.tasks.len(),
@@ -340,14 +357,19 @@ impl Boot {
         self.roles.shutdown().await;
     }
 
-    /// Sockets first, while everything they need still runs; then the roles. The listener stays
-    /// until the sockets are gone: it answers new ones, and the readiness probe, with 503.
-    async fn drain(mut self, front: &Front) {
+    /// Sockets first, while everything they need still runs. The listener stays: it answers new ones, new requests and
+    /// the readiness probe with 503.
+    async fn leave(&self, front: &Front) {
         self.gateway.status.drain();
         let sockets = self.gateway.registry.close_all(GOING_AWAY);
         info!(sockets, "draining");
+        front.answers.close();
         front.tasks.close();
         front.tasks.wait().await;
+    }
+
+    /// Then the roles.
+    async fn end(&mut self) {
         self.stop.cancel();
         // A role that panicked has said so already.
         while self.roles.join_next().await.is_some() {}

@@ -31,6 +31,8 @@ pub(crate) struct Metrics {
     pub(crate) identity_requests: IntCounterVec,
     /// Requests of the HTTP API by the status of their answer.
     pub(crate) api_requests: IntCounterVec,
+    /// Clients of plain HTTP that did not read their answer in time.
+    pub(crate) answers_cut: IntCounterVec,
     pub(crate) holes: IntCounter,
     pub(crate) malformed_payloads: IntCounter,
     pub(crate) unknown_targets: IntCounter,
@@ -125,6 +127,11 @@ impl Metrics {
                 &["what", "status"]
             )?,
             api_requests: counters("api_requests_total", "Requests of the HTTP API", "status")?,
+            answers_cut: counters(
+                "answers_cut_total",
+                "Clients of plain HTTP cut because they did not read their answer in time",
+                "reason",
+            )?,
             holes: counter("holes_total", "Holes in the workers' numbering of payloads")?,
             malformed_payloads: counter("malformed_payloads_total", "Payloads that do not decode")?,
             unknown_targets: counter("unknown_targets_total", "Pushes to sockets that are gone")?,

@@ -9,13 +9,15 @@ use axum::{
     Router,
     extract::{ConnectInfo, Request, State},
     http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
+    middleware::{self, Next},
     response::{Html, IntoResponse, Response},
     routing::get,
 };
+use frontdesk_shared::http::{self, Patience, Reading};
 use tracing::debug;
 
 use crate::{
-    address, api,
+    Config, address, api,
     auth::{Denied, Identity},
     client_js, connection,
     front::{Front, NoPlace, Place},
@@ -42,7 +44,30 @@ pub(crate) fn router(front: Arc<Front>) -> Router {
         .route("/client/{version}/{module}", get(client_js::module))
         .route("/livez", get(async || "alive\n"))
         .route("/readyz", get(readyz))
+        .layer(middleware::from_fn_with_state(front.clone(), farewell))
         .with_state(front)
+}
+
+/// How long clients may take.
+pub(crate) fn patience(config: &Config) -> Patience {
+    Patience {
+        headers: config.handshake_timeout(),
+        reading: Reading {
+            stall: config.answer_stall(),
+            whole: http::ANSWER_TIMEOUT,
+            told: |cut| METRICS.answers_cut.with_label_values(&[cut.name()]).inc(),
+        },
+    }
+}
+
+/// During a drain every answer is the last one of its connection, so that its client goes to another gateway.
+async fn farewell(State(front): State<Arc<Front>>, request: Request, next: Next) -> Response {
+    let mut answer = next.run(request).await;
+    if front.is_draining() && !answer.status().is_informational() {
+        let close = HeaderValue::from_static("close");
+        answer.headers_mut().insert(header::CONNECTION, close);
+    }
+    answer
 }
 
 async fn root(state: State<Arc<Front>>, request: Request) -> Response {

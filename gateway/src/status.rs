@@ -109,6 +109,11 @@ impl Status {
         self.draining.store(true, SeqCst);
     }
 
+    /// Whether that was said.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(SeqCst)
+    }
+
     /// New sockets are welcome.
     pub(crate) fn ready(&self) -> bool {
         self.well.load(SeqCst) && self.may_serve()

@@ -1,7 +1,9 @@
-//! An HTTP listener with a bounded handshake. `axum::serve` waits for a request's headers for
-//! ever; here a client that does not finish them in time is cut.
+//! An HTTP listener that waits for nobody without a bound. `axum::serve` waits for a request's headers for ever, and for
+//! ever that an answer is read; here a client that does not finish either in time is cut.
 
-use std::{net::SocketAddr, time::Duration};
+mod reader;
+
+use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use axum::{Router, extract::ConnectInfo};
 use hyper::{body::Incoming, server::conn::http1};
@@ -13,8 +15,15 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+use reader::{Answer, Answering, Reader};
+pub use reader::{Cut, Reading};
+
 /// How long a client may take to send its request's headers.
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a client may take nothing of its answer.
+pub const STALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a client may take to read its answer.
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(600);
 /// Most bytes of request headers.
 pub const MAX_HEADER_BYTES: usize = 16 * 1024;
 /// Most TCP connections that have not become a WebSocket (yet); more are ended at once, since clients
@@ -22,18 +31,52 @@ pub const MAX_HEADER_BYTES: usize = 16 * 1024;
 pub const MAX_PENDING: usize = 1024;
 /// How long to wait before accepting again when the process is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long [`serve`] finishes answers that are under way at its shutdown.
+const FINISH_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Serves `router` until `shutdown`. Upgraded sockets live on; their owner closes them.
-/// Handlers may extract `ConnectInfo<SocketAddr>`.
-pub async fn serve(listener: TcpListener, router: Router, shutdown: CancellationToken) {
-    serve_with(listener, router, HEADER_TIMEOUT, shutdown).await;
+/// How long clients may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// To send a request's headers.
+    pub headers: Duration,
+    /// To read its answer.
+    pub reading: Reading,
 }
 
-/// [`serve`] with another time for a request's headers than [`HEADER_TIMEOUT`].
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            headers: HEADER_TIMEOUT,
+            reading: Reading {
+                stall: STALL_TIMEOUT,
+                whole: ANSWER_TIMEOUT,
+                told: |_| (),
+            },
+        }
+    }
+}
+
+/// Serves `router` until `shutdown`, and then for a moment who is being answered. Upgraded sockets live on; their owner
+/// closes them. Handlers may extract `ConnectInfo<SocketAddr>`.
+pub async fn serve(listener: TcpListener, router: Router, shutdown: CancellationToken) {
+    let ending = shutdown.clone();
+    let served = serve_with(listener, router, Patience::default(), shutdown);
+    let late = async {
+        ending.cancelled().await;
+        tokio::time::sleep(FINISH_TIMEOUT).await;
+    };
+    tokio::select! {
+        () = served => (),
+        () = late => debug!("answers were not read in time"),
+    }
+}
+
+/// [`serve`] with other times. It ends when all answers that were under way at the shutdown are sent: how long that
+/// may take is its caller's to bound, by dropping it.
 pub async fn serve_with(
     listener: TcpListener,
     router: Router,
-    header_timeout: Duration,
+    patience: Patience,
     shutdown: CancellationToken,
 ) {
     let mut connections = JoinSet::new();
@@ -48,7 +91,8 @@ pub async fn serve_with(
                 debug!(%peer, "too many connections without a finished handshake");
             }
             Ok((stream, peer)) => {
-                connections.spawn(connection(stream, peer, router.clone(), header_timeout));
+                let (router, shutdown) = (router.clone(), shutdown.clone());
+                connections.spawn(connection(stream, peer, router, patience, shutdown));
             }
             Err(error) => {
                 warn!(%error, "accept failed; pausing");
@@ -56,26 +100,49 @@ pub async fn serve_with(
             }
         }
     }
+    drop(listener); // nobody waits for an answer who will not get one
+    while connections.join_next().await.is_some() {}
     // Dropping the set ends plain HTTP connections; upgraded ones have left it.
 }
 
-async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, header_timeout: Duration) {
+async fn connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+    patience: Patience,
+    shutdown: CancellationToken,
+) {
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%error, "nodelay was refused");
     }
+    let answering = Arc::new(Answering::default());
+    let socket = Reader::new(stream, Arc::clone(&answering), patience.reading);
+    let asked = Arc::clone(&answering);
     let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
+        asked.begins();
         request.extensions_mut().insert(ConnectInfo(peer));
-        let router = router.clone();
-        async move { tower_call(router, request).await }
+        let (router, asked) = (router.clone(), Arc::clone(&asked));
+        async move { tower_call(router, request, &asked, &patience.reading).await }
     });
-    let served = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(header_timeout)
-        .max_buf_size(MAX_HEADER_BYTES)
-        .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades()
-        .await;
-    if let Err(error) = served {
+    let mut served = pin!(
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(patience.headers)
+            .max_buf_size(MAX_HEADER_BYTES)
+            .serve_connection(TokioIo::new(socket), service)
+            .with_upgrades()
+    );
+    let ended = tokio::select! {
+        ended = served.as_mut() => ended,
+        () = shutdown.cancelled() => {
+            if !answering.is_under_way() {
+                return;
+            }
+            served.as_mut().graceful_shutdown();
+            served.await
+        }
+    };
+    if let Err(error) = ended {
         debug!(%peer, %error, "connection ended");
     }
 }
@@ -83,41 +150,13 @@ async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, header_
 async fn tower_call(
     router: Router,
     request: hyper::Request<Incoming>,
-) -> Result<axum::response::Response, std::convert::Infallible> {
+    answering: &Arc<Answering>,
+    reading: &Reading,
+) -> Result<hyper::Response<Answer>, std::convert::Infallible> {
     use tower::ServiceExt as _;
-    router.oneshot(request.map(axum::body::Body::new)).await
+    let answer = router.oneshot(request.map(axum::body::Body::new)).await?;
+    Ok(answering.answers(answer, reading))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-
-    /// Whoever comes while all places are taken is cut, and served once they are free.
-    #[tokio::test]
-    async fn clients_that_never_finish_their_request_are_bounded() -> std::io::Result<()> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let address = listener.local_addr()?;
-        let shutdown = CancellationToken::new();
-        let _at_the_end = shutdown.clone().drop_guard();
-        tokio::spawn(serve(listener, Router::new(), shutdown));
-        let mut silent = Vec::new();
-        for _ in 0..MAX_PENDING {
-            silent.push(TcpStream::connect(address).await?);
-        }
-        let ask = async || -> std::io::Result<usize> {
-            let mut client = TcpStream::connect(address).await?;
-            client.write_all(b"GET / HTTP/1.0\r\n\r\n").await?;
-            client.read(&mut [0; 64]).await
-        };
-        assert!(!matches!(ask().await, Ok(1..)), "cut without an answer");
-        silent.clear();
-        let served = async {
-            while !matches!(ask().await, Ok(1..)) {
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(HEADER_TIMEOUT, served).await?;
-        Ok(())
-    }
-}
+mod tests;

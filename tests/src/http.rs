@@ -100,7 +100,12 @@ async fn exchange(addr: SocketAddr, request: &[u8]) -> io::Result<Response> {
     {
         return Err(error);
     }
-    let text = String::from_utf8_lossy(&bytes);
+    parse(&bytes)
+}
+
+/// Everything that came over a connection, as one answer.
+pub fn parse(bytes: &[u8]) -> io::Result<Response> {
+    let text = String::from_utf8_lossy(bytes);
     let (head, body) = text
         .split_once("\r\n\r\n")
         .ok_or(io::ErrorKind::InvalidData)?;

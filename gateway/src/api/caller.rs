@@ -13,6 +13,7 @@ use frontdesk_shared::{
     protocol::{MAX_FRAME_BYTES, MAX_SEQ, frame::Payload},
 };
 use tokio::time::timeout;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::problem::Problem;
 use crate::{
@@ -42,16 +43,19 @@ impl Caller {
     }
 }
 
-/// The asker's place among all requests and sockets, for answers that take longer than their beginning.
+/// The asker's place among all requests, for answers that take longer than their beginning; while somebody holds it the
+/// gateway does not end.
 #[derive(Debug, Clone)]
 pub(crate) struct Held {
     _place: Arc<Place>,
+    _answer: TaskTrackerToken,
 }
 
 impl Held {
-    pub(super) fn new(place: Place) -> Self {
+    pub(super) fn new(front: &Front, place: Place) -> Self {
         Self {
             _place: Arc::new(place),
+            _answer: front.answers.token(),
         }
     }
 }

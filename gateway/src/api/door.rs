@@ -21,7 +21,7 @@ use crate::{
 /// How long a browser may keep the answer to a preflight, in seconds.
 const PREFLIGHT_AGE_S: &str = "600";
 
-/// Around each request. One that is under way when the gateway drains is answered.
+/// Around each request. One that is under way when the gateway drains is answered, new ones are refused.
 pub(crate) async fn guard(
     State(front): State<Arc<Front>>,
     request: Request,
@@ -30,8 +30,7 @@ pub(crate) async fn guard(
     let asking = request.headers().clone();
     let lang = front.auth.language(request.uri(), &asking);
     let mut answer = if may_ask(&front, &asking) {
-        let entered = front.tasks.track_future(enter(&front, request, next));
-        readable_by(&asking, entered.await)
+        readable_by(&asking, enter(&front, request, next).await)
     } else {
         let sentence = "Pages of this origin may not ask; see --allow-origin.";
         Problem::of("forbidden").detail(sentence).into_response()
@@ -52,8 +51,11 @@ async fn enter(front: &Front, mut request: Request, next: Next) -> Response {
     if request.method() == Method::OPTIONS {
         return preflight();
     }
+    if front.is_draining() {
+        return super::not_now().into_response();
+    }
     let held = match place(front, &request) {
-        Ok(place) => Held::new(place),
+        Ok(place) => Held::new(front, place),
         Err(problem) => return problem.into_response(),
     };
     request.extensions_mut().insert(held.clone());

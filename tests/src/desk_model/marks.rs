@@ -76,15 +76,15 @@ impl Step<'_> {
             marks.read = marks.read.max(up_to);
         }
         let after = *marks;
-        if after == before {
-            return Ok(());
-        }
         let (other, unread) = (conversation.other(&uid), conversation.unread(&uid));
         let receipt = |unread| What::Receipt(conv, uid.clone(), after, unread);
-        if let Some(other) = other {
+        if let Some(other) = other.filter(|_| after != before) {
             self.tell(&other, None, &receipt(None));
         }
-        self.tell(&uid, Some(client), &receipt(Some(unread)));
+        if after != before {
+            self.tell(&uid, Some(client), &receipt(Some(unread)));
+        }
+        self.answer(client, receipt(Some(unread)));
         Ok(())
     }
 

@@ -291,10 +291,14 @@ fn expected_user(model: &DeskModel, uid: &str) -> BTreeMap<String, String> {
     }
     if let Some(conv) = user.conversation {
         put("conv", model.name(conv).to_owned());
-        if model.conversations[conv].left {
-            put("left", "1".to_owned());
+        let conversation = &model.conversations[conv];
+        if conversation.left {
+            put(
+                "left",
+                if conversation.answered { "2" } else { "1" }.to_owned(),
+            );
         }
-        if let State::Waiting { queue, .. } = &model.conversations[conv].state {
+        if let State::Waiting { queue, .. } = &conversation.state {
             put("queue", queue.clone());
             put("place", user.told.to_string());
         }

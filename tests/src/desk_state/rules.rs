@@ -81,6 +81,12 @@ impl SiteDump<'_> {
         }
         for (uid, places) in places {
             ensure!(places.len() == 1, "{uid} is in {places:?}");
+            let user = self.hash(&format!("u:{uid}"));
+            let is_here = user.get("conns").is_some_and(|conns| !conns.is_empty());
+            ensure!(
+                is_here || user.contains_key("lost") || user.contains_key("left"),
+                "{uid} is in a conversation, but neither here nor awaited: {user:?}"
+            );
         }
         self.check_logs()
     }
@@ -122,7 +128,7 @@ impl SiteDump<'_> {
                 );
             }
         }
-        for kind in ["sent:", "convs:", "who:", "dm:", "revoked:"] {
+        for kind in ["sent:", "req:", "b:", "convs:", "who:", "dm:", "revoked:"] {
             for name in self.names(kind) {
                 let ttl = self.ttl(&format!("{kind}{name}"));
                 ensure!(ttl.is_some(), "{kind}{name} lives for ever");
@@ -194,7 +200,8 @@ impl SiteDump<'_> {
             };
             let kind = rest.split(':').next().unwrap_or_default();
             match kind {
-                "conv" | "log" | "gone" | "sent" | "convs" | "who" | "dm" | "revoked" => {
+                "conv" | "log" | "gone" | "sent" | "req" | "b" | "convs" | "who" | "dm"
+                | "revoked" => {
                     ensure!(kept.ttl_ms.is_some(), "{name} has no TTL");
                 }
                 "turn" => {}

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, ensure};
-use frontdesk_shared::protocol::notice;
+use frontdesk_shared::protocol::{Lang, notice};
 use serde_json::{Value, json};
 
 use super::{SiteDump, same};
 use crate::{
-    desk_model::{Acked, Conv, DeskModel, Field, Standing, Told, What},
+    desk_model::{Acked, Answer, Conv, DeskModel, Field, Standing, Told, What},
     lane_driver::Pushed,
 };
 
@@ -77,6 +77,10 @@ impl SiteDump<'_> {
                 }
                 self.put_line(&mut payload, model, *conv, conversation.recalled[seq])?;
                 return Ok(json!({ "action": "recalled", "payload": payload }));
+            }
+            What::Ended(conv, reason) => {
+                let payload = json!({ "conversation": model.name(*conv), "reason": reason });
+                return Ok(json!({ "action": "ended", "payload": payload }));
             }
             What::Snapshot {
                 uid,
@@ -228,6 +232,46 @@ impl SiteDump<'_> {
             "{ack:?} of {line:?}"
         );
         Ok(())
+    }
+}
+
+impl SiteDump<'_> {
+    /// The answer to a request is what the model says, with the log's ids; a refusal has its code.
+    pub fn check_answer(&self, model: &DeskModel, expected: &Answer, frame: &str) -> Result<()> {
+        let actual: Value = serde_json::from_str(frame)?;
+        let payload = &actual["payload"];
+        match expected {
+            Answer::Refused(code) => {
+                ensure!(
+                    actual["action"] == "error" && payload["code"] == *code,
+                    "{actual} instead of {code}"
+                );
+                Ok(())
+            }
+            Answer::Acked(ack, waiting) => {
+                let name = model.name(ack.conversation);
+                let line = &self.log(name)[ack.seq - 1].1;
+                let time: u64 = line["time"].parse()?;
+                let mut payload =
+                    json!({ "conversation": name, "seq": ack.seq, "id": line["id"], "time": time });
+                if *waiting {
+                    payload["waiting"] = json!(true);
+                }
+                same(
+                    "answer",
+                    &actual,
+                    &json!({ "action": "ack", "payload": payload }),
+                )
+            }
+            Answer::Told(what) => {
+                let told = Told {
+                    client: String::new(),
+                    lang: Lang::En,
+                    what: what.clone(),
+                };
+                same("answer", &actual, &self.render(model, &told)?)
+            }
+        }
     }
 }
 

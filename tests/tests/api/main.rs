@@ -15,4 +15,5 @@ mod pages;
 mod roles;
 mod scene;
 mod schema;
+mod slow;
 mod tokens;

@@ -7,11 +7,16 @@ use frontdesk_tests::{
 };
 use frontdesk_worker::desk::settings::{DeskSettings, OnStaffLeave, Policy};
 
-use crate::scene::{Scene, close};
+use crate::{
+    requests::asker,
+    scene::{Scene, close},
+};
 
 on_both![
     words_wait_without_their_customer_for_whoever_comes_on_duty,
     the_idle_time_begins_with_the_customers_next_words,
+    who_answers_without_a_connection_is_away_and_timed_out,
+    who_has_answered_without_a_connection_waits_again_for_a_time,
     who_comes_back_finds_their_conversation,
     what_nobody_answers_ends_and_leaves_nothing_behind,
     what_was_left_survives_staff_who_leave,
@@ -179,6 +184,110 @@ async fn left_and_taken(scene: &mut Scene, sam: &mut Socket) -> String {
     scene.send(&mut bob, words("hello")).await;
     scene.change("bob", bob.close()).await;
     conv
+}
+
+/// By the HTTP API. Coming and going without a word does not make them be here either; words do.
+async fn who_answers_without_a_connection_is_away_and_timed_out(options: Options) {
+    let mut scene = Scene::new(options, settings()).await;
+    let conv = left(&mut scene, "alice", &["help"]).await;
+    scene.staff("sam", 1).await;
+    let alice = asker(&mut scene, "alice");
+    let says = alice.says("k1", "by a program", &conv);
+    scene.change("alice", says).await.is(r#"
+        + conv:e2.1 counts=2 0
+        + conv:e2.1 idle=60000
+        + conv:e2.1 last=e7.1
+        + conv:e2.1 seq=3
+        + due idle|default|alice|e2.1|1 60000
+        + log:e2.1 3-0 from=customer uid=alice id=e7.1 time=T counts=2 0 message="by a program" ref=k1
+        + req:alice:0 #=1 T 0
+        + req:alice:0 TTL 90000000
+        + req:alice:0 k1=D {"action":"ack","payload":{"conversation":"e2.1","seq":3,"id":"e7.1","time":T}}
+        + sent:alice:0 #=1 T 0
+        + sent:alice:0 TTL 90000000
+        + sent:alice:0 k1=c5d293bc5fd8d2d1cca196f90b7e25ec e2.1 3 e7.1 T
+        + u:alice left=2
+        - conv:e2.1 counts=1 0
+        - conv:e2.1 idle=604800000
+        - conv:e2.1 last=e6.1
+        - conv:e2.1 seq=2
+        - due idle|default|alice|e2.1|1 604800000
+        - u:alice left=1
+        > sam.1 message/customer conversation=e2.1 id=e7.1 message=by a program prev=e6.1 seq=3 time=T
+    "#);
+    let looks_in = scene.open("alice").await;
+    scene.change("alice", looks_in.close()).await;
+    assert_eq!(
+        field(&mut scene, "u:alice", "left").await.as_deref(),
+        Some("2")
+    );
+    assert_eq!(pass(&mut scene, 61).await, ["chat_close/customer_timeout"]);
+    assert_eq!(
+        field(&mut scene, "u:alice", "conns").await,
+        None,
+        "forgotten"
+    );
+    // Who is here and writes by a program is here: closing is leaving.
+    let mut sam = scene.open("sam").await;
+    scene.send(&mut sam, Verb::StaffOffline).await;
+    let conv = left(&mut scene, "bob", &["me too"]).await;
+    scene.send(&mut sam, on_duty(1)).await;
+    let bob = asker(&mut scene, "bob");
+    scene.change("bob", bob.says("k1", "away", &conv)).await;
+    let socket = scene.open("bob").await;
+    scene.change("bob", bob.says("k2", "here", &conv)).await;
+    assert_eq!(field(&mut scene, "u:bob", "left").await, None);
+    scene.change("bob", socket.close()).await;
+    let state = field(&mut scene, &format!("conv:{conv}"), "state").await;
+    assert_eq!(state.as_deref(), Some("ended"));
+}
+
+/// Staff hand the conversation back: its customer is as far away as before, so it does not wait for ever.
+async fn who_has_answered_without_a_connection_waits_again_for_a_time(options: Options) {
+    for policy in [Policy::Shortest, Policy::Shared] {
+        let settings = DeskSettings {
+            policy,
+            on_staff_leave: OnStaffLeave::Requeue,
+            ..settings()
+        };
+        let mut scene = Scene::new(options.clone(), settings).await;
+        let conv = left(&mut scene, "alice", &["help"]).await;
+        let mut sam = scene.staff("sam", 1).await;
+        scene.staff("sue", 1).await;
+        scene.customer("carol").await; // sue has no place free
+        let alice = asker(&mut scene, "alice");
+        scene
+            .change("alice", alice.says("k1", "hello", &conv))
+            .await;
+        scene.send(&mut sam, Verb::StaffOffline).await;
+        assert_eq!(
+            field(&mut scene, "u:alice", "queue").await.as_deref(),
+            Some("+")
+        );
+        assert_eq!(
+            field(&mut scene, "u:alice", "left").await.as_deref(),
+            Some("1")
+        );
+        let says = alice.says("k2", "still there?", &conv);
+        scene.change("alice", says).await;
+        // The timer of the conversation with sam finds a later time; carol's own is due.
+        pass(&mut scene, 61).await;
+        let mut sam = scene.open("sam").await;
+        let taken = field(&mut scene, &format!("conv:{conv}"), "staff").await;
+        assert_eq!(taken.as_deref(), Some("sue"), "who has a place now");
+        let change = scene.send(&mut sam, on_duty(1)).await;
+        let nobody_new = change.told().iter().all(|line| line.contains("on_duty"));
+        assert!(nobody_new, "{:?}", change.lines);
+        assert_eq!(
+            pass(&mut scene, WEEK_S).await,
+            ["chat_close/customer_timeout"]
+        );
+        assert_eq!(
+            field(&mut scene, "u:alice", "conns").await,
+            None,
+            "forgotten"
+        );
+    }
 }
 
 async fn who_comes_back_finds_their_conversation(options: Options) {

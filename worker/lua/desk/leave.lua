@@ -7,7 +7,9 @@ local requeue = function(c, e, conv)
   local customer, ticket, staff = D.get(key, "customer", "ticket", "staff")
   local conns, lang, lane, left = D.get(D.user_key(e, customer), "conns", "lang", "lane", "left")
   D.release(e, staff, conv)
-  if not left then
+  if left then
+    D.leave_again(c, e, customer, conv, left)
+  else
     redis.call("ZREM", c.P .. "due", D.timer(e, "idle", customer, conv, lane))
     redis.call("HDEL", key, "idle")
   end

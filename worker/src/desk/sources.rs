@@ -128,6 +128,7 @@ mod tests {
     /// How a header says what a helper writes.
     const HELPERS: [(&str, &str); 23] = [
         ("D.acked(", "sent:<uid>"),
+        ("D.answer_left(", "due"),
         ("D.append(", "log:<"),
         ("D.assign(", "assigning"),
         ("D.come_back(", "away"),
@@ -140,7 +141,6 @@ mod tests {
         ("D.leave_message(", "desk/left.lua"),
         ("D.list(", "convs:<uid>"),
         ("D.lose(", "away"),
-        ("D.no_longer_left(", "due"),
         ("D.off_duty(", "desk/leave.lua"),
         ("D.place_duty(", "duty"),
         ("D.place_staff(", "free"),

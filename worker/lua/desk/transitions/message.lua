@@ -4,7 +4,7 @@
 --   body is a JSON string; id the sender's, with a digest of the body
 -- writes  u:<uid> {n:<client>, b}, log:<conv>, conv:<conv> {seq, last, counts, idle, words, bytes},
 --         sent:<uid>:0 and :1 (the ids of the last 256 to 512 messages, 24 to 25 h);
---         with the first words to who has taken left messages u:<uid> {left}, due;
+--         with words to who has taken left messages u:<uid> {left}, due (desk/left.lua);
 --         in a direct conversation what desk/direct.lua writes
 -- answers ACK for a message with an id, the same again for the same id
 -- pushes  message to the other side and to the sender's other connections; still_queued;
@@ -59,7 +59,7 @@ T.message = function(c, e, a)
   else
     c.idle = c.idle or D.int(D.clock(c) + tonumber(c.settings.idle_ms))
     entry = D.append(e, to, seq, prev, counts, from, e.uid, "message", a.body, a.id, "idle", c.idle)
-    if left then D.no_longer_left(c, e, to, c.idle) end
+    if left then D.answer_left(c, e, to, c.idle, conns) end
   end
   local frame = D.message_frame(to, from, a.body, entry)
   D.push_conns(e, other_conns, frame)
