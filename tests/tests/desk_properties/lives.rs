@@ -238,19 +238,49 @@ pub fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// A beginning in which more come than can be served.
-pub fn rush() -> Vec<Step> {
-    let user = |user, act| Step::User {
+/// How a life begins: anyhow, or so that what is rare by chance alone is near.
+pub fn beginning() -> impl Strategy<Value = Vec<Step>> {
+    prop_oneof![2 => Just(Vec::new()), 2 => Just(rush()), 1 => Just(night())]
+}
+
+fn user(user: usize, act: Act) -> Step {
+    Step::User {
         second_site: false,
         user,
         act,
         hold: false,
-    };
-    let one = Act::StaffOnline {
+    }
+}
+
+fn one_place() -> Act {
+    Act::StaffOnline {
         socket: 0,
         max: Some(1),
         name: false,
-    };
+    }
+}
+
+/// Messages are left, by the setting, and answered; one of those who have left asks on by a program.
+fn night() -> Vec<Step> {
+    let mut steps = Vec::new();
+    for customer in STAFF..STAFF + 2 {
+        steps.push(user(customer, Act::Connect { socket: 0 }));
+        steps.push(user(customer, Act::Close { socket: 0 }));
+    }
+    steps.extend((0..STAFF).map(|staff| user(staff, one_place())));
+    let act = Box::new(Act::Say {
+        socket: 8 - STAFF, // themselves, not somebody who talks
+        text: 0,
+        id: None,
+        which: Which::Unsaid,
+    });
+    steps.push(user(STAFF, Act::Ask { act, key: 0 }));
+    steps
+}
+
+/// More come than can be served.
+fn rush() -> Vec<Step> {
+    let one = one_place();
     let mut steps = vec![user(0, one.clone()), user(1, one)];
     let connect = Act::Connect { socket: 0 };
     steps.extend((STAFF..STAFF + 5).map(|customer| user(customer, connect.clone())));

@@ -25,7 +25,7 @@ use proptest::{
     test_runner::{FileFailurePersistence, TestRunner},
 };
 
-use lives::{Step, rush, step};
+use lives::{Step, beginning, step};
 use world::World;
 
 /// Lives per combination of settings, unless PROPTEST_CASES says otherwise.
@@ -130,12 +130,10 @@ fn follows_the_model(policy: Policy, on_staff_leave: OnStaffLeave) {
         .enable_all()
         .build()
         .expect("a runtime");
-    let lives = (any::<bool>(), proptest::collection::vec(step(), 10..STEPS));
+    let lives = (beginning(), proptest::collection::vec(step(), 10..STEPS));
     let seen = RefCell::new(BTreeMap::new());
-    let result = TestRunner::new(config).run(&lives, |(busy, mut steps)| {
-        if busy {
-            steps.splice(0..0, rush());
-        }
+    let result = TestRunner::new(config).run(&lives, |(beginning, mut steps)| {
+        steps.splice(0..0, beginning);
         let life = runtime.block_on(live(&server.url(), &settings, &steps, &seen));
         life.map_err(|error| TestCaseError::fail(format!("{error:#}")))
     });
