@@ -102,6 +102,7 @@ async fn a_webhook_is_made_shown_changed_and_removed() {
         ("DELETE", path.clone(), Value::Null),
         ("POST", format!("{path}/secret"), Value::Null),
         ("POST", format!("{path}/redeliver"), Value::Null),
+        ("POST", format!("{path}/park"), Value::Null),
         ("GET", format!("{path}/parked"), Value::Null),
     ] {
         let answer = asks(&cluster, method, &path, None, &body).await;
@@ -189,6 +190,7 @@ async fn only_a_sites_own_programs_see_and_manage_its_webhooks() {
         ("POST", format!("{path}/secret"), Value::Null),
         ("GET", format!("{path}/parked"), Value::Null),
         ("POST", format!("{path}/redeliver"), Value::Null),
+        ("POST", format!("{path}/park"), Value::Null),
     ];
     for (method, path, body) in &requests {
         for role in ["customer", "staff", "supervisor"] {

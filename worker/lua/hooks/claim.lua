@@ -12,6 +12,11 @@ D.hook_member = function(member)
   return tonumber(attempts), why, delivery
 end
 
+-- Whether a delivery, or a member that holds one, is that with this id; without one all are meant.
+D.is_delivery = function(text, id)
+  return not id or string.find(text, '{"id":"' .. id .. '"', 1, true) ~= nil
+end
+
 -- Redis's clock in ms.
 D.now_ms = function()
   local time = redis.call("TIME")
@@ -42,6 +47,18 @@ end
 D.hook_held = function(key)
   local held = redis.call("HGET", key .. ":counts", "held")
   return held and tonumber(held) > D.now_ms() and held or nil
+end
+
+-- Redis's clock in ms, and the members of `retry` that nobody can have taken: those that are due, and those that will be
+-- later than any claim ends. At most so many of either. A worker that stops holds claims after it has said that it holds
+-- none, so what is due sooner than a claim lasts may be one.
+D.hook_unclaimed = function(key, most)
+  local now = D.now_ms()
+  local ends = math.max(tonumber(D.hook_held(key) or 0), now + L.hook_claim_ms)
+  local between = function(min, max)
+    return redis.call("ZRANGEBYSCORE", key .. ":retry", min, max, "LIMIT", 0, most)
+  end
+  return now, between("-inf", D.int(now)), between("(" .. D.int(ends), "+inf")
 end
 
 -- Notes when there is something to do for a hook next. Those that are being served stand behind all that wait, or

@@ -53,14 +53,17 @@ pub const MAX_HOOK_PARKED: u64 = 1000;
 pub const MAX_HOOKS_PER_SITE: u64 = 10;
 /// Most hooks of one shard that one look finds something to do for.
 pub const MAX_DUE_HOOKS: u64 = 1000;
+/// For how long a worker that falls silent keeps what it was delivering, in milliseconds.
+pub const CLAIM_MS: u64 = 15_000;
 
 /// The same, by their names in Lua.
-pub(crate) const LIMITS: [(&str, u64); 6] = [
+pub(crate) const LIMITS: [(&str, u64); 7] = [
     ("hook_queue", MAX_HOOK_QUEUE),
     ("site_queue", MAX_SITE_QUEUE),
     ("hook_parked", MAX_HOOK_PARKED),
     ("hooks", MAX_HOOKS_PER_SITE),
     ("hooks_due", MAX_DUE_HOOKS),
+    ("hook_claim_ms", CLAIM_MS),
     ("old_secret_ms", OLD_SECRET_MS),
 ];
 

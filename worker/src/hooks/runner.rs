@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::{
-    HookName,
+    CLAIM_MS, HookName,
     metrics::METRICS,
     queue::{Delivery, Report, Taken, What},
     role::Shared,
@@ -29,7 +29,7 @@ use super::{
 };
 
 /// For how long a worker that falls silent keeps what it was delivering.
-const CLAIM: Duration = Duration::from_secs(15);
+const CLAIM: Duration = Duration::from_millis(CLAIM_MS);
 /// How often claims are renewed, and reports that did not get through are made again.
 const RENEW: Duration = Duration::from_secs(5);
 /// How long to wait after a failure of Redis before anything else is asked of it for this hook.
