@@ -46,7 +46,7 @@ const OF_GATEWAY: [&str; 19] = [
     "rate-per-user",
     "rate-burst",
 ];
-const OF_WORKER: [&str; 17] = [
+const OF_WORKER: [&str; 22] = [
     "metrics-listen",
     "worker-id",
     "lease-ms",
@@ -64,6 +64,11 @@ const OF_WORKER: [&str; 17] = [
     "rate-per-user",
     "rate-burst",
     "recall-s",
+    "hook-allow",
+    "hook-deny",
+    "hook-timeout-s",
+    "hook-retry-s",
+    "hook-at-once",
 ];
 
 fn output(program: &str, args: &[&str]) -> Output {
