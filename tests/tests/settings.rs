@@ -306,6 +306,11 @@ async fn wrong_settings_are_refused_with_what_to_change() {
             &["--heartbeat-ms=5000", "--lease-ms=5000"],
             "--lease-ms",
         ),
+        (
+            WORKER,
+            &["--hook-allow=10.1.0.0/16", "--hook-deny=10.0.0.0/8"],
+            "--hook-deny",
+        ),
         (WORKER, &["--max-per-staff=0"], "--max-per-staff"),
         (WORKER, &["--idle-s=0"], "--idle-s"),
     ] {

@@ -144,6 +144,10 @@ const AFTER: &[Source] = &[
         code: include_str!("../lua/hooks/take.lua"),
     },
     Source {
+        name: "hooks/body.lua",
+        code: include_str!("../lua/hooks/body.lua"),
+    },
+    Source {
         name: "hooks/done.lua",
         code: include_str!("../lua/hooks/done.lua"),
     },

@@ -1,4 +1,4 @@
-//! `hook_take`, `hook_done`, `hooks_due`, `hooks_stats`: how deliveries leave the outbox.
+//! `hook_take`, `hook_body`, `hook_done`, `hooks_due`, `hooks_stats`: how deliveries leave the outbox.
 
 use frontdesk_shared::{keys, protocol::frame::Verb};
 use frontdesk_tests::{
@@ -18,6 +18,8 @@ on_both![
     a_hook_that_is_served_stands_behind_those_that_wait,
     what_has_failed_is_due_later_and_parked_at_last,
     words_are_those_of_the_log_at_the_time_of_delivery,
+    what_is_taken_and_not_sent_says_what_holds_now,
+    an_attempt_that_was_not_made_does_not_count,
     a_hook_that_is_off_or_gone_is_not_delivered_to,
     parked_deliveries_are_bounded,
     due_and_stats_tell_what_there_is,
@@ -70,13 +72,23 @@ async fn take(scene: &mut Scene, most: u64, claim_ms: u64, attempts: u64) -> Vec
     if answer.is_empty() {
         return Vec::new();
     }
-    assert_eq!(
-        String::from_redis_value(answer.remove(0)),
-        Ok(CONFIG.into())
-    );
-    let deliveries = answer.split_off(3);
-    let read = |value| Delivery::from_redis_value(value).expect("a delivery");
-    deliveries.into_iter().map(read).collect()
+    let mut deliveries = Vec::new();
+    for value in answer.split_off(2) {
+        let taken = <(String, u64, String, String)>::from_redis_value(value);
+        let (member, attempts, id, conversation) = taken.expect("a delivery");
+        let said = body(scene, &member).await.expect("it is taken");
+        deliveries.push((member, attempts, id, conversation, said));
+    }
+    deliveries
+}
+
+/// What a delivery that was taken says, if it is to be sent.
+async fn body(scene: &mut Scene, member: &str) -> Option<String> {
+    let answer = call(scene, "hook_body", &[member.to_owned()]).await;
+    let mut answer = Vec::<String>::from_redis_value(answer).expect("texts");
+    let said = answer.pop()?;
+    assert_eq!(answer, [CONFIG, ""]);
+    Some(said)
 }
 
 async fn done(scene: &mut Scene, member: &str, what: &str, ms: u64, why: &str) {
@@ -241,6 +253,47 @@ async fn words_are_those_of_the_log_at_the_time_of_delivery(options: Options) {
         told,
         [r#"{"recalled":true}"#, &words, r#"{"expired":true}"#]
     );
+}
+
+async fn what_is_taken_and_not_sent_says_what_holds_now(options: Options) {
+    let (mut scene, mut alice, conv) = scene(options).await;
+    scene.send(&mut alice, words("a")).await;
+    let one = take(&mut scene, 8, LONG_MS, 2).await.remove(0);
+    assert_eq!(said(&one), r#"{"message":"a"}"#);
+    scene.send(&mut alice, recall(2, &conv)).await;
+    let now = body(&mut scene, &one.0).await.expect("it is taken");
+    assert!(now.ends_with(r#""data":{"recalled":true}}"#), "{now}");
+    // Off, or gone: it is not sent. Nor if somebody else has it, or it was parked.
+    let off = CONFIG.replace("true", "false");
+    for config in [Some(off.as_str()), None] {
+        configure(&mut scene, config).await;
+        assert_eq!(body(&mut scene, &one.0).await, None);
+    }
+    configure(&mut scene, Some(CONFIG)).await;
+    assert!(body(&mut scene, &one.0).await.is_some());
+    done(&mut scene, &one.0, "park", 0, "timeout").await;
+    assert_eq!(body(&mut scene, &one.0).await, None);
+}
+
+async fn an_attempt_that_was_not_made_does_not_count(options: Options) {
+    let (mut scene, mut alice, _) = scene(options).await;
+    scene.send(&mut alice, words("a")).await;
+    let first = take(&mut scene, 8, LONG_MS, 2).await.remove(0);
+    done(&mut scene, &first.0, "back", LONG_MS, "").await;
+    assert_eq!(take(&mut scene, 8, LONG_MS, 2).await, []);
+    let retry = scene.driver.key(&format!("hook:{HOOK}:retry"));
+    let waits = scene.driver.dump().await.sorted(&retry).remove(0).0;
+    assert!(waits.starts_with("0||"), "{waits}");
+    done(&mut scene, &waits, "hold", 0, "").await;
+    let again = take(&mut scene, 8, LONG_MS, 2).await.remove(0);
+    assert_eq!((again.1, &again.0), (1, &first.0));
+    let counts = scene.driver.dump().await;
+    let counts = counts.hash(&scene.driver.key(&format!("hook:{HOOK}:counts")));
+    assert!(!counts.contains_key("failed"), "{counts:?}");
+    // Of what is not there any more nothing comes back.
+    done(&mut scene, &again.0, "delivered", 0, "").await;
+    done(&mut scene, &again.0, "back", 0, "").await;
+    assert_eq!(take(&mut scene, 8, LONG_MS, 2).await, []);
 }
 
 async fn a_hook_that_is_off_or_gone_is_not_delivered_to(options: Options) {

@@ -1,4 +1,4 @@
--- Deliveries of webhooks as workers have them: what hook_take and hook_done share.
+-- Deliveries of webhooks as workers have them: what hook_take, hook_body and hook_done share.
 --
 -- A delivery that is taken is a claim: it moves to S hook:<id>:retry, due when the claim ends. Who has
 -- taken it holds the claim while it delivers; if they die it is due again, and nothing is lost. Two
@@ -10,6 +10,11 @@
 D.hook_member = function(member)
   local attempts, why, delivery = string.match(member, "^(%d+)|([^|]*)|(.*)$")
   return tonumber(attempts), why, delivery
+end
+
+-- Whether a hook is there, and on, by its JSON.
+D.hook_is_on = function(config)
+  return config and string.find(config, '"enabled":true', 1, true) ~= nil
 end
 
 -- Whether a delivery, or a member that holds one, is that with this id; without one all are meant.

@@ -1,8 +1,8 @@
 //! Delivers webhooks: what scripts have put out (`lua/outbox.lua`) goes to the sites' receivers.
 //!
 //! ```text
-//! apply ─▶ S hook:<id>:queue ─▶ [role] who has something ─▶ [runner] one hook: take, send, done
-//!            (same script)          ▲ hints, and a look          │ [queue] hook_take, hook_done
+//! apply ─▶ S hook:<id>:queue ─▶ [role] who has something ─▶ [runner] one hook: take, [attempt], done
+//!            (same script)          ▲ hints, and a look          │ [queue] hook_take, hook_body, hook_done
 //!                                     now and then               ▼ [sender] one request, signed ([signature])
 //!                                                            receiver, if [address] permits
 //! ```
@@ -12,6 +12,8 @@
 //! all such receivers have together ([`slots`]), so it takes nothing from those that answer.
 
 pub mod address;
+mod attempt;
+mod health;
 mod hints;
 pub mod metrics;
 mod names;

@@ -36,10 +36,6 @@ pub(crate) struct Due {
 /// What was taken for a hook.
 #[derive(Debug)]
 pub(crate) struct Taken {
-    /// The hook's JSON.
-    pub(crate) config: String,
-    /// Its secrets.
-    pub(crate) secrets: String,
     /// Deliveries dropped since somebody asked last.
     pub(crate) dropped: i64,
     /// Deliveries that wait in the queue still.
@@ -59,6 +55,15 @@ pub(crate) struct Delivery {
     pub(crate) id: String,
     /// The conversation that it tells of.
     pub(crate) conversation: String,
+}
+
+/// What is sent, and where to.
+#[derive(Debug)]
+pub(crate) struct Ready {
+    /// The hook's JSON.
+    pub(crate) config: String,
+    /// Its secrets.
+    pub(crate) secrets: String,
     /// What is sent.
     pub(crate) body: String,
 }
@@ -76,6 +81,8 @@ pub(crate) struct Report {
 pub(crate) enum What {
     /// It goes on: nobody else shall take it for so long.
     Hold(Duration),
+    /// The attempt was not made, and does not count; it is due again then.
+    Back(Duration),
     /// It has arrived.
     Delivered,
     /// It is to be tried again.
@@ -155,6 +162,25 @@ impl Queue {
         Ok(Some(Taken::read(reply)?))
     }
 
+    /// What a delivery that was taken says now. `None` if it is not to be sent any more.
+    pub(crate) async fn body(&self, hook: &HookName, member: &str) -> RedisResult<Option<Ready>> {
+        let mut call = self.call("hook_body", hook);
+        call.arg(member);
+        let asking = async {
+            let mut connection = self.connection().await?;
+            self.library.run(&mut connection, &call).await
+        };
+        let reply: Vec<String> = self.judged(asking.await)?;
+        let Ok([config, secrets, body]) = <[String; 3]>::try_from(reply) else {
+            return Ok(None);
+        };
+        Ok(Some(Ready {
+            config,
+            secrets,
+            body,
+        }))
+    }
+
     /// Says what became of attempts, and for how long others are held still.
     pub(crate) async fn done(
         &self,
@@ -167,6 +193,7 @@ impl Queue {
         for Report { member, what } in reports {
             let (word, pause, why) = match what {
                 What::Hold(claim) => ("hold", *claim, ""),
+                What::Back(pause) => ("back", *pause, ""),
                 What::Delivered => ("delivered", Duration::ZERO, ""),
                 What::Retry(pause, why) => ("retry", *pause, why.as_str()),
                 What::Park(why) => ("park", Duration::ZERO, why.as_str()),
@@ -239,16 +266,13 @@ impl FromRedisValue for Due {
 
 impl Taken {
     fn read(mut reply: Vec<Value>) -> Result<Self, ParsingError> {
-        if reply.len() < 4 {
+        if reply.len() < 2 {
             return Err("hook_take gave too little".into());
         }
-        let deliveries = reply.split_off(4).into_iter().map(Delivery::read);
+        let deliveries = reply.split_off(2).into_iter().map(Delivery::read);
         let deliveries = deliveries.collect::<Result<_, _>>()?;
-        let (config, secrets, dropped, waiting) =
-            FromRedisValue::from_redis_value(Value::Array(reply))?;
+        let (dropped, waiting) = FromRedisValue::from_redis_value(Value::Array(reply))?;
         Ok(Self {
-            config,
-            secrets,
             dropped,
             waiting,
             deliveries,
@@ -258,13 +282,12 @@ impl Taken {
 
 impl Delivery {
     fn read(value: Value) -> Result<Self, ParsingError> {
-        let (member, attempts, id, conversation, body) = FromRedisValue::from_redis_value(value)?;
+        let (member, attempts, id, conversation) = FromRedisValue::from_redis_value(value)?;
         Ok(Self {
             member,
             attempts,
             id,
             conversation,
-            body,
         })
     }
 }

@@ -18,10 +18,11 @@ use tracing::{info, warn};
 
 use super::{
     HookName, MAX_DUE_HOOKS,
+    health::{Health, Sick},
     hints::Hints,
     metrics::METRICS,
     queue::Queue,
-    runner::{Health, Runner},
+    runner::Runner,
     schedule::Schedule,
     sender::Sender,
     slots::Slots,
@@ -70,8 +71,7 @@ pub(super) struct Role {
     runners: JoinSet<Ended>,
     /// Who serves a hook: what wakes them, and what tells them to stop.
     served: HashMap<HookName, (Arc<Notify>, CancellationToken)>,
-    /// Receivers that failed at last or were slow.
-    sick: HashMap<HookName, Health>,
+    sick: Sick,
     stats: Instant,
 }
 
@@ -88,7 +88,7 @@ impl Role {
             own: BTreeMap::new(),
             runners: JoinSet::new(),
             served: HashMap::new(),
-            sick: HashMap::new(),
+            sick: Sick::default(),
             stats: Instant::now(),
         }
     }
@@ -165,11 +165,7 @@ impl Role {
         }
         // What came while it ended it may not have seen.
         self.look_soon(hook.shard());
-        if health.is_well() {
-            self.sick.remove(&hook);
-        } else {
-            self.sick.insert(hook, health);
-        }
+        self.sick.note(hook, health, Instant::now());
     }
 
     /// Looks at the shards whose time it is.
@@ -213,6 +209,7 @@ impl Role {
         }
         if self.stats <= now {
             self.stats = now + LOOK_EVERY;
+            self.sick.forget(now);
             let own = self.own.iter().filter(|(_, own)| own.has_hooks);
             let shards: Vec<Shard> = own.map(|(shard, _)| *shard).collect();
             METRICS.show(self.shared.queue.stats(&shards).await?);
@@ -231,7 +228,7 @@ impl Role {
         let wake = Arc::new(Notify::new());
         let serving = (Arc::clone(&wake), stop.clone());
         self.served.insert(hook.clone(), serving);
-        let health = self.sick.get(&hook).copied().unwrap_or_default();
+        let health = self.sick.health(&hook, Instant::now());
         let shared = Arc::clone(&self.shared);
         let runner = Runner::new(hook, shared, wake, stop.clone(), health);
         self.runners.spawn(runner.run());
