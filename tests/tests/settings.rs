@@ -46,7 +46,7 @@ const OF_GATEWAY: [&str; 19] = [
     "rate-per-user",
     "rate-burst",
 ];
-const OF_WORKER: [&str; 22] = [
+const OF_WORKER: [&str; 23] = [
     "metrics-listen",
     "worker-id",
     "lease-ms",
@@ -69,6 +69,7 @@ const OF_WORKER: [&str; 22] = [
     "hook-timeout-s",
     "hook-retry-s",
     "hook-at-once",
+    "hook-keep-s",
 ];
 
 fn output(program: &str, args: &[&str]) -> Output {

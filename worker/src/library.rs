@@ -156,6 +156,10 @@ const AFTER: &[Source] = &[
         code: include_str!("../lua/hooks/look.lua"),
     },
     Source {
+        name: "hooks/sweep.lua",
+        code: include_str!("../lua/hooks/sweep.lua"),
+    },
+    Source {
         name: "replay.lua",
         code: include_str!("../lua/replay.lua"),
     },

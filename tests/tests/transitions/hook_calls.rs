@@ -1,11 +1,14 @@
-//! `hook_take`, `hook_body`, `hook_done`, `hooks_due`, `hooks_stats`: how deliveries leave the outbox.
+//! `hook_take`, `hook_body`, `hook_done`, `hooks_due`, `hooks_sweep`: how deliveries leave the outbox.
 
 use frontdesk_shared::{keys, protocol::frame::Verb};
 use frontdesk_tests::{
     lane_driver::{Socket, recall, words},
     redis_server::Options,
 };
-use frontdesk_worker::{desk::settings::DeskSettings, hooks::MAX_HOOK_PARKED};
+use frontdesk_worker::{
+    desk::settings::DeskSettings,
+    hooks::{MAX_FORGOTTEN, MAX_HOOK_PARKED},
+};
 use redis::{FromRedisValue, Value};
 
 use crate::{
@@ -23,6 +26,7 @@ on_both![
     a_hook_that_is_off_or_gone_is_not_delivered_to,
     parked_deliveries_are_bounded,
     due_and_stats_tell_what_there_is,
+    what_nobody_tries_is_forgotten_after_a_while,
 ];
 
 /// Longer than any test.
@@ -94,6 +98,17 @@ async fn body(scene: &mut Scene, member: &str) -> Option<String> {
 async fn done(scene: &mut Scene, member: &str, what: &str, ms: u64, why: &str) {
     let args = ["0", member, what, &ms.to_string(), why].map(str::to_owned);
     call(scene, "hook_done", &args).await;
+}
+
+/// What `hooks_sweep` returns of the shard.
+async fn sweep(scene: &mut Scene, keep_ms: u64) -> Vec<i64> {
+    let shard = scene.driver.shard;
+    let library = scene.driver.library();
+    let mut call = library.call("hooks_sweep", &[keys::wanted_hooks(shard)]);
+    call.arg(keys::shard_prefix(shard)).arg(0).arg(keep_ms);
+    let mut connection = scene.driver.connection.clone();
+    let swept = library.run(&mut connection, &call).await;
+    swept.expect("the script runs")
 }
 
 fn said(delivery: &Delivery) -> String {
@@ -342,15 +357,12 @@ async fn due_and_stats_tell_what_there_is(options: Options) {
         let library = scene.driver.library();
         let names = [keys::hooked(shard), keys::wanted_hooks(shard)];
         let due = library.call("hooks_due", &names);
-        let mut stats = library.call("hooks_stats", &[keys::wanted_hooks(shard)]);
-        stats.arg(keys::shard_prefix(shard));
         let mut connection = scene.driver.connection.clone();
         let due = library.run(&mut connection, &due).await;
-        let stats = library.run(&mut connection, &stats).await;
-        (
-            due.expect("the script runs"),
-            stats.expect("the script runs"),
-        )
+        let swept = sweep(scene, 0).await;
+        assert_eq!((&swept[..2], &swept[6..]), (&[0; 2][..], &[0; 3][..]));
+        let held = swept[2..6].try_into().expect("four");
+        (due.expect("the script runs"), held)
     };
     let (due, stats) = look(&mut scene).await;
     assert_eq!((due, stats), (vec![Value::Int(1), Value::Int(-1)], [0; 4]));
@@ -372,4 +384,51 @@ async fn due_and_stats_tell_what_there_is(options: Options) {
     };
     assert!(later > 0 && later <= i64::try_from(LONG_MS).expect("fits"));
     scene.send(&mut alice, Verb::CustomerLeave).await;
+}
+
+async fn what_nobody_tries_is_forgotten_after_a_while(options: Options) {
+    let (mut scene, mut alice, _) = scene(options).await;
+    scene.send(&mut alice, words("a")).await;
+    let key = |scene: &Scene, rest: &str| scene.driver.key(&format!("hook:{HOOK}:{rest}"));
+    let mut fill = redis::pipe();
+    let fields = [("d", "||{}"), ("attempts", "1"), ("why", "x")];
+    for n in 1..=MAX_FORGOTTEN {
+        fill.xadd(key(&scene, "parked"), format!("{n}-1"), &fields)
+            .ignore();
+    }
+    fill.xadd(key(&scene, "parked"), "*", &fields).ignore();
+    let now = scene.driver.time_ms().await;
+    for (due, member) in [(1, "1|x|||old"), (now, "1|x|||new")] {
+        fill.zadd(key(&scene, "retry"), member, due).ignore();
+    }
+    let connection = &mut scene.driver.connection;
+    fill.exec_async(connection).await.expect("written");
+    let most = i64::try_from(MAX_FORGOTTEN).expect("fits");
+    // Not now; then all that is old, which is all that one call may.
+    assert_eq!(
+        sweep(&mut scene, 0).await,
+        [0, 0, 1, 2, most + 1, 0, 0, 0, 0]
+    );
+    let swept = sweep(&mut scene, LONG_MS).await;
+    assert_eq!(swept, [0, 1, 1, 2, 1, 0, most, most, 0]);
+    let swept = sweep(&mut scene, LONG_MS).await;
+    assert_eq!(swept, [0, 0, 1, 2, 1, 0, most, 0, 0]);
+    // What waits is old only if the hook is off.
+    let mut off = redis::pipe();
+    let wanted = keys::wanted_hooks(scene.driver.shard);
+    let site = scene.driver.site.clone();
+    off.hset(wanted, site.as_str(), format!("{HOOK} -;"))
+        .ignore();
+    let queue = key(&scene, "queue");
+    off.del(&queue).ignore();
+    off.xadd(&queue, "1-1", &[("d", "||{}")]).ignore();
+    off.xadd(&queue, "*", &[("d", "||{}")]).ignore();
+    let connection = &mut scene.driver.connection;
+    off.exec_async(connection).await.expect("written");
+    let swept = sweep(&mut scene, LONG_MS).await;
+    assert_eq!(swept, [0, 0, 1, 1, 1, 0, most + 2, 0, 2]);
+    let dump = scene.driver.dump().await;
+    let members = dump.sorted(&key(&scene, "retry"));
+    assert!(members[0].0.ends_with("new"), "{members:?}");
+    assert_ne!(dump.stream(&queue)[0].0, "1-1");
 }

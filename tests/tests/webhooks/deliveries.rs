@@ -159,7 +159,7 @@ async fn neither_words_nor_secrets_nor_urls_are_in_a_log() {
         .start()
         .await;
     let receiver = Receiver::start().await;
-    receiver.first([crate::receiver::Behaviour::Answer(500)]);
+    receiver.first([Behaviour::Answer(500)]);
     let url = format!("{}?token=a-token-in-a-url", receiver.url());
     let hook = hook(&cluster, &url, &["message.created"]).await;
     let mut sam = staff(&cluster, "sam").await;

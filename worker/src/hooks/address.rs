@@ -67,6 +67,7 @@ impl Allowed {
     }
 
     /// The same but for these.
+    #[must_use]
     pub fn but(mut self, denied: Vec<IpNet>) -> Self {
         self.denied.extend(denied);
         self

@@ -68,6 +68,21 @@ pub(crate) struct Ready {
     pub(crate) body: String,
 }
 
+/// What a page of a shard's sites holds.
+#[derive(Debug)]
+pub(crate) struct Page {
+    /// Where to go on; 0: that was all.
+    pub(crate) next: u64,
+    /// There was more to forget than one call does.
+    pub(crate) full: bool,
+    /// Deliveries that wait, are tried again, are parked, were dropped, were forgotten.
+    pub(crate) held: [i64; 5],
+    /// How many were forgotten now of those that were parked.
+    pub(crate) parked_forgotten: u64,
+    /// And of those that waited.
+    pub(crate) waiting_forgotten: u64,
+}
+
 /// What became of an attempt.
 #[derive(Debug)]
 pub(crate) struct Report {
@@ -208,30 +223,22 @@ impl Queue {
         self.judged(asking.await)
     }
 
-    /// For the metrics: deliveries that wait, are tried, are parked, were dropped.
-    pub(crate) async fn stats(&self, shards: &[Shard]) -> RedisResult<[i64; 4]> {
-        let mut sum = [0; 4];
-        if shards.is_empty() {
-            return Ok(sum);
-        }
+    /// Looks at a page of a shard's sites, and forgets what was kept for longer than `keep`, if that is given.
+    pub(crate) async fn sweep(
+        &self,
+        shard: Shard,
+        cursor: u64,
+        keep: Option<Duration>,
+    ) -> RedisResult<Page> {
+        let names = [keys::wanted_hooks(shard)];
+        let mut call = self.library.call("hooks_sweep", &names);
+        call.arg(keys::shard_prefix(shard)).arg(cursor);
+        call.arg(keep.map_or(0, millis));
         let asking = async {
             let mut connection = self.connection().await?;
-            let calls = shards.iter().map(|shard| {
-                let names = [keys::wanted_hooks(*shard)];
-                let mut call = self.library.call("hooks_stats", &names);
-                call.arg(keys::shard_prefix(*shard));
-                call
-            });
-            let calls = calls.collect();
-            self.library.run_pipeline(&mut connection, calls).await
+            self.library.run(&mut connection, &call).await
         };
-        let stats: Vec<[i64; 4]> = self.judged(asking.await)?;
-        for shard in stats {
-            for (total, part) in sum.iter_mut().zip(shard) {
-                *total += part;
-            }
-        }
-        Ok(sum)
+        self.judged(asking.await)
     }
 
     fn call(&self, function: &str, hook: &HookName) -> redis::Cmd {
@@ -246,6 +253,26 @@ impl Queue {
 
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl FromRedisValue for Page {
+    fn from_redis_value(value: Value) -> Result<Self, ParsingError> {
+        let mut values: Vec<Value> = Vec::from_redis_value(value)?;
+        if values.len() != 9 {
+            return Err("hooks_sweep gave too much or too little".into());
+        }
+        let forgotten = FromRedisValue::from_redis_value(Value::Array(values.split_off(7)))?;
+        let held = FromRedisValue::from_redis_value(Value::Array(values.split_off(2)))?;
+        let (next, full) = FromRedisValue::from_redis_value(Value::Array(values))?;
+        let (parked_forgotten, waiting_forgotten) = forgotten;
+        Ok(Self {
+            next,
+            full,
+            held,
+            parked_forgotten,
+            waiting_forgotten,
+        })
+    }
 }
 
 impl FromRedisValue for Due {

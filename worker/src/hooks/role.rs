@@ -26,6 +26,7 @@ use super::{
     schedule::Schedule,
     sender::Sender,
     slots::Slots,
+    sweep::{Held, Sweep},
 };
 use crate::lane::{Lanes, reads_lane_0};
 
@@ -47,6 +48,7 @@ pub(super) struct Shared {
     pub(super) sender: Sender,
     pub(super) slots: Slots,
     pub(super) schedule: Schedule,
+    pub(super) keep: Duration,
 }
 
 /// A shard whose hooks this worker serves.
@@ -57,6 +59,7 @@ struct Own {
     /// Not before this.
     rested: Instant,
     has_hooks: bool,
+    sweep: Sweep,
 }
 
 /// What a server of a hook leaves behind.
@@ -136,6 +139,7 @@ impl Role {
                     look: Instant::now(),
                     rested: Instant::now(),
                     has_hooks: false,
+                    sweep: Sweep::new(Instant::now()),
                 };
                 self.own.insert(*shard, own);
             }
@@ -210,10 +214,26 @@ impl Role {
         if self.stats <= now {
             self.stats = now + LOOK_EVERY;
             self.sick.forget(now);
-            let own = self.own.iter().filter(|(_, own)| own.has_hooks);
-            let shards: Vec<Shard> = own.map(|(shard, _)| *shard).collect();
-            METRICS.show(self.shared.queue.stats(&shards).await?);
+            self.sweep(now).await?;
         }
+        Ok(())
+    }
+
+    /// Sees what the shards hold, and has them forget what was kept for long.
+    async fn sweep(&mut self, now: Instant) -> RedisResult<()> {
+        let (queue, keep) = (&self.shared.queue, self.shared.keep);
+        let mut held = Held::default();
+        for (shard, own) in &mut self.own {
+            if own.has_hooks {
+                own.sweep.step(queue, *shard, keep, now).await?;
+            } else {
+                own.sweep.skip();
+            }
+            for (sum, part) in held.iter_mut().zip(own.sweep.held()) {
+                *sum += part;
+            }
+        }
+        METRICS.show(held);
         Ok(())
     }
 

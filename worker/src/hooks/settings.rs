@@ -36,6 +36,10 @@ pub struct HookArgs {
         default_value = "5,30,120,600,1800,3600,10800,21600,43200"
     )]
     pub hook_retry_s: Vec<u64>,
+    /// Seconds for which deliveries are kept that nobody tries: parked ones, and those of webhooks that are off (60 to
+    /// 31536000)
+    #[arg(long, env = "FRONTDESK_HOOK_KEEP_S", default_value_t = 7 * 24 * 60 * 60, value_parser = RangedU64ValueParser::<u64>::new().range(60..=31_536_000))]
+    pub hook_keep_s: u64,
     /// Most webhooks that this worker sends at once (4 to 1024)
     #[arg(long, env = "FRONTDESK_HOOK_AT_ONCE", default_value_t = 64, value_parser = RangedU64ValueParser::<usize>::new().range(4..=1024))]
     pub hook_at_once: usize,
@@ -50,6 +54,8 @@ pub struct Settings {
     pub timeout: Duration,
     /// When to try again.
     pub schedule: Schedule,
+    /// For how long what nobody tries is kept.
+    pub keep: Duration,
     /// Requests at once.
     pub at_once: usize,
     /// How names are looked up; the system's way if there is none.
@@ -62,6 +68,7 @@ impl std::fmt::Debug for Settings {
             .field("allowed", &self.allowed)
             .field("timeout", &self.timeout)
             .field("schedule", &self.schedule)
+            .field("keep", &self.keep)
             .field("at_once", &self.at_once)
             .finish_non_exhaustive()
     }
@@ -94,6 +101,7 @@ impl HookArgs {
             allowed: Allowed::new(self.hook_allow.clone()).but(self.hook_deny.clone()),
             timeout: Duration::from_secs(self.hook_timeout_s),
             schedule: Schedule::new(pauses.map(Duration::from_secs).collect()),
+            keep: Duration::from_secs(self.hook_keep_s),
             at_once: self.hook_at_once,
             lookup: None,
         }

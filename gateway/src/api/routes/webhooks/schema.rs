@@ -56,7 +56,7 @@ pub(crate) struct WebhookStatus {
     failed: u64,
     /// How many were dropped, since too many waited.
     dropped: u64,
-    /// How many parked ones were forgotten, since there were too many.
+    /// How many were forgotten: parked ones, since there were too many, and what nobody tried for long.
     forgotten: u64,
     /// When one arrived last, in ms since 1970.
     #[schema(required = false)]
