@@ -23,8 +23,8 @@ use crate::{
         command::{RevokeCommand, TokenCommand},
     },
     front::MAX_REQUESTS,
+    operator::{send::SendCommand, webhooks::WebhooksCommand},
     origin::Origin,
-    send::SendCommand,
 };
 
 /// Heartbeats that must fit into the TTL, so that a few may be late.
@@ -54,6 +54,11 @@ pub enum Command {
     /// It is stored and delivered as if the user had said it, by the rules that hold for the user's role. Needs the
     /// Redis user gateway or operator, and a worker that runs.
     Send(SendCommand),
+    /// A site's webhooks: list them, see what is parked, have it sent again, park what waits
+    ///
+    /// Needs the Redis user gateway or operator. Whoever has its password is believed; no token is asked for.
+    #[command(subcommand, arg_required_else_help = false)]
+    Webhooks(WebhooksCommand),
 }
 
 /// How to serve.

@@ -16,7 +16,7 @@
 //! registration alive, `status` knows whether this boot may act, `counters` sees holes in the
 //! pushes, `roll_call` compares the sockets with the state, `pressure` knows whether the cluster
 //! keeps up, `resync` tells sockets that pushes are missing, `address`, `origin` and `crowd` guard the door, `metrics` counts, `limits` looks at open
-//! files, `backoff` waits; `client_js` is what pages load, `send` and `auth/command` are for operators.
+//! files, `backoff` waits; `client_js` is what pages load, `operator` and `auth/command` are for operators.
 //! docs/ARCHITECTURE.md tells the rest of the story.
 
 mod address;
@@ -39,6 +39,7 @@ mod heartbeat;
 mod limits;
 mod link;
 mod metrics;
+mod operator;
 mod origin;
 mod outbox;
 mod pace;
@@ -48,7 +49,6 @@ mod reads;
 mod registry;
 mod resync;
 mod roll_call;
-mod send;
 mod server;
 #[doc(hidden)] // for examples/echo.rs
 pub mod socket;
@@ -176,7 +176,7 @@ impl Gateway {
             resync: Arc::default(),
             resume,
             auth: front.auth.clone(),
-            reads: reads::Reads::new(redis.clone(), &front.config),
+            reads: reads::Reads::new(redis.clone(), front.config.supervisor_sees_recalled),
             typing: typing::Typing::new(redis.clone()),
             calls: Arc::default(),
             tasks: front.tasks.clone(),

@@ -57,6 +57,7 @@ fn obey(command: Command) -> anyhow::Result<String> {
         Command::Token(command) => command.run(),
         Command::Revoke(command) => runtime(1)?.block_on(command.run()),
         Command::Send(command) => runtime(1)?.block_on(command.run()),
+        Command::Webhooks(command) => runtime(1)?.block_on(command.run()),
     }
 }
 

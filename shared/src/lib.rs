@@ -6,7 +6,7 @@
 //!
 //! [`hooks`] says what webhooks are, [`token`] makes identities, [`redis`] opens connections and judges the server's settings, [`stream`] reads entries,
 //! [`config`] holds the settings both programs have, [`runtime`] is their threads, [`http`] serves a router with
-//! bounded handshakes, [`telemetry`] is logs and metrics.
+//! bounded handshakes, [`telemetry`] is logs and metrics, [`output`] is what operators' commands print with.
 
 pub mod config;
 pub mod event;
@@ -14,6 +14,7 @@ pub mod hooks;
 pub mod http;
 pub mod ids;
 pub mod keys;
+pub mod output;
 pub mod protocol;
 pub mod push;
 pub mod redis;

@@ -192,11 +192,15 @@ fn hook_act(rng: &mut impl Rng) -> HookAct {
         types: HookTypes::from_letters(letters).expect("known"),
         enabled: rng.random(),
     };
-    match rng.random_range(0..8) {
+    match rng.random_range(0..9) {
         0 => HookAct::Change { hook, spec },
         1 => HookAct::Rotate { hook, secret },
         2 => HookAct::Delete { hook },
         3 => HookAct::Redeliver {
+            hook,
+            delivery: rng.random::<bool>().then(|| parsed(rng, MessageId::parse)),
+        },
+        4 => HookAct::Park {
             hook,
             delivery: rng.random::<bool>().then(|| parsed(rng, MessageId::parse)),
         },

@@ -96,6 +96,7 @@ const WORKER_DOES: &[&str] = &[
     "HGET {s07}:hook_secrets default|1",
     "HMGET frontdesk:meta schema shards lanes",
     "HLEN {s07}:boot:abc",
+    "HSCAN {s07}:hooks 0 COUNT 200",
     "XLEN {s07}:dead",
     "XDEL {s07}:dead 1-0",
 ];
@@ -337,17 +338,33 @@ fn a_restart_keeps_what_scripts_have_written() {
     assert_eq!(both, [Some(1), Some(2)]);
 }
 
-/// All commands that Redis grants a user, subcommands as `client|id`.
+/// All commands that Redis grants a user, subcommands as `client|id`. Redis shortens most of a category to the category
+/// without the others.
 fn granted(redis: &mut Connection, user: &str) -> BTreeSet<String> {
     let rules: Vec<String> = redis::cmd("ACL").arg("LIST").query(redis).unwrap();
     let rule = rules
         .iter()
         .find(|rule| rule.starts_with(&format!("user {user} ")))
         .expect("the user is there");
-    rule.split([' ', '(', ')'])
-        .filter_map(|word| word.strip_prefix('+'))
-        .map(str::to_owned)
-        .collect()
+    let mut all = BTreeSet::new();
+    for selector in rule.split(['(', ')']) {
+        let mut granted = BTreeSet::new();
+        for word in selector.split(' ') {
+            if word == "-@all" {
+                granted.clear();
+            } else if let Some(category) = word.strip_prefix("+@") {
+                let mut list = redis::cmd("ACL");
+                let commands: Vec<String> = list.arg("CAT").arg(category).query(redis).unwrap();
+                granted.extend(commands);
+            } else if let Some(command) = word.strip_prefix('+') {
+                granted.insert(command.to_owned());
+            } else if let Some(command) = word.strip_prefix('-') {
+                assert!(granted.remove(command), "{word}: {selector}");
+            }
+        }
+        all.extend(granted);
+    }
+    all
 }
 
 /// Names of commands in quotes after `call` in the files of a directory, and below.

@@ -46,7 +46,7 @@ const OF_GATEWAY: [&str; 19] = [
     "rate-per-user",
     "rate-burst",
 ];
-const OF_WORKER: [&str; 17] = [
+const OF_WORKER: [&str; 23] = [
     "metrics-listen",
     "worker-id",
     "lease-ms",
@@ -64,6 +64,12 @@ const OF_WORKER: [&str; 17] = [
     "rate-per-user",
     "rate-burst",
     "recall-s",
+    "hook-allow",
+    "hook-deny",
+    "hook-timeout-s",
+    "hook-retry-s",
+    "hook-at-once",
+    "hook-keep-s",
 ];
 
 fn output(program: &str, args: &[&str]) -> Output {
@@ -300,6 +306,11 @@ async fn wrong_settings_are_refused_with_what_to_change() {
             WORKER,
             &["--heartbeat-ms=5000", "--lease-ms=5000"],
             "--lease-ms",
+        ),
+        (
+            WORKER,
+            &["--hook-allow=10.1.0.0/16", "--hook-deny=10.0.0.0/8"],
+            "--hook-deny",
         ),
         (WORKER, &["--max-per-staff=0"], "--max-per-staff"),
         (WORKER, &["--idle-s=0"], "--idle-s"),

@@ -146,12 +146,20 @@ const AFTER: &[Source] = &[
         code: include_str!("../lua/hooks/take.lua"),
     },
     Source {
+        name: "hooks/body.lua",
+        code: include_str!("../lua/hooks/body.lua"),
+    },
+    Source {
         name: "hooks/done.lua",
         code: include_str!("../lua/hooks/done.lua"),
     },
     Source {
         name: "hooks/look.lua",
         code: include_str!("../lua/hooks/look.lua"),
+    },
+    Source {
+        name: "hooks/sweep.lua",
+        code: include_str!("../lua/hooks/sweep.lua"),
     },
     Source {
         name: "replay.lua",

@@ -42,6 +42,7 @@ use super::{routes, schema};
         routes::webhooks::delete,
         routes::webhooks::parked,
         routes::webhooks::redeliver,
+        routes::webhooks::park,
         routes::identity::tickets,
         routes::identity::visitors,
     ),

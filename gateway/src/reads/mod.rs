@@ -41,7 +41,6 @@ use tracing::{debug, error};
 
 use crate::{
     auth::Identity,
-    config::Config,
     link::{Link, ReadScript},
     metrics::METRICS,
     pace::{Pace, Rate},
@@ -139,7 +138,8 @@ struct Part {
 }
 
 impl Reads {
-    pub(crate) fn new(redis: Redis, config: &Config) -> Self {
+    /// `originals`: whether supervisors see what was said in recalled messages.
+    pub(crate) fn new(redis: Redis, originals: bool) -> Self {
         let asker = include_str!("../../lua/asker.lua");
         let entries = include_str!("../../lua/entries.lua");
         let described = include_str!("../../lua/described.lua");
@@ -157,7 +157,7 @@ impl Reads {
             queues: ReadScript::new(&[asker, include_str!("../../lua/queues.lua")]),
             webhooks: ReadScript::new(&[asker, include_str!("../../lua/webhooks.lua")]),
             parked: ReadScript::new(&[asker, include_str!("../../lua/parked.lua")]),
-            originals: config.supervisor_sees_recalled,
+            originals,
         }
     }
 

@@ -40,8 +40,15 @@ pub enum HookAct {
         /// Which.
         hook: HookId,
     },
-    /// Deliveries that are not tried any more are tried again.
+    /// Deliveries that are not tried any more, or wait for another attempt, are tried now.
     Redeliver {
+        /// Of which.
+        hook: HookId,
+        /// This one, or all.
+        delivery: Option<MessageId>,
+    },
+    /// Deliveries that wait are not tried any more.
+    Park {
         /// Of which.
         hook: HookId,
         /// This one, or all.
@@ -69,6 +76,7 @@ impl HookAct {
             Self::Rotate { .. } => "hook_rotate",
             Self::Delete { .. } => "hook_delete",
             Self::Redeliver { .. } => "hook_redeliver",
+            Self::Park { .. } => "hook_park",
         }
     }
 
@@ -88,7 +96,7 @@ impl HookAct {
                 put(SECRET_FIELD, secret.expose());
             }
             Self::Delete { hook } => put("hook", hook.as_str()),
-            Self::Redeliver { hook, delivery } => {
+            Self::Redeliver { hook, delivery } | Self::Park { hook, delivery } => {
                 put("hook", hook.as_str());
                 if let Some(delivery) = delivery {
                     put("delivery", delivery.as_str());
@@ -119,6 +127,10 @@ impl HookAct {
             },
             "hook_delete" => Self::Delete { hook: hook()? },
             "hook_redeliver" => Self::Redeliver {
+                hook: hook()?,
+                delivery: fields.optional("delivery", MessageId::parse)?,
+            },
+            "hook_park" => Self::Park {
                 hook: hook()?,
                 delivery: fields.optional("delivery", MessageId::parse)?,
             },
@@ -191,12 +203,13 @@ mod tests {
             HookAct::Delete { hook: hook.clone() },
             HookAct::Redeliver {
                 hook: hook.clone(),
-                delivery,
+                delivery: delivery.clone(),
             },
             HookAct::Redeliver {
-                hook,
+                hook: hook.clone(),
                 delivery: None,
             },
+            HookAct::Park { hook, delivery },
         ] {
             assert_eq!(read(&act, None), Ok(act.clone()));
             assert!(!format!("{act:?}").contains(secret.expose()));

@@ -50,6 +50,7 @@ const ROWS: &[Row] = &[
     ("POST", "webhooks/{hook}/secret", "", [ROLE, ROLE, ROLE, ROLE, ROLE, HOOK]),
     ("GET", "webhooks/{hook}/parked", "", [ROLE, ROLE, ROLE, ROLE, ROLE, HOOK]),
     ("POST", "webhooks/{hook}/redeliver", "", [ROLE, ROLE, ROLE, ROLE, ROLE, HOOK]),
+    ("POST", "webhooks/{hook}/park", "", [ROLE, ROLE, ROLE, ROLE, ROLE, HOOK]),
     ("POST", "tickets", "", ["200"; 6]),
     ("POST", "visitors", "", ["bad_token"; 6]), // a token that is no visitor's
     ("POST", "conversations/{conversation}/close", "", [NONE, "200", NONE, NONE, NONE, ROLE]),

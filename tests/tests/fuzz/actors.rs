@@ -42,6 +42,7 @@ const TRANSITIONS: &[&str] = &[
     "hook_rotate",
     "hook_delete",
     "hook_redeliver",
+    "hook_park",
 ];
 /// So many entries at the beginning are as they should be.
 const CALM: usize = 20;

@@ -11,6 +11,7 @@ mod refusals;
 mod send;
 mod status;
 mod watch;
+mod webhooks;
 
 use std::process::{Output, Stdio};
 

@@ -3,7 +3,7 @@
 use frontdesk_shared::{
     event::{HookAct, HookSpec},
     hooks::{self, HookTypes, HookUrl},
-    ids::{HookId, MessageId},
+    ids::HookId,
     keys,
     protocol::Role,
     token::Secret,
@@ -27,7 +27,6 @@ on_both![
     a_site_has_so_many_webhooks_and_no_more,
     with_a_webhook_goes_what_waits_for_it,
     what_waits_is_delivered_when_a_webhook_is_on_again,
-    parked_deliveries_are_tried_again_by_hand,
 ];
 
 const SECRET: &str = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
@@ -59,7 +58,7 @@ fn program(scene: &mut Scene) -> Asker {
     asker
 }
 
-async fn does(scene: &mut Scene, key: &str, act: HookAct) -> Change {
+pub async fn does(scene: &mut Scene, key: &str, act: HookAct) -> Change {
     let kind = program(scene).hooks(key, act);
     scene.change("robot", kind).await
 }
@@ -73,7 +72,7 @@ async fn the_hook(scene: &mut Scene) -> HookId {
 }
 
 /// A scene with a webhook.
-async fn with_hook(options: Options, letters: &str) -> (Scene, HookId) {
+pub async fn with_hook(options: Options, letters: &str) -> (Scene, HookId) {
     let mut scene = Scene::new(options, DeskSettings::default()).await;
     does(&mut scene, "k0", create(letters)).await;
     let hook = the_hook(&mut scene).await;
@@ -145,7 +144,6 @@ async fn only_a_sites_own_programs_manage_webhooks(options: Options) {
         if role == Role::Service {
             continue;
         }
-        let delivery = None;
         for (m, act) in [
             create("m"),
             HookAct::Change {
@@ -159,7 +157,11 @@ async fn only_a_sites_own_programs_manage_webhooks(options: Options) {
             HookAct::Delete { hook: hook.clone() },
             HookAct::Redeliver {
                 hook: hook.clone(),
-                delivery,
+                delivery: None,
+            },
+            HookAct::Park {
+                hook: hook.clone(),
+                delivery: None,
             },
         ]
         .into_iter()
@@ -316,52 +318,4 @@ async fn what_waits_is_delivered_when_a_webhook_is_on_again(options: Options) {
     does(&mut scene, "k2", turn(true)).await;
     let waiting = queued(&mut scene, hook.as_str()).await;
     assert_eq!(waiting.len(), 1, "{waiting:?}");
-}
-
-async fn parked_deliveries_are_tried_again_by_hand(options: Options) {
-    let (mut scene, hook) = with_hook(options, "m").await;
-    let parked = keys::hook(&scene.driver.site, &hook) + "parked";
-    let mut fill = redis::pipe();
-    for n in 1..=3 {
-        let json = format!(
-            r#"||{{"id":"6.1.1-0.{n}","type":"conversation.ended","site":"default","time":1763832985123,"conversation":"6.1.1-0.9","seq":{n},"from":"system","uid":"sam","data":{{}}}}"#
-        );
-        let fields = [("d", json.as_str()), ("attempts", "3"), ("why", "timeout")];
-        fill.xadd(&parked, "*", &fields).ignore();
-    }
-    let connection = &mut scene.driver.connection;
-    fill.exec_async(connection).await.expect("written");
-    let again = |delivery: Option<&str>| HookAct::Redeliver {
-        hook: hook.clone(),
-        delivery: delivery.map(|id| MessageId::parse(id).expect("well-formed")),
-    };
-    let ids = async |scene: &mut Scene| -> Vec<String> {
-        let waiting = queued(scene, hook.as_str()).await;
-        let id = |line: &String| line.split(' ').nth(1).expect("an id").to_owned();
-        waiting.iter().map(id).collect()
-    };
-    let change = does(&mut scene, "k1", again(Some("6.1.1-0.2"))).await;
-    assert_eq!(
-        said(&scene, &change),
-        "webhook_redelivered id=e1.1 redelivered=1"
-    );
-    assert_eq!(ids(&mut scene).await, ["6.1.1-0.2"]);
-    for unknown in ["6.1.1-0.2", "6.1.1-0"] {
-        let change = does(&mut scene, unknown, again(Some(unknown))).await;
-        assert_eq!(said(&scene, &change), "error code=no_delivery");
-    }
-    let change = does(&mut scene, "k3", again(None)).await;
-    assert_eq!(
-        said(&scene, &change),
-        "webhook_redelivered id=e1.1 redelivered=2"
-    );
-    assert_eq!(
-        ids(&mut scene).await,
-        ["6.1.1-0.2", "6.1.1-0.1", "6.1.1-0.3"]
-    );
-    let change = does(&mut scene, "k4", again(None)).await;
-    assert_eq!(
-        said(&scene, &change),
-        "webhook_redelivered id=e1.1 redelivered=0"
-    );
 }

@@ -1,11 +1,14 @@
-//! `hook_take`, `hook_done`, `hooks_due`, `hooks_stats`: how deliveries leave the outbox.
+//! `hook_take`, `hook_body`, `hook_done`, `hooks_due`, `hooks_sweep`: how deliveries leave the outbox.
 
 use frontdesk_shared::{keys, protocol::frame::Verb};
 use frontdesk_tests::{
     lane_driver::{Socket, recall, words},
     redis_server::Options,
 };
-use frontdesk_worker::{desk::settings::DeskSettings, hooks::MAX_HOOK_PARKED};
+use frontdesk_worker::{
+    desk::settings::DeskSettings,
+    hooks::{MAX_FORGOTTEN, MAX_HOOK_PARKED},
+};
 use redis::{FromRedisValue, Value};
 
 use crate::{
@@ -18,9 +21,12 @@ on_both![
     a_hook_that_is_served_stands_behind_those_that_wait,
     what_has_failed_is_due_later_and_parked_at_last,
     words_are_those_of_the_log_at_the_time_of_delivery,
+    what_is_taken_and_not_sent_says_what_holds_now,
+    an_attempt_that_was_not_made_does_not_count,
     a_hook_that_is_off_or_gone_is_not_delivered_to,
     parked_deliveries_are_bounded,
     due_and_stats_tell_what_there_is,
+    what_nobody_tries_is_forgotten_after_a_while,
 ];
 
 /// Longer than any test.
@@ -70,18 +76,39 @@ async fn take(scene: &mut Scene, most: u64, claim_ms: u64, attempts: u64) -> Vec
     if answer.is_empty() {
         return Vec::new();
     }
-    assert_eq!(
-        String::from_redis_value(answer.remove(0)),
-        Ok(CONFIG.into())
-    );
-    let deliveries = answer.split_off(3);
-    let read = |value| Delivery::from_redis_value(value).expect("a delivery");
-    deliveries.into_iter().map(read).collect()
+    let mut deliveries = Vec::new();
+    for value in answer.split_off(2) {
+        let taken = <(String, u64, String, String)>::from_redis_value(value);
+        let (member, attempts, id, conversation) = taken.expect("a delivery");
+        let said = body(scene, &member).await.expect("it is taken");
+        deliveries.push((member, attempts, id, conversation, said));
+    }
+    deliveries
+}
+
+/// What a delivery that was taken says, if it is to be sent.
+async fn body(scene: &mut Scene, member: &str) -> Option<String> {
+    let answer = call(scene, "hook_body", &[member.to_owned()]).await;
+    let mut answer = Vec::<String>::from_redis_value(answer).expect("texts");
+    let said = answer.pop()?;
+    assert_eq!(answer, [CONFIG, ""]);
+    Some(said)
 }
 
 async fn done(scene: &mut Scene, member: &str, what: &str, ms: u64, why: &str) {
     let args = ["0", member, what, &ms.to_string(), why].map(str::to_owned);
     call(scene, "hook_done", &args).await;
+}
+
+/// What `hooks_sweep` returns of the shard.
+async fn sweep(scene: &mut Scene, keep_ms: u64) -> Vec<i64> {
+    let shard = scene.driver.shard;
+    let library = scene.driver.library();
+    let mut call = library.call("hooks_sweep", &[keys::wanted_hooks(shard)]);
+    call.arg(keys::shard_prefix(shard)).arg(0).arg(keep_ms);
+    let mut connection = scene.driver.connection.clone();
+    let swept = library.run(&mut connection, &call).await;
+    swept.expect("the script runs")
 }
 
 fn said(delivery: &Delivery) -> String {
@@ -243,6 +270,47 @@ async fn words_are_those_of_the_log_at_the_time_of_delivery(options: Options) {
     );
 }
 
+async fn what_is_taken_and_not_sent_says_what_holds_now(options: Options) {
+    let (mut scene, mut alice, conv) = scene(options).await;
+    scene.send(&mut alice, words("a")).await;
+    let one = take(&mut scene, 8, LONG_MS, 2).await.remove(0);
+    assert_eq!(said(&one), r#"{"message":"a"}"#);
+    scene.send(&mut alice, recall(2, &conv)).await;
+    let now = body(&mut scene, &one.0).await.expect("it is taken");
+    assert!(now.ends_with(r#""data":{"recalled":true}}"#), "{now}");
+    // Off, or gone: it is not sent. Nor if somebody else has it, or it was parked.
+    let off = CONFIG.replace("true", "false");
+    for config in [Some(off.as_str()), None] {
+        configure(&mut scene, config).await;
+        assert_eq!(body(&mut scene, &one.0).await, None);
+    }
+    configure(&mut scene, Some(CONFIG)).await;
+    assert!(body(&mut scene, &one.0).await.is_some());
+    done(&mut scene, &one.0, "park", 0, "timeout").await;
+    assert_eq!(body(&mut scene, &one.0).await, None);
+}
+
+async fn an_attempt_that_was_not_made_does_not_count(options: Options) {
+    let (mut scene, mut alice, _) = scene(options).await;
+    scene.send(&mut alice, words("a")).await;
+    let first = take(&mut scene, 8, LONG_MS, 2).await.remove(0);
+    done(&mut scene, &first.0, "back", LONG_MS, "").await;
+    assert_eq!(take(&mut scene, 8, LONG_MS, 2).await, []);
+    let retry = scene.driver.key(&format!("hook:{HOOK}:retry"));
+    let waits = scene.driver.dump().await.sorted(&retry).remove(0).0;
+    assert!(waits.starts_with("0||"), "{waits}");
+    done(&mut scene, &waits, "hold", 0, "").await;
+    let again = take(&mut scene, 8, LONG_MS, 2).await.remove(0);
+    assert_eq!((again.1, &again.0), (1, &first.0));
+    let counts = scene.driver.dump().await;
+    let counts = counts.hash(&scene.driver.key(&format!("hook:{HOOK}:counts")));
+    assert!(!counts.contains_key("failed"), "{counts:?}");
+    // Of what is not there any more nothing comes back.
+    done(&mut scene, &again.0, "delivered", 0, "").await;
+    done(&mut scene, &again.0, "back", 0, "").await;
+    assert_eq!(take(&mut scene, 8, LONG_MS, 2).await, []);
+}
+
 async fn a_hook_that_is_off_or_gone_is_not_delivered_to(options: Options) {
     let (mut scene, mut alice, _) = scene(options).await;
     scene.send(&mut alice, words("a")).await;
@@ -289,15 +357,12 @@ async fn due_and_stats_tell_what_there_is(options: Options) {
         let library = scene.driver.library();
         let names = [keys::hooked(shard), keys::wanted_hooks(shard)];
         let due = library.call("hooks_due", &names);
-        let mut stats = library.call("hooks_stats", &[keys::wanted_hooks(shard)]);
-        stats.arg(keys::shard_prefix(shard));
         let mut connection = scene.driver.connection.clone();
         let due = library.run(&mut connection, &due).await;
-        let stats = library.run(&mut connection, &stats).await;
-        (
-            due.expect("the script runs"),
-            stats.expect("the script runs"),
-        )
+        let swept = sweep(scene, 0).await;
+        assert_eq!((&swept[..2], &swept[6..]), (&[0; 2][..], &[0; 3][..]));
+        let held = swept[2..6].try_into().expect("four");
+        (due.expect("the script runs"), held)
     };
     let (due, stats) = look(&mut scene).await;
     assert_eq!((due, stats), (vec![Value::Int(1), Value::Int(-1)], [0; 4]));
@@ -319,4 +384,51 @@ async fn due_and_stats_tell_what_there_is(options: Options) {
     };
     assert!(later > 0 && later <= i64::try_from(LONG_MS).expect("fits"));
     scene.send(&mut alice, Verb::CustomerLeave).await;
+}
+
+async fn what_nobody_tries_is_forgotten_after_a_while(options: Options) {
+    let (mut scene, mut alice, _) = scene(options).await;
+    scene.send(&mut alice, words("a")).await;
+    let key = |scene: &Scene, rest: &str| scene.driver.key(&format!("hook:{HOOK}:{rest}"));
+    let mut fill = redis::pipe();
+    let fields = [("d", "||{}"), ("attempts", "1"), ("why", "x")];
+    for n in 1..=MAX_FORGOTTEN {
+        fill.xadd(key(&scene, "parked"), format!("{n}-1"), &fields)
+            .ignore();
+    }
+    fill.xadd(key(&scene, "parked"), "*", &fields).ignore();
+    let now = scene.driver.time_ms().await;
+    for (due, member) in [(1, "1|x|||old"), (now, "1|x|||new")] {
+        fill.zadd(key(&scene, "retry"), member, due).ignore();
+    }
+    let connection = &mut scene.driver.connection;
+    fill.exec_async(connection).await.expect("written");
+    let most = i64::try_from(MAX_FORGOTTEN).expect("fits");
+    // Not now; then all that is old, which is all that one call may.
+    assert_eq!(
+        sweep(&mut scene, 0).await,
+        [0, 0, 1, 2, most + 1, 0, 0, 0, 0]
+    );
+    let swept = sweep(&mut scene, LONG_MS).await;
+    assert_eq!(swept, [0, 1, 1, 2, 1, 0, most, most, 0]);
+    let swept = sweep(&mut scene, LONG_MS).await;
+    assert_eq!(swept, [0, 0, 1, 2, 1, 0, most, 0, 0]);
+    // What waits is old only if the hook is off.
+    let mut off = redis::pipe();
+    let wanted = keys::wanted_hooks(scene.driver.shard);
+    let site = scene.driver.site.clone();
+    off.hset(wanted, site.as_str(), format!("{HOOK} -;"))
+        .ignore();
+    let queue = key(&scene, "queue");
+    off.del(&queue).ignore();
+    off.xadd(&queue, "1-1", &[("d", "||{}")]).ignore();
+    off.xadd(&queue, "*", &[("d", "||{}")]).ignore();
+    let connection = &mut scene.driver.connection;
+    off.exec_async(connection).await.expect("written");
+    let swept = sweep(&mut scene, LONG_MS).await;
+    assert_eq!(swept, [0, 0, 1, 1, 1, 0, most + 2, 0, 2]);
+    let dump = scene.driver.dump().await;
+    let members = dump.sorted(&key(&scene, "retry"));
+    assert!(members[0].0.ends_with("new"), "{members:?}");
+    assert_ne!(dump.stream(&queue)[0].0, "1-1");
 }

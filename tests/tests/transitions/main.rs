@@ -39,6 +39,7 @@ mod customers;
 mod direct;
 mod hook_acts;
 mod hook_calls;
+mod hook_hand;
 mod hooks;
 mod identity;
 mod left;

@@ -28,6 +28,7 @@ fn settings(allowed: &[&str]) -> Settings {
         allowed: Allowed::new(allowed.collect()),
         timeout: Duration::from_secs(10),
         schedule: Schedule::new(Vec::new()),
+        keep: Duration::from_secs(60),
         at_once: 4,
         lookup: None,
     }

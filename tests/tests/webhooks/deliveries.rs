@@ -1,10 +1,14 @@
 //! What a receiver that answers is sent: each event as what it is, once, in order, signed.
 
+use std::sync::Arc;
+
+use frontdesk_tests::wait;
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 
 use crate::{
-    receiver::{Got, Receiver},
-    site::{ALL, asks, builder, customer, hook, say, staff},
+    receiver::{Behaviour, Got, Receiver},
+    site::{ALL, asks, builder, customer, hook, kept, say, staff},
 };
 
 fn types(got: &[Got]) -> Vec<String> {
@@ -155,7 +159,7 @@ async fn neither_words_nor_secrets_nor_urls_are_in_a_log() {
         .start()
         .await;
     let receiver = Receiver::start().await;
-    receiver.first([crate::receiver::Behaviour::Answer(500)]);
+    receiver.first([Behaviour::Answer(500)]);
     let url = format!("{}?token=a-token-in-a-url", receiver.url());
     let hook = hook(&cluster, &url, &["message.created"]).await;
     let mut sam = staff(&cluster, "sam").await;
@@ -172,4 +176,39 @@ async fn neither_words_nor_secrets_nor_urls_are_in_a_log() {
         about += log.matches(&hook.id).count();
     }
     assert!(about > 0, "the failure is logged");
+}
+
+/// Several of one conversation are taken at once, and sent one after the other.
+#[tokio::test]
+async fn what_is_recalled_while_it_waits_for_the_one_before_is_not_told() {
+    let cluster = builder().worker_setting("hook-timeout-s", 60).start().await;
+    let receiver = Receiver::start().await;
+    let gates = [(); 2].map(|()| Arc::new(Notify::new()));
+    receiver.first(gates.clone().map(Behaviour::When));
+    let hook = hook(&cluster, &receiver.url(), &["message.created"]).await;
+    let mut sam = staff(&cluster, "sam").await;
+    let (mut alice, conversation) = customer(&cluster, &mut sam, "alice").await;
+    for n in 0..20 {
+        say(&mut alice, &mut sam, &n.to_string()).await;
+    }
+    receiver.wait(1).await;
+    gates[0].notify_one();
+    receiver.wait(2).await;
+    wait::until("more of it is taken", async || {
+        (kept(&cluster, "ZCARD", &hook, "retry").await > 1).then_some(())
+    })
+    .await;
+    // Of the third; the first entry of the log is that sam has come.
+    let recall = json!({"conversation": conversation, "seq": 4});
+    alice.ask("recall", recall).await;
+    alice.expect_action("recalled").await;
+    sam.expect_action("recalled").await;
+    gates[1].notify_one();
+    let got = receiver.wait(20).await;
+    let told: Vec<_> = got[1..4]
+        .iter()
+        .map(|got| got.json()["data"].clone())
+        .collect();
+    let words = |text: &str| json!({ "message": text });
+    assert_eq!(told, [words("1"), json!({"recalled": true}), words("3")]);
 }

@@ -3,6 +3,10 @@
 
 use std::time::Duration;
 
+use frontdesk_shared::{
+    ids::{HookId, Site},
+    keys,
+};
 use frontdesk_tests::{process::Program, wait};
 use serde_json::{Value, json};
 
@@ -159,4 +163,38 @@ async fn a_webhook_that_is_deleted_is_not_called_again() {
         left.is_empty().then_some(())
     })
     .await;
+}
+
+/// Whoever takes a shard up looks at once, then every hour.
+#[tokio::test]
+async fn what_is_parked_for_long_is_forgotten_counted_and_said() {
+    let mut cluster = builder().workers(1).start().await;
+    let hook = hook(&cluster, "https://a.example", &["message.created"]).await;
+    let site = Site::parse("default").expect("valid");
+    let id = HookId::parse(&hook.id).expect("valid");
+    let fields = [("d", "||{}"), ("attempts", "10"), ("why", "timeout")];
+    let mut fill = redis::pipe();
+    for place in ["1-1", "2-1", "*"] {
+        fill.xadd(keys::hook(&site, &id) + "parked", place, &fields)
+            .ignore();
+    }
+    let mut redis = cluster.redis.connect().await;
+    fill.exec_async(&mut redis).await.expect("written");
+    cluster.workers[0].child.term();
+    assert_eq!(cluster.workers[0].child.wait_exit().await, Ok(0));
+    cluster.launch_worker();
+    wait::until("the old ones are forgotten", async || {
+        let path = format!("webhooks/{}", hook.id);
+        let shown = asks(&cluster, "GET", &path, None, &Value::Null).await;
+        let counts = ["parked", "forgotten"].map(|name| shown.json()[name].clone());
+        (counts == [1, 2]).then_some(())
+    })
+    .await;
+    let worker = cluster.workers.last().expect("the new one");
+    wait::until("it is shown", async || {
+        let forgotten = worker.metric("frontdesk_hooks_forgotten").await;
+        (forgotten > 1.5).then_some(())
+    })
+    .await;
+    assert!(worker.child.log().contains("--hook-keep-s were forgotten"));
 }

@@ -1,5 +1,7 @@
 //! Webhooks by the HTTP API: made, shown, changed, removed; by whom; and what is parked.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use frontdesk_tests::{
     cluster::Cluster,
     http::{self, Response},
@@ -102,6 +104,7 @@ async fn a_webhook_is_made_shown_changed_and_removed() {
         ("DELETE", path.clone(), Value::Null),
         ("POST", format!("{path}/secret"), Value::Null),
         ("POST", format!("{path}/redeliver"), Value::Null),
+        ("POST", format!("{path}/park"), Value::Null),
         ("GET", format!("{path}/parked"), Value::Null),
     ] {
         let answer = asks(&cluster, method, &path, None, &body).await;
@@ -189,6 +192,7 @@ async fn only_a_sites_own_programs_see_and_manage_its_webhooks() {
         ("POST", format!("{path}/secret"), Value::Null),
         ("GET", format!("{path}/parked"), Value::Null),
         ("POST", format!("{path}/redeliver"), Value::Null),
+        ("POST", format!("{path}/park"), Value::Null),
     ];
     for (method, path, body) in &requests {
         for role in ["customer", "staff", "supervisor"] {
@@ -224,13 +228,17 @@ async fn parked_deliveries_are_shown_page_by_page() {
     let site = frontdesk_shared::ids::Site::parse("default").expect("valid");
     let id = frontdesk_shared::ids::HookId::parse(&made.id).expect("valid");
     let key = frontdesk_shared::keys::hook(&site, &id) + "parked";
+    // What is parked for long is forgotten.
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let lately = now.expect("after 1970").as_secs() * 1000;
     let mut fill = redis::pipe();
     for n in 1..=5 {
         let json = format!(
             r#"6.1.1-0.1|{n}|{{"id":"6.1.{n}-0.1","type":"message.created","site":"default","time":{n},"conversation":"6.1.1-0.1","seq":{n},"from":"customer","uid":"alice","data":{{}}}}"#
         );
         let fields = [("d", json.as_str()), ("attempts", "10"), ("why", "timeout")];
-        fill.xadd(&key, format!("{n}-1"), &fields).ignore();
+        fill.xadd(&key, format!("{}-1", lately + n), &fields)
+            .ignore();
     }
     let mut redis = cluster.redis.connect().await;
     fill.exec_async(&mut redis).await.expect("written");
@@ -249,7 +257,7 @@ async fn parked_deliveries_are_shown_page_by_page() {
             let n = delivery["seq"].as_u64().expect("a place");
             let expected = json!({
                 "delivery": format!("6.1.{n}-0.1"), "type": "message.created", "time": n, "seq": n,
-                "conversation": "6.1.1-0.1", "attempts": 10, "why": "timeout", "parked_at": n,
+                "conversation": "6.1.1-0.1", "attempts": 10, "why": "timeout", "parked_at": lately + n,
             });
             assert_eq!(*delivery, expected);
             seen.push(n);

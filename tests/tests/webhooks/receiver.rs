@@ -15,6 +15,7 @@ use serde_json::Value;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
     net::{TcpListener, TcpStream},
+    sync::Notify,
 };
 
 /// What it does with a delivery.
@@ -26,6 +27,8 @@ pub enum Behaviour {
     AskToWait(u64),
     /// Answers with 204 after this time.
     Late(Duration),
+    /// Answers with 204 once it is told to.
+    When(Arc<Notify>),
     /// Says nothing, for ever.
     Hang,
     /// Ends the connection without a word.
@@ -230,6 +233,10 @@ async fn behave(stream: &mut TcpStream, behaviour: Behaviour) -> Option<()> {
         Behaviour::AskToWait(s) => format!("HTTP/1.1 503 x\r\nRetry-After: {s}\r\n{EMPTY}"),
         Behaviour::Late(time) => {
             tokio::time::sleep(*time).await;
+            format!("HTTP/1.1 204 x\r\n{EMPTY}")
+        }
+        Behaviour::When(told) => {
+            told.notified().await;
             format!("HTTP/1.1 204 x\r\n{EMPTY}")
         }
         Behaviour::Redirect(to) => format!("HTTP/1.1 307 x\r\nLocation: {to}\r\n{EMPTY}"),

@@ -1,4 +1,4 @@
--- Deliveries of webhooks as workers have them: what hook_take and hook_done share.
+-- Deliveries of webhooks as workers have them: what hook_take, hook_body and hook_done share.
 --
 -- A delivery that is taken is a claim: it moves to S hook:<id>:retry, due when the claim ends. Who has
 -- taken it holds the claim while it delivers; if they die it is due again, and nothing is lost. Two
@@ -10,6 +10,16 @@
 D.hook_member = function(member)
   local attempts, why, delivery = string.match(member, "^(%d+)|([^|]*)|(.*)$")
   return tonumber(attempts), why, delivery
+end
+
+-- Whether a hook is there, and on, by its JSON.
+D.hook_is_on = function(config)
+  return config and string.find(config, '"enabled":true', 1, true) ~= nil
+end
+
+-- Whether a delivery, or a member that holds one, is that with this id; without one all are meant.
+D.is_delivery = function(text, id)
+  return not id or string.find(text, '{"id":"' .. id .. '"', 1, true) ~= nil
 end
 
 -- Redis's clock in ms.
@@ -42,6 +52,18 @@ end
 D.hook_held = function(key)
   local held = redis.call("HGET", key .. ":counts", "held")
   return held and tonumber(held) > D.now_ms() and held or nil
+end
+
+-- Redis's clock in ms, and the members of `retry` that nobody can have taken: those that are due, and those that will be
+-- later than any claim ends. At most so many of either. A worker that stops holds claims after it has said that it holds
+-- none, so what is due sooner than a claim lasts may be one.
+D.hook_unclaimed = function(key, most)
+  local now = D.now_ms()
+  local ends = math.max(tonumber(D.hook_held(key) or 0), now + L.hook_claim_ms)
+  local between = function(min, max)
+    return redis.call("ZRANGEBYSCORE", key .. ":retry", min, max, "LIMIT", 0, most)
+  end
+  return now, between("-inf", D.int(now)), between("(" .. D.int(ends), "+inf")
 end
 
 -- Notes when there is something to do for a hook next. Those that are being served stand behind all that wait, or

@@ -2,7 +2,7 @@
 --
 -- KEYS   1 S hooks
 -- ARGV   prefix of the shard, of the site, site, hook, for how many ms from now on claims are held still (0: none), then for each
---        attempt: its member of `retry`, `hold` (it goes on, the claim too), `delivered`, `retry` or `park`; ms from now
+--        attempt: its member of `retry`, `hold` (it goes on, the claim too), `back` (it was not made), `delivered`, `retry` or `park`; ms from now
 --        on that the claim or the pause lasts; why
 -- Returns nothing.
 
@@ -15,7 +15,11 @@ local settle = function(key, now, member, what, ms, why)
     return
   end
   if redis.call("ZREM", retry, member) == 0 then return end
-  local attempts, _, delivery = D.hook_member(member)
+  local attempts, before, delivery = D.hook_member(member)
+  if what == "back" then
+    redis.call("ZADD", retry, D.int(now + tonumber(ms)), D.int(attempts - 1) .. "|" .. before .. "|" .. delivery)
+    return
+  end
   if what == "delivered" then
     redis.call("HINCRBY", key .. ":counts", "delivered", 1)
     redis.call("HSET", key .. ":counts", "delivered_at", D.int(now))

@@ -13,25 +13,4 @@ local hooks_due = function(keys)
   return answer
 end
 
--- hooks_stats: what the metrics show of a shard's hooks. Reads only.
---
--- KEYS   1 the shard's `hooks`
--- ARGV   prefix of the shard
--- Returns {deliveries that wait for a first attempt, for another one, parked, dropped so far}
-local hooks_stats = function(keys, args)
-  local sum = { 0, 0, 0, 0 }
-  local sites = redis.call("HGETALL", keys[1])
-  for i = 1, math.min(#sites, 2 * L.sites), 2 do
-    for hook in string.gmatch(sites[i + 1], "([^ ;]+) [%l-]+;") do
-      local key = args[1] .. "site:" .. sites[i] .. ":hook:" .. hook
-      sum[1] = sum[1] + redis.call("XLEN", key .. ":queue")
-      sum[2] = sum[2] + redis.call("ZCARD", key .. ":retry")
-      sum[3] = sum[3] + redis.call("XLEN", key .. ":parked")
-      sum[4] = sum[4] + tonumber(redis.call("HGET", key .. ":counts", "dropped") or 0)
-    end
-  end
-  return sum
-end
-
 redis.register_function { function_name = PREFIX .. "hooks_due", callback = hooks_due, flags = { "no-writes" } }
-redis.register_function { function_name = PREFIX .. "hooks_stats", callback = hooks_stats, flags = { "no-writes" } }

@@ -3,25 +3,9 @@
 -- KEYS   1 S hooks
 -- ARGV   prefix of the shard, of the site, site, hook, most deliveries, how long a claim is good in ms, most attempts of one,
 --        how many claims who takes has already
--- Returns {}, if the hook is not there or off; else {its JSON, its secrets, how many deliveries were
--- dropped since that was asked last, how many wait in the queue still, delivery, …}; a delivery is
--- {its member of `retry`, attempts with this one, id, conversation, body}
-
--- The id, the conversation and the body of a delivery. Words come from the log as it is now.
-local body_of = function(S, delivery)
-  local conv, seq, json = string.match(delivery, "^([^|]*)|([^|]*)|(.*)$")
-  local id, about = string.match(json, '^{"id":"([^"]*)".-"conversation":"([^"]*)"')
-  if conv == "" then return id, about, json end
-  local place, data = seq .. "-0", '"expired":true'
-  local entry = redis.call("XRANGE", S .. "log:" .. conv, place, place)[1]
-  local fields = entry and D.fields(entry) or {}
-  if redis.call("HGET", S .. "gone:" .. conv, seq) then
-    data = '"recalled":true'
-  elseif fields.id == id then
-    data = '"message":' .. fields.message
-  end
-  return id, about, string.sub(json, 1, -3) .. data .. "}}"
-end
+-- Returns {}, if the hook is not there or off; else {how many deliveries were dropped since that was asked last, how many
+-- wait in the queue still, delivery, …}; a delivery is {its member of `retry`, attempts with this one, id, conversation}; what it says:
+-- hook_body
 
 -- Takes what is due again, then what was not tried yet, at most so many. Returns a list of members of `retry`.
 local claim = function(key, most, until_ms, now, attempts_max)
@@ -52,8 +36,7 @@ end
 local take = function(keys, args)
   local P, S, hook, most = args[1], args[2], args[4], tonumber(args[5])
   local key, name = S .. "hook:" .. hook, args[3] .. "|" .. hook
-  local config = redis.call("HGET", keys[1], hook)
-  if not config or not string.find(config, '"enabled":true', 1, true) then
+  if not D.hook_is_on(redis.call("HGET", keys[1], hook)) then
     redis.call("ZREM", P .. "hooked", name)
     return {}
   end
@@ -62,14 +45,11 @@ local take = function(keys, args)
   D.hook_hold(key, #taken + tonumber(args[8]) > 0 and tonumber(args[6]) or 0)
   local dropped = redis.call("HGET", key .. ":counts", "unlogged")
   if dropped then redis.call("HDEL", key .. ":counts", "unlogged") end
-  local answer = {
-    config, redis.call("HGET", P .. "hook_secrets", name) or "", tonumber(dropped or 0),
-    redis.call("XLEN", key .. ":queue"),
-  }
+  local answer = { tonumber(dropped or 0), redis.call("XLEN", key .. ":queue") }
   for _, member in ipairs(taken) do
     local attempts, _, delivery = D.hook_member(member)
-    local id, conversation, body = body_of(S, delivery)
-    answer[#answer + 1] = { member, attempts, id, conversation, body }
+    local id, conversation = string.match(delivery, '{"id":"([^"]*)".-"conversation":"([^"]*)"')
+    answer[#answer + 1] = { member, attempts, id, conversation }
   end
   D.hook_next(P, key, name)
   return answer

@@ -51,7 +51,7 @@ fn hook(act: &HookAct, fields: &mut Fields) -> &'static str {
         HookAct::Change { hook, spec } => (Some(hook), Some(spec), None),
         HookAct::Rotate { hook, secret } => (Some(hook), None, Some(secret)),
         HookAct::Delete { hook } => (Some(hook), None, None),
-        HookAct::Redeliver { hook, delivery } => {
+        HookAct::Redeliver { hook, delivery } | HookAct::Park { hook, delivery } => {
             fields.extend(delivery.as_ref().map(|id| ("delivery", id.to_string())));
             (Some(hook), None, None)
         }

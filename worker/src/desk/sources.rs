@@ -46,6 +46,7 @@ pub(super) const SOURCES: &[Source] = sources![
     "transitions/hook_rotate.lua",
     "transitions/hook_delete.lua",
     "transitions/hook_redeliver.lua",
+    "transitions/hook_park.lua",
     "transitions/idle_timer.lua",
     "transitions/lost_timer.lua",
     "transitions/gateway_dead.lua",

@@ -1,6 +1,6 @@
 //! Which addresses a webhook may be sent to. A receiver is named by somebody of a site, and this machine
 //! reaches more than they do: what is not an address of the public Internet is refused unless the
-//! settings allow it. Looked at is what is connected to, not what the URL says: each address that a name
+//! settings allow it, and what the settings deny is refused whatever else they say. Looked at is what is connected to, not what the URL says: each address that a name
 //! has at that moment ([`super::sender`]).
 
 use std::{net::IpAddr, sync::LazyLock};
@@ -51,20 +51,36 @@ fn network(text: &str) -> IpNet {
     text.parse().expect("a network")
 }
 
-/// Networks that may be called although they are not public.
+/// What may be called: networks that are allowed although they are not public, and networks that are denied although they
+/// are public or allowed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Allowed(Vec<IpNet>);
+pub struct Allowed {
+    networks: Vec<IpNet>,
+    denied: Vec<IpNet>,
+}
 
 impl Allowed {
     /// These, and all that is public.
     pub fn new(networks: Vec<IpNet>) -> Self {
-        Self(networks)
+        let denied = Vec::new();
+        Self { networks, denied }
+    }
+
+    /// The same but for these.
+    #[must_use]
+    pub fn but(mut self, denied: Vec<IpNet>) -> Self {
+        self.denied.extend(denied);
+        self
     }
 
     /// Whether a webhook may be sent to this address.
     pub fn permits(&self, address: IpAddr) -> bool {
-        let address = plain(address);
-        is_public(address) || self.0.iter().any(|network| network.contains(&address))
+        let within =
+            |networks: &[IpNet], address| networks.iter().any(|net| net.contains(&address));
+        let real = plain(address);
+        // A network may be denied in the same clothes.
+        let denied = within(&self.denied, real) || within(&self.denied, address);
+        !denied && (is_public(real) || within(&self.networks, real))
     }
 }
 
@@ -159,6 +175,36 @@ mod tests {
         }
         for refused in ["10.2.0.1", "127.0.0.1", "::2"] {
             assert!(!some.permits(ip(refused)), "{refused}");
+        }
+    }
+
+    #[test]
+    fn what_is_denied_is_not_called_whatever_is_allowed() {
+        let nets = |texts: &[&str]| {
+            let nets = texts.iter().map(|net| net.parse().expect("a network"));
+            nets.collect::<Vec<IpNet>>()
+        };
+        let denied = nets(&[
+            "1.1.1.0/24",
+            "10.1.2.0/24",
+            "2606:4700::/32",
+            "::ffff:9.9.9.9/128",
+            "64:ff9b::/96",
+        ]);
+        let some = Allowed::new(nets(&["10.1.0.0/16"])).but(denied);
+        for denied in [
+            "1.1.1.1",
+            "::ffff:1.1.1.1",
+            "64:ff9b::1.1.1.1",
+            "64:ff9b::8.8.8.8",
+            "10.1.2.3",
+            "2606:4700::1111",
+            "::ffff:9.9.9.9",
+        ] {
+            assert!(!some.permits(ip(denied)), "{denied}");
+        }
+        for others in ["1.1.2.1", "10.1.3.3", "2a00:1450::1", "::ffff:8.8.8.8"] {
+            assert!(some.permits(ip(others)), "{others}");
         }
     }
 }

@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 
 use prometheus::{Histogram, IntCounterVec, IntGauge, Opts};
 
+use super::sweep::Held;
 use crate::metrics::{gauge, histogram, shown};
 
 /// The one instance.
@@ -23,6 +24,7 @@ pub struct Metrics {
     retrying: IntGauge,
     parked: IntGauge,
     dropped: IntGauge,
+    forgotten: IntGauge,
 }
 
 impl Metrics {
@@ -55,14 +57,19 @@ impl Metrics {
                 "frontdesk_hooks_dropped",
                 "Webhooks dropped so far since too many waited, in the shards whose clock this worker drives",
             ),
+            forgotten: gauge(
+                "frontdesk_hooks_forgotten",
+                "Webhooks forgotten so far since too many were parked or they were kept for long, in the shards whose clock this worker drives",
+            ),
         }
     }
 
     /// Shows what the shards hold.
-    pub(super) fn show(&self, [waiting, retrying, parked, dropped]: [i64; 4]) {
+    pub(super) fn show(&self, [waiting, retrying, parked, dropped, forgotten]: Held) {
         self.waiting.set(waiting);
         self.retrying.set(retrying);
         self.parked.set(parked);
         self.dropped.set(dropped);
+        self.forgotten.set(forgotten);
     }
 }

@@ -1,8 +1,8 @@
 //! Delivers webhooks: what scripts have put out (`lua/outbox.lua`) goes to the sites' receivers.
 //!
 //! ```text
-//! apply ─▶ S hook:<id>:queue ─▶ [role] who has something ─▶ [runner] one hook: take, send, done
-//!            (same script)          ▲ hints, and a look          │ [queue] hook_take, hook_done
+//! apply ─▶ S hook:<id>:queue ─▶ [role] who has something ─▶ [runner] one hook: take, [attempt], done
+//!            (same script)          ▲ hints, and a look          │ [queue] hook_take, hook_body, hook_done
 //!                                     now and then               ▼ [sender] one request, signed ([signature])
 //!                                                            receiver, if [address] permits
 //! ```
@@ -12,6 +12,8 @@
 //! all such receivers have together ([`slots`]), so it takes nothing from those that answer.
 
 pub mod address;
+mod attempt;
+mod health;
 mod hints;
 pub mod metrics;
 mod names;
@@ -23,6 +25,7 @@ pub mod sender;
 pub mod settings;
 pub mod signature;
 mod slots;
+mod sweep;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -53,14 +56,20 @@ pub const MAX_HOOK_PARKED: u64 = 1000;
 pub const MAX_HOOKS_PER_SITE: u64 = 10;
 /// Most hooks of one shard that one look finds something to do for.
 pub const MAX_DUE_HOOKS: u64 = 1000;
+/// Most deliveries that one call forgets since they were kept for long.
+pub const MAX_FORGOTTEN: u64 = 1000;
+/// For how long a worker that falls silent keeps what it was delivering, in milliseconds.
+pub const CLAIM_MS: u64 = 15_000;
 
 /// The same, by their names in Lua.
-pub(crate) const LIMITS: [(&str, u64); 6] = [
+pub(crate) const LIMITS: [(&str, u64); 8] = [
     ("hook_queue", MAX_HOOK_QUEUE),
     ("site_queue", MAX_SITE_QUEUE),
     ("hook_parked", MAX_HOOK_PARKED),
     ("hooks", MAX_HOOKS_PER_SITE),
     ("hooks_due", MAX_DUE_HOOKS),
+    ("hook_claim_ms", CLAIM_MS),
+    ("hooks_forgotten", MAX_FORGOTTEN),
     ("old_secret_ms", OLD_SECRET_MS),
 ];
 
@@ -102,6 +111,7 @@ pub fn start(
                 sender: Sender::new(&settings)?,
                 slots: Slots::new(settings.at_once),
                 schedule: settings.schedule,
+                keep: settings.keep,
             };
             runtime.block_on(Role::new(shared, active, hints).run(shutdown));
             // A look-up of a name may hang for long after who asked has given up.

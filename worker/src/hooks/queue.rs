@@ -36,10 +36,6 @@ pub(crate) struct Due {
 /// What was taken for a hook.
 #[derive(Debug)]
 pub(crate) struct Taken {
-    /// The hook's JSON.
-    pub(crate) config: String,
-    /// Its secrets.
-    pub(crate) secrets: String,
     /// Deliveries dropped since somebody asked last.
     pub(crate) dropped: i64,
     /// Deliveries that wait in the queue still.
@@ -59,8 +55,32 @@ pub(crate) struct Delivery {
     pub(crate) id: String,
     /// The conversation that it tells of.
     pub(crate) conversation: String,
+}
+
+/// What is sent, and where to.
+#[derive(Debug)]
+pub(crate) struct Ready {
+    /// The hook's JSON.
+    pub(crate) config: String,
+    /// Its secrets.
+    pub(crate) secrets: String,
     /// What is sent.
     pub(crate) body: String,
+}
+
+/// What a page of a shard's sites holds.
+#[derive(Debug)]
+pub(crate) struct Page {
+    /// Where to go on; 0: that was all.
+    pub(crate) next: u64,
+    /// There was more to forget than one call does.
+    pub(crate) full: bool,
+    /// Deliveries that wait, are tried again, are parked, were dropped, were forgotten.
+    pub(crate) held: [i64; 5],
+    /// How many were forgotten now of those that were parked.
+    pub(crate) parked_forgotten: u64,
+    /// And of those that waited.
+    pub(crate) waiting_forgotten: u64,
 }
 
 /// What became of an attempt.
@@ -76,6 +96,8 @@ pub(crate) struct Report {
 pub(crate) enum What {
     /// It goes on: nobody else shall take it for so long.
     Hold(Duration),
+    /// The attempt was not made, and does not count; it is due again then.
+    Back(Duration),
     /// It has arrived.
     Delivered,
     /// It is to be tried again.
@@ -155,6 +177,25 @@ impl Queue {
         Ok(Some(Taken::read(reply)?))
     }
 
+    /// What a delivery that was taken says now. `None` if it is not to be sent any more.
+    pub(crate) async fn body(&self, hook: &HookName, member: &str) -> RedisResult<Option<Ready>> {
+        let mut call = self.call("hook_body", hook);
+        call.arg(member);
+        let asking = async {
+            let mut connection = self.connection().await?;
+            self.library.run(&mut connection, &call).await
+        };
+        let reply: Vec<String> = self.judged(asking.await)?;
+        let Ok([config, secrets, body]) = <[String; 3]>::try_from(reply) else {
+            return Ok(None);
+        };
+        Ok(Some(Ready {
+            config,
+            secrets,
+            body,
+        }))
+    }
+
     /// Says what became of attempts, and for how long others are held still.
     pub(crate) async fn done(
         &self,
@@ -167,6 +208,7 @@ impl Queue {
         for Report { member, what } in reports {
             let (word, pause, why) = match what {
                 What::Hold(claim) => ("hold", *claim, ""),
+                What::Back(pause) => ("back", *pause, ""),
                 What::Delivered => ("delivered", Duration::ZERO, ""),
                 What::Retry(pause, why) => ("retry", *pause, why.as_str()),
                 What::Park(why) => ("park", Duration::ZERO, why.as_str()),
@@ -181,30 +223,22 @@ impl Queue {
         self.judged(asking.await)
     }
 
-    /// For the metrics: deliveries that wait, are tried, are parked, were dropped.
-    pub(crate) async fn stats(&self, shards: &[Shard]) -> RedisResult<[i64; 4]> {
-        let mut sum = [0; 4];
-        if shards.is_empty() {
-            return Ok(sum);
-        }
+    /// Looks at a page of a shard's sites, and forgets what was kept for longer than `keep`, if that is given.
+    pub(crate) async fn sweep(
+        &self,
+        shard: Shard,
+        cursor: u64,
+        keep: Option<Duration>,
+    ) -> RedisResult<Page> {
+        let names = [keys::wanted_hooks(shard)];
+        let mut call = self.library.call("hooks_sweep", &names);
+        call.arg(keys::shard_prefix(shard)).arg(cursor);
+        call.arg(keep.map_or(0, millis));
         let asking = async {
             let mut connection = self.connection().await?;
-            let calls = shards.iter().map(|shard| {
-                let names = [keys::wanted_hooks(*shard)];
-                let mut call = self.library.call("hooks_stats", &names);
-                call.arg(keys::shard_prefix(*shard));
-                call
-            });
-            let calls = calls.collect();
-            self.library.run_pipeline(&mut connection, calls).await
+            self.library.run(&mut connection, &call).await
         };
-        let stats: Vec<[i64; 4]> = self.judged(asking.await)?;
-        for shard in stats {
-            for (total, part) in sum.iter_mut().zip(shard) {
-                *total += part;
-            }
-        }
-        Ok(sum)
+        self.judged(asking.await)
     }
 
     fn call(&self, function: &str, hook: &HookName) -> redis::Cmd {
@@ -219,6 +253,26 @@ impl Queue {
 
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl FromRedisValue for Page {
+    fn from_redis_value(value: Value) -> Result<Self, ParsingError> {
+        let mut values: Vec<Value> = Vec::from_redis_value(value)?;
+        if values.len() != 9 {
+            return Err("hooks_sweep gave too much or too little".into());
+        }
+        let forgotten = FromRedisValue::from_redis_value(Value::Array(values.split_off(7)))?;
+        let held = FromRedisValue::from_redis_value(Value::Array(values.split_off(2)))?;
+        let (next, full) = FromRedisValue::from_redis_value(Value::Array(values))?;
+        let (parked_forgotten, waiting_forgotten) = forgotten;
+        Ok(Self {
+            next,
+            full,
+            held,
+            parked_forgotten,
+            waiting_forgotten,
+        })
+    }
 }
 
 impl FromRedisValue for Due {
@@ -239,16 +293,13 @@ impl FromRedisValue for Due {
 
 impl Taken {
     fn read(mut reply: Vec<Value>) -> Result<Self, ParsingError> {
-        if reply.len() < 4 {
+        if reply.len() < 2 {
             return Err("hook_take gave too little".into());
         }
-        let deliveries = reply.split_off(4).into_iter().map(Delivery::read);
+        let deliveries = reply.split_off(2).into_iter().map(Delivery::read);
         let deliveries = deliveries.collect::<Result<_, _>>()?;
-        let (config, secrets, dropped, waiting) =
-            FromRedisValue::from_redis_value(Value::Array(reply))?;
+        let (dropped, waiting) = FromRedisValue::from_redis_value(Value::Array(reply))?;
         Ok(Self {
-            config,
-            secrets,
             dropped,
             waiting,
             deliveries,
@@ -258,13 +309,12 @@ impl Taken {
 
 impl Delivery {
     fn read(value: Value) -> Result<Self, ParsingError> {
-        let (member, attempts, id, conversation, body) = FromRedisValue::from_redis_value(value)?;
+        let (member, attempts, id, conversation) = FromRedisValue::from_redis_value(value)?;
         Ok(Self {
             member,
             attempts,
             id,
             conversation,
-            body,
         })
     }
 }

@@ -18,13 +18,15 @@ use tracing::{info, warn};
 
 use super::{
     HookName, MAX_DUE_HOOKS,
+    health::{Health, Sick},
     hints::Hints,
     metrics::METRICS,
     queue::Queue,
-    runner::{Health, Runner},
+    runner::Runner,
     schedule::Schedule,
     sender::Sender,
     slots::Slots,
+    sweep::{Held, Sweep},
 };
 use crate::lane::{Lanes, reads_lane_0};
 
@@ -46,6 +48,7 @@ pub(super) struct Shared {
     pub(super) sender: Sender,
     pub(super) slots: Slots,
     pub(super) schedule: Schedule,
+    pub(super) keep: Duration,
 }
 
 /// A shard whose hooks this worker serves.
@@ -56,6 +59,7 @@ struct Own {
     /// Not before this.
     rested: Instant,
     has_hooks: bool,
+    sweep: Sweep,
 }
 
 /// What a server of a hook leaves behind.
@@ -70,8 +74,7 @@ pub(super) struct Role {
     runners: JoinSet<Ended>,
     /// Who serves a hook: what wakes them, and what tells them to stop.
     served: HashMap<HookName, (Arc<Notify>, CancellationToken)>,
-    /// Receivers that failed at last or were slow.
-    sick: HashMap<HookName, Health>,
+    sick: Sick,
     stats: Instant,
 }
 
@@ -88,7 +91,7 @@ impl Role {
             own: BTreeMap::new(),
             runners: JoinSet::new(),
             served: HashMap::new(),
-            sick: HashMap::new(),
+            sick: Sick::default(),
             stats: Instant::now(),
         }
     }
@@ -136,6 +139,7 @@ impl Role {
                     look: Instant::now(),
                     rested: Instant::now(),
                     has_hooks: false,
+                    sweep: Sweep::new(Instant::now()),
                 };
                 self.own.insert(*shard, own);
             }
@@ -165,11 +169,7 @@ impl Role {
         }
         // What came while it ended it may not have seen.
         self.look_soon(hook.shard());
-        if health.is_well() {
-            self.sick.remove(&hook);
-        } else {
-            self.sick.insert(hook, health);
-        }
+        self.sick.note(hook, health, Instant::now());
     }
 
     /// Looks at the shards whose time it is.
@@ -213,10 +213,27 @@ impl Role {
         }
         if self.stats <= now {
             self.stats = now + LOOK_EVERY;
-            let own = self.own.iter().filter(|(_, own)| own.has_hooks);
-            let shards: Vec<Shard> = own.map(|(shard, _)| *shard).collect();
-            METRICS.show(self.shared.queue.stats(&shards).await?);
+            self.sick.forget(now);
+            self.sweep(now).await?;
         }
+        Ok(())
+    }
+
+    /// Sees what the shards hold, and has them forget what was kept for long.
+    async fn sweep(&mut self, now: Instant) -> RedisResult<()> {
+        let (queue, keep) = (&self.shared.queue, self.shared.keep);
+        let mut held = Held::default();
+        for (shard, own) in &mut self.own {
+            if own.has_hooks {
+                own.sweep.step(queue, *shard, keep, now).await?;
+            } else {
+                own.sweep.skip();
+            }
+            for (sum, part) in held.iter_mut().zip(own.sweep.held()) {
+                *sum += part;
+            }
+        }
+        METRICS.show(held);
         Ok(())
     }
 
@@ -231,7 +248,7 @@ impl Role {
         let wake = Arc::new(Notify::new());
         let serving = (Arc::clone(&wake), stop.clone());
         self.served.insert(hook.clone(), serving);
-        let health = self.sick.get(&hook).copied().unwrap_or_default();
+        let health = self.sick.health(&hook, Instant::now());
         let shared = Arc::clone(&self.shared);
         let runner = Runner::new(hook, shared, wake, stop.clone(), health);
         self.runners.spawn(runner.run());

@@ -14,22 +14,23 @@ use std::{
 
 use tokio::{
     sync::{Notify, mpsc},
-    time::{Instant, MissedTickBehavior},
+    time::MissedTickBehavior,
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::{
-    HookName,
+    CLAIM_MS, HookName,
+    attempt::{self, NotDelivered, Outcome},
+    health::Health,
     metrics::METRICS,
     queue::{Delivery, Report, Taken, What},
     role::Shared,
-    schedule::breather,
-    sender::{Failure, Receiver},
+    sender::Failure,
 };
 
 /// For how long a worker that falls silent keeps what it was delivering.
-const CLAIM: Duration = Duration::from_secs(15);
+const CLAIM: Duration = Duration::from_millis(CLAIM_MS);
 /// How often claims are renewed, and reports that did not get through are made again.
 const RENEW: Duration = Duration::from_secs(5);
 /// How long to wait after a failure of Redis before anything else is asked of it for this hook.
@@ -38,30 +39,6 @@ const PAUSE: Duration = Duration::from_secs(1);
 const MAX_AT_ONCE: usize = 8;
 /// For each that wait so many one more is under way.
 const PER_WAITING: usize = 8;
-
-/// A receiver that failed so often in a row is sick …
-const SICK_AFTER: u32 = 2;
-/// … and one whose last answer took longer has to share with those.
-const SLOW: Duration = Duration::from_secs(1);
-
-/// How a receiver does.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Health {
-    /// How often it has failed in a row.
-    failures: u32,
-    /// Its last answer took long.
-    slow: bool,
-}
-
-impl Health {
-    pub(super) fn is_well(self) -> bool {
-        self.failures == 0 && !self.slow
-    }
-
-    fn is_sick(self) -> bool {
-        self.failures >= SICK_AFTER
-    }
-}
 
 /// One hook being served.
 pub(super) struct Runner {
@@ -79,21 +56,6 @@ pub(super) struct Runner {
     waiting: usize,
     outcomes: mpsc::UnboundedSender<Outcome>,
     settled: mpsc::UnboundedReceiver<Outcome>,
-    receiver: Option<Receiver>,
-}
-
-/// What became of an attempt.
-struct Outcome {
-    delivery: Delivered,
-    result: Result<(), Failure>,
-    /// How long the request took.
-    took: Duration,
-}
-
-struct Delivered {
-    member: String,
-    id: String,
-    attempts: usize,
 }
 
 impl Runner {
@@ -117,7 +79,6 @@ impl Runner {
             waiting: 0,
             outcomes,
             settled,
-            receiver: None,
         }
     }
 
@@ -209,7 +170,6 @@ impl Runner {
 
     fn look_at(&mut self, taken: &Taken) {
         self.waiting = taken.waiting;
-        self.receiver = Receiver::parse(&taken.config, &taken.secrets);
         if taken.dropped > 0 {
             warn!(site = %self.hook.site, hook = %self.hook.id, dropped = taken.dropped,
                 "webhooks were dropped: too many wait for this receiver");
@@ -218,46 +178,14 @@ impl Runner {
 
     /// Begins an attempt.
     fn send(&self, delivery: Delivery) {
-        let (shared, outcomes) = (Arc::clone(&self.shared), self.outcomes.clone());
-        let (receiver, health) = (self.receiver.clone(), self.health);
-        let site = self.hook.site.clone();
-        let Delivery {
-            member,
-            attempts,
-            id,
-            body,
-            ..
-        } = delivery;
-        let about = id.clone();
-        let sending = async move {
-            tokio::time::sleep(breather(health.failures)).await;
-            let limited = health.is_sick() || health.slow;
-            let _slot = shared.slots.take(&site, limited).await;
-            let (_timer, begun) = (METRICS.seconds.start_timer(), Instant::now());
-            let result = match receiver {
-                Some(to) => shared.sender.send(&to, &about, body).await,
-                None => Err(Failure::Unusable),
-            };
-            (result, begun.elapsed())
-        };
-        tokio::spawn(async move {
-            METRICS.sending.inc();
-            // In a task of its own: if it breaks, the delivery is not held for ever.
-            let result = tokio::spawn(sending).await;
-            METRICS.sending.dec();
-            let (result, took) = result.unwrap_or((Err(Failure::Broken), Duration::ZERO));
-            let delivery = Delivered {
-                member,
-                id,
-                attempts,
-            };
-            // Nobody listens any more when the program ends.
-            let _ = outcomes.send(Outcome {
-                delivery,
-                result,
-                took,
-            });
-        });
+        let shared = Arc::clone(&self.shared);
+        attempt::begin(
+            shared,
+            self.hook.clone(),
+            self.health,
+            delivery,
+            self.outcomes.clone(),
+        );
     }
 
     /// Notes what became of an attempt, and begins the next one of its conversation.
@@ -269,17 +197,15 @@ impl Runner {
         } = outcome;
         let what = match result {
             Ok(()) => {
-                if self.health.failures > 0 {
+                if self.health.has_failed() {
                     info!(site = %self.hook.site, hook = %self.hook.id, "the receiver of webhooks answers again");
                 }
-                self.health = Health {
-                    failures: 0,
-                    slow: took > SLOW,
-                };
+                self.health = Health::answered(took);
                 METRICS.attempts.with_label_values(&["delivered"]).inc();
                 What::Delivered
             }
-            Err(failure) => self.failed(&delivery, failure),
+            Err(NotDelivered::NotSent) => What::Back(PAUSE),
+            Err(NotDelivered::Failed(failure)) => self.failed(&delivery, failure),
         };
         if let Some(conversation) = self.claimed.remove(&delivery.member)
             && let Some(behind) = self.behind.get_mut(&conversation)
@@ -293,10 +219,10 @@ impl Runner {
         self.reports.push(Report { member, what });
     }
 
-    fn failed(&mut self, delivery: &Delivered, failure: Failure) -> What {
+    fn failed(&mut self, delivery: &Delivery, failure: Failure) -> What {
         let (site, hook, id) = (&self.hook.site, &self.hook.id, &delivery.id);
-        self.health.failures = self.health.failures.saturating_add(1);
-        if self.health.failures == 1 {
+        self.health.fail();
+        if self.health.failures() == 1 {
             warn!(%site, %hook, id, why = %failure, "a webhook was not delivered; it is tried again");
         } else {
             debug!(%site, %hook, id, why = %failure, "a webhook was not delivered");

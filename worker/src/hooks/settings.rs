@@ -20,6 +20,10 @@ pub struct HookArgs {
     /// separated by commas; all that is public is allowed anyway
     #[arg(long, env = "FRONTDESK_HOOK_ALLOW", value_delimiter = ',')]
     pub hook_allow: Vec<IpNet>,
+    /// Networks that webhooks may not be sent to although they are public or allowed, several or separated by commas:
+    /// your own public addresses, which reach more from within than from without
+    #[arg(long, env = "FRONTDESK_HOOK_DENY", value_delimiter = ',')]
+    pub hook_deny: Vec<IpNet>,
     /// Seconds that a receiver of webhooks has for its answer (1 to 60)
     #[arg(long, env = "FRONTDESK_HOOK_TIMEOUT_S", default_value_t = 10, value_parser = RangedU64ValueParser::<u64>::new().range(1..=60))]
     pub hook_timeout_s: u64,
@@ -32,6 +36,10 @@ pub struct HookArgs {
         default_value = "5,30,120,600,1800,3600,10800,21600,43200"
     )]
     pub hook_retry_s: Vec<u64>,
+    /// Seconds for which deliveries are kept that nobody tries: parked ones, and those of webhooks that are off (60 to
+    /// 31536000)
+    #[arg(long, env = "FRONTDESK_HOOK_KEEP_S", default_value_t = 7 * 24 * 60 * 60, value_parser = RangedU64ValueParser::<u64>::new().range(60..=31_536_000))]
+    pub hook_keep_s: u64,
     /// Most webhooks that this worker sends at once (4 to 1024)
     #[arg(long, env = "FRONTDESK_HOOK_AT_ONCE", default_value_t = 64, value_parser = RangedU64ValueParser::<usize>::new().range(4..=1024))]
     pub hook_at_once: usize,
@@ -40,12 +48,14 @@ pub struct HookArgs {
 /// What the role runs with.
 #[derive(Clone)]
 pub struct Settings {
-    /// What may be called that is not public.
+    /// What may be called.
     pub allowed: Allowed,
     /// How long a receiver has.
     pub timeout: Duration,
     /// When to try again.
     pub schedule: Schedule,
+    /// For how long what nobody tries is kept.
+    pub keep: Duration,
     /// Requests at once.
     pub at_once: usize,
     /// How names are looked up; the system's way if there is none.
@@ -58,6 +68,7 @@ impl std::fmt::Debug for Settings {
             .field("allowed", &self.allowed)
             .field("timeout", &self.timeout)
             .field("schedule", &self.schedule)
+            .field("keep", &self.keep)
             .field("at_once", &self.at_once)
             .finish_non_exhaustive()
     }
@@ -73,6 +84,13 @@ impl HookArgs {
                 "--hook-retry-s (FRONTDESK_HOOK_RETRY_S) must be 1 to 20 numbers of seconds, separated by commas, each 1 to 604800".into(),
             ));
         }
+        for allowed in &self.hook_allow {
+            if let Some(denied) = self.hook_deny.iter().find(|net| net.contains(allowed)) {
+                return Err(ConfigError(format!(
+                    "--hook-allow (FRONTDESK_HOOK_ALLOW) has {allowed}, all of which --hook-deny (FRONTDESK_HOOK_DENY) {denied} refuses: leave one of them out"
+                )));
+            }
+        }
         Ok(())
     }
 
@@ -80,9 +98,10 @@ impl HookArgs {
     pub fn settings(&self) -> Settings {
         let pauses = self.hook_retry_s.iter().copied();
         Settings {
-            allowed: Allowed::new(self.hook_allow.clone()),
+            allowed: Allowed::new(self.hook_allow.clone()).but(self.hook_deny.clone()),
             timeout: Duration::from_secs(self.hook_timeout_s),
             schedule: Schedule::new(pauses.map(Duration::from_secs).collect()),
+            keep: Duration::from_secs(self.hook_keep_s),
             at_once: self.hook_at_once,
             lookup: None,
         }
@@ -119,7 +138,23 @@ mod tests {
         let some = parse(&some).expect("well-formed");
         assert!(some.check().is_ok() && some.hook_allow.len() == 2);
         assert!(parse(&["--hook-retry-s", "0"]).is_ok_and(|args| args.check().is_err()));
-        assert!(parse(&["--hook-allow", "10.0.0.0/40"]).is_err());
+        for setting in ["--hook-allow", "--hook-deny"] {
+            assert!(parse(&[setting, "10.0.0.0/40"]).is_err());
+        }
+        let both = |deny| parse(&["--hook-allow", "10.1.0.0/16", "--hook-deny", deny]);
+        let part = both("10.1.2.0/24,192.0.2.1/32").expect("well-formed");
+        assert!(part.check().is_ok());
+        let permits = |address: &str| {
+            let allowed = part.settings().allowed;
+            allowed.permits(address.parse().expect("an address"))
+        };
+        assert!(permits("10.1.3.1") && !permits("10.1.2.1"));
+        let all = both("10.0.0.0/8").expect("well-formed");
+        let said = all.check().expect_err("nothing is left").to_string();
+        assert!(
+            said.contains("10.1.0.0/16") && said.contains("10.0.0.0/8"),
+            "{said}"
+        );
         assert!(parse(&["--hook-timeout-s", "0"]).is_err());
     }
 }

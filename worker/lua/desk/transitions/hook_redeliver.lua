@@ -1,26 +1,38 @@
--- hook_redeliver: parked deliveries of a webhook are tried again, one of them or all that there is room for.
+-- hook_redeliver: deliveries of a webhook are tried now, one of them or all: parked ones, as many as there is room for,
+-- and those that wait for another attempt. What somebody may have taken is left to them (D.hook_unclaimed).
 --
 -- fields  prefix site uid lang hook delivery
 --   delivery is the id of one
--- writes  hook:<hook>:parked, hook:<hook>:queue, hooked
--- answers webhook_redelivered; error no_webhook, no_delivery
+-- writes  hook:<hook>:parked, hook:<hook>:queue, hook:<hook>:retry, hooked
+-- answers webhook_redelivered; error no_webhook, no_delivery, webhook_full
 
 T.hook_redeliver = function(c, e, a)
   if not D.the_hook(e, a) then return end
-  local key, moved = D.hook_key(e, a.hook), 0
+  local key, found, moved, hastened = D.hook_key(e, a.hook), false, 0, 0
   local room = D.hook_room(e.S, key)
-  local wanted = a.delivery and '{"id":"' .. a.delivery .. '"'
   for _, entry in ipairs(redis.call("XRANGE", key .. ":parked", "-", "+")) do
     local delivery = D.fields(entry).d
-    if moved < room and (not wanted or string.find(delivery, wanted, 1, true)) then
+    if D.is_delivery(delivery, a.delivery) then
+      found = true
+      if moved == room then break end
       redis.call("XADD", key .. ":queue", "*", "d", delivery)
       redis.call("XDEL", key .. ":parked", entry[1])
       moved = moved + 1
     end
   end
-  if wanted and moved == 0 then return D.refuse(e, a, a.lang, "no_delivery") end
+  local now, _, later = D.hook_unclaimed(key, a.delivery and L.hook_queue or L.hook_parked)
+  for _, member in ipairs(later) do
+    if D.is_delivery(member, a.delivery) then
+      redis.call("ZADD", key .. ":retry", D.int(now), member)
+      hastened = hastened + 1
+    end
+  end
+  if moved + hastened == 0 and (found or a.delivery) then
+    return D.refuse(e, a, a.lang, found and "webhook_full" or "no_delivery")
+  end
   D.hook_next(c.P, key, D.hook_name(e, a.hook))
   D.hint_hooks(c.shard)
-  c.touched = c.touched + math.floor(moved / 10)
-  D.answer(e, a, '{"action":"webhook_redelivered","payload":{"id":"' .. a.hook .. '","redelivered":' .. D.int(moved) .. "}}")
+  c.touched = c.touched + math.floor((moved + hastened) / 10)
+  D.answer(e, a, '{"action":"webhook_redelivered","payload":{"id":"' .. a.hook .. '","redelivered":' .. D.int(moved)
+    .. ',"hastened":' .. D.int(hastened) .. "}}")
 end

@@ -29,6 +29,7 @@ local ACTS = {
   hook_rotate = { service = true },
   hook_delete = { service = true },
   hook_redeliver = { service = true },
+  hook_park = { service = true },
 }
 local TELLS_SECRET = { hook_create = true, hook_rotate = true }
 

@@ -40,6 +40,7 @@ pub(crate) fn table() -> Vec<(&'static str, MethodRouter<Arc<Front>>)> {
         ("/webhooks/{hook}/secret", post(rotate)),
         ("/webhooks/{hook}/parked", get(parked)),
         ("/webhooks/{hook}/redeliver", post(redeliver)),
+        ("/webhooks/{hook}/park", post(park)),
     ]
 }
 
@@ -178,16 +179,16 @@ pub(crate) async fn parked(caller: Caller, names: Names, Wishes(wishes): Wishes)
     Ok(text(read.map_err(refused)?))
 }
 
-/// Try parked deliveries again
+/// Try deliveries now
 ///
-/// The one named, or all.
+/// Parked ones, and those that wait for another attempt: the one named, or all.
 #[utoipa::path(
     post,
     path = "/api/v1/webhooks/{hook}/redeliver",
     operation_id = "redeliver",
     tag = "webhooks",
     params(schema::OfWebhook, shared::Once),
-    request_body = Option<schema::Redeliver>,
+    request_body = Option<schema::WhichDelivery>,
     responses((status = 200, description = "They are tried again", body = schema::Redelivered),
         (status = "default", description = "Not done", body = shared::ProblemDetails, content_type = "application/problem+json")),
 )]
@@ -197,10 +198,32 @@ pub(crate) async fn redeliver(
     Key(key): Key,
     MaybeBody(body): MaybeBody,
 ) -> Answer {
-    let hook = names.hook()?;
-    let delivery = body.text("delivery")?.map(MessageId::parse).transpose();
-    let delivery = delivery.map_err(|_| Problem::bad("delivery"))?;
+    let (hook, delivery) = (names.hook()?, delivery(&body)?);
     let moved = done(&caller, key, HookAct::Redeliver { hook, delivery }).await?;
+    Ok(json(StatusCode::OK, moved))
+}
+
+/// Park deliveries
+///
+/// They are not tried any more until somebody has them tried again: the one named, or as many as may be parked.
+#[utoipa::path(
+    post,
+    path = "/api/v1/webhooks/{hook}/park",
+    operation_id = "park",
+    tag = "webhooks",
+    params(schema::OfWebhook, shared::Once),
+    request_body = Option<schema::WhichDelivery>,
+    responses((status = 200, description = "They are parked", body = schema::NowParked),
+        (status = "default", description = "Not done", body = shared::ProblemDetails, content_type = "application/problem+json")),
+)]
+pub(crate) async fn park(
+    caller: Caller,
+    names: Names,
+    Key(key): Key,
+    MaybeBody(body): MaybeBody,
+) -> Answer {
+    let (hook, delivery) = (names.hook()?, delivery(&body)?);
+    let moved = done(&caller, key, HookAct::Park { hook, delivery }).await?;
     Ok(json(StatusCode::OK, moved))
 }
 
@@ -215,6 +238,11 @@ async fn done(
         act: Act::Hook(what),
     };
     act(caller, ask).await
+}
+
+fn delivery(body: &Payload) -> Result<Option<MessageId>, Problem> {
+    let delivery = body.text("delivery")?.map(MessageId::parse).transpose();
+    delivery.map_err(|_| Problem::bad("delivery"))
 }
 
 fn spec(body: &Payload) -> Result<HookSpec, Problem> {

@@ -56,7 +56,7 @@ pub(crate) struct WebhookStatus {
     failed: u64,
     /// How many were dropped, since too many waited.
     dropped: u64,
-    /// How many parked ones were forgotten, since there were too many.
+    /// How many were forgotten: parked ones, since there were too many, and what nobody tried for long.
     forgotten: u64,
     /// When one arrived last, in ms since 1970.
     #[schema(required = false)]
@@ -103,19 +103,29 @@ pub(crate) struct Parked {
     before: String,
 }
 
-/// What is to be tried again.
+/// What is to be tried now, or not any more.
 #[derive(ToSchema)]
-pub(crate) struct Redeliver {
+pub(crate) struct WhichDelivery {
     /// One delivery; all without it.
     #[schema(pattern = "^[A-Za-z0-9][A-Za-z0-9.-]{0,63}$")]
     delivery: Option<String>,
 }
 
-/// So many are tried again.
+/// So many are tried now.
 #[derive(ToSchema)]
 pub(crate) struct Redelivered {
     id: String,
+    /// Those that were parked.
     redelivered: u64,
+    /// Those that waited for another attempt.
+    hastened: u64,
+}
+
+/// So many are not tried any more.
+#[derive(ToSchema)]
+pub(crate) struct NowParked {
+    id: String,
+    parked: u64,
 }
 
 /// Which webhook.
