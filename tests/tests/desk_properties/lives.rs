@@ -240,7 +240,12 @@ pub fn step() -> impl Strategy<Value = Step> {
 
 /// How a life begins: anyhow, or so that what is rare by chance alone is near.
 pub fn beginning() -> impl Strategy<Value = Vec<Step>> {
-    prop_oneof![2 => Just(Vec::new()), 2 => Just(rush()), 1 => Just(night())]
+    prop_oneof![
+        3 => Just(Vec::new()),
+        3 => Just(rush()),
+        2 => Just(night()),
+        2 => Just(mishaps()),
+    ]
 }
 
 fn user(user: usize, act: Act) -> Step {
@@ -275,6 +280,50 @@ fn night() -> Vec<Step> {
         which: Which::Unsaid,
     });
     steps.push(user(STAFF, Act::Ask { act, key: 0 }));
+    steps
+}
+
+/// What seldom goes wrong by chance: a full queue, words for nobody in particular, too many places, an id used
+/// twice, another's words recalled.
+fn mishaps() -> Vec<Step> {
+    let say = |text, id| Act::Say {
+        socket: 0,
+        text,
+        id,
+        which: Which::Unsaid,
+    };
+    let recall = |own: bool| Act::Recall {
+        socket: 0,
+        which: Which::Unsaid,
+        nth: usize::from(!own), // 0 of others' is none of theirs
+        own,
+    };
+    let end = Act::End {
+        socket: 0,
+        which: Which::Unsaid,
+    };
+    let ask = |act, key| Act::Ask {
+        act: Box::new(act),
+        key,
+    };
+    let online = |max| Act::StaffOnline {
+        socket: 0,
+        max: Some(max),
+        name: false,
+    };
+    let mut steps = vec![user(0, online(2)), user(1, online(6))];
+    let connect = Act::Connect { socket: 0 };
+    steps.extend((STAFF..STAFF + 6).map(|customer| user(customer, connect.clone())));
+    // Who waits, too.
+    steps.extend((STAFF..STAFF + 6).map(|customer| user(customer, say(0, Some(1)))));
+    steps.extend([
+        user(0, say(0, None)),
+        user(STAFF, say(1, Some(1))),
+        user(STAFF, ask(say(2, None), 1)),
+        user(0, recall(false)),
+        user(STAFF, ask(recall(true), 2)),
+        user(STAFF, ask(end, 3)),
+    ]);
     steps
 }
 
