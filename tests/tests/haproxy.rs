@@ -10,9 +10,17 @@ use std::{
     collections::HashSet,
     net::{Ipv4Addr, SocketAddr},
     path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
-use axum::{Router, http::StatusCode, routing::get};
+use axum::{
+    Router,
+    http::StatusCode,
+    routing::{get, post},
+};
 use frontdesk_tests::{
     child::Child,
     client::Client,
@@ -25,6 +33,7 @@ use frontdesk_tests::{
     redis_server::find_program,
     wait,
 };
+use futures_util::future::join_all;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -268,6 +277,45 @@ async fn the_clients_address_is_passed_on_and_cannot_be_claimed() {
     assert!(!head.contains("6.6.6.6"), "{head}");
 }
 
+/// What a gateway has perhaps done before it died is not done by another one as well, unless a key makes them one.
+#[tokio::test]
+async fn what_may_be_done_is_not_asked_for_again() {
+    let gateway = TcpListener::bind((FIRST, 0)).await.expect("a free port");
+    let gateway_port = gateway.local_addr().expect("bound").port();
+    let dns = Dns::start(&[FIRST]);
+    let dir = tempfile::tempdir().expect("the temporary directory is writable");
+    let haproxy = Haproxy::start(&dns, gateway_port, dir.path());
+    let posts = Arc::new(AtomicUsize::new(0));
+    let seen = Arc::clone(&posts);
+    let app = Router::new()
+        .route("/readyz", get(async || StatusCode::OK))
+        .route(
+            "/api/v1/messages",
+            post(async move || {
+                seen.fetch_add(1, Ordering::SeqCst);
+                StatusCode::SERVICE_UNAVAILABLE
+            }),
+        );
+    tokio::spawn(async move { axum::serve(gateway, app).await.expect("it goes on") });
+    wait::until("haproxy has found the gateway", async || {
+        let answer = http::get(haproxy.addr, "/").await.ok()?;
+        (answer.status == 404).then_some(())
+    })
+    .await;
+    for (key, times) in [("", 1), ("Idempotency-Key: k1\r\n", 4)] {
+        let before = posts.load(Ordering::SeqCst);
+        let mut stream = TcpStream::connect(haproxy.addr).await.expect("it listens");
+        let request = format!(
+            "POST /api/v1/messages HTTP/1.1\r\nHost: x\r\n{key}Content-Length: 2\r\nConnection: close\r\n\r\n{{}}"
+        );
+        stream.write_all(request.as_bytes()).await.expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("an answer");
+        assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+        assert_eq!(posts.load(Ordering::SeqCst) - before, times, "{key}");
+    }
+}
+
 /// What a gateway of another version serves of the JavaScript client, and 404 for all else.
 async fn another_version(address: SocketAddr) {
     let listener = TcpListener::bind(address).await.expect("a free port");
@@ -275,9 +323,12 @@ async fn another_version(address: SocketAddr) {
         .route("/readyz", get(async || StatusCode::OK))
         .route(
             "/client.js",
-            get(async || "import './client/another/only.js';"),
+            get(async || "import './client/0123456789abcdef01234567/only.js';"),
         )
-        .route("/client/another/only.js", get(async || "export {};"));
+        .route(
+            "/client/0123456789abcdef01234567/only.js",
+            get(async || "export {};"),
+        );
     tokio::spawn(async move { axum::serve(listener, router).await.expect("it goes on") });
 }
 
@@ -286,8 +337,12 @@ async fn another_version(address: SocketAddr) {
 async fn in_a_rolling_upgrade_modules_come_from_a_gateway_that_has_them() {
     let cluster = Cluster::builder().gateways(1).workers(1).start().await;
     let port = cluster.addr(0).port();
-    another_version(SocketAddr::from((SECOND, port))).await;
-    let dns = Dns::start(&[FIRST, SECOND]);
+    let others = (2..=6).map(|n| Ipv4Addr::new(127, 0, 0, n));
+    let addresses: Vec<_> = std::iter::once(FIRST).chain(others).collect();
+    for other in &addresses[1..] {
+        another_version(SocketAddr::from((*other, port))).await;
+    }
+    let dns = Dns::start(&addresses);
     let haproxy = Haproxy::start(&dns, port, cluster.logs());
     let page = async |path: &str| http::get(haproxy.addr, path).await.ok();
     let mut entries = HashSet::new();
@@ -302,7 +357,7 @@ async fn in_a_rolling_upgrade_modules_come_from_a_gateway_that_has_them() {
     let modules = entries.iter().flat_map(|entry| entry.split("'./").skip(1));
     let modules: Vec<_> = modules.filter_map(|text| text.split('\'').next()).collect();
     assert!(modules.len() > 3, "{modules:?}");
-    wait::until("the modules' backend knows both", async || {
+    wait::until("the modules' backend knows them", async || {
         for module in &modules {
             page(&format!("/{module}"))
                 .await
@@ -311,13 +366,16 @@ async fn in_a_rolling_upgrade_modules_come_from_a_gateway_that_has_them() {
         Some(())
     })
     .await;
-    // Whichever gateway's turn it is.
+    // Whichever gateway's turn it is, with requests that take each other's.
     for _ in 0..4 {
-        for module in &modules {
+        let asked = modules.iter().map(|module| async move {
             let answer = page(&format!("/{module}")).await.expect("an answer");
             assert_eq!(answer.status, 200, "{module}: {answer:?}");
-        }
+        });
+        join_all(asked).await;
     }
-    let nobodys = page("/client/nobodys/only.js").await.expect("an answer");
+    let nobodys = page("/client/76543210fedcba9876543210/only.js")
+        .await
+        .expect("an answer");
     assert_eq!(nobodys.status, 404);
 }
