@@ -57,7 +57,7 @@ async fn every_answer_is_as_described() {
         let ran = ran.await.expect("no panic").expect("it runs");
         let said = String::from_utf8_lossy(&ran.stdout);
         assert!(ran.status.success(), "as {role}:\n{said}");
-        assert!(said.contains("Tested: 23"), "as {role}:\n{said}");
+        assert!(said.contains("Tested: 24"), "as {role}:\n{said}");
     }
     for program in scene.cluster.gateways.iter().chain(&scene.cluster.workers) {
         let log = program.child.log();
