@@ -52,7 +52,7 @@ fn create(letters: &str) -> HookAct {
 }
 
 /// A program of the site.
-fn program(scene: &mut Scene) -> Asker {
+pub fn program(scene: &mut Scene) -> Asker {
     let mut asker = asker(scene, "robot");
     asker.role = Role::Service;
     asker

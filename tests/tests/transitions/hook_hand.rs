@@ -2,14 +2,14 @@
 
 use frontdesk_shared::{
     event::HookAct,
-    ids::{HookId, MessageId},
+    ids::{HookId, Lane, MessageId, Uid},
     keys,
 };
 use frontdesk_tests::redis_server::Options;
 use frontdesk_worker::hooks::{CLAIM_MS, MAX_HOOK_PARKED, MAX_HOOK_QUEUE};
 
 use crate::{
-    hook_acts::{does, with_hook},
+    hook_acts::{does, program, with_hook},
     hooks::queued,
     requests::said,
     scene::Scene,
@@ -18,6 +18,7 @@ use crate::{
 on_both![
     parked_deliveries_are_tried_again_by_hand,
     a_full_queue_takes_no_parked_deliveries,
+    a_call_looks_through_one_full_queue,
     what_waits_for_another_attempt_is_hastened_by_hand,
     what_waits_is_parked_by_hand,
     nothing_that_is_parked_gives_way_to_what_is_parked_by_hand,
@@ -125,6 +126,32 @@ async fn a_full_queue_takes_no_parked_deliveries(options: Options) {
     }
     let change = does(&mut scene, "k4", again(Some("6.1.1-0.1"))).await;
     assert_eq!(said(&scene, &change), "error code=no_delivery");
+}
+
+/// Also for what is not there: otherwise a burst of such requests would hold up all of Redis.
+async fn a_call_looks_through_one_full_queue(options: Options) {
+    let (mut scene, hook) = with_hook(options, "m").await;
+    let queue = keys::hook(&scene.driver.site, &hook) + "queue";
+    let mut pipe = redis::pipe();
+    for n in 0..MAX_HOOK_QUEUE {
+        pipe.xadd(queue.clone(), "*", &[("d", format!("||{n}"))])
+            .ignore();
+    }
+    fill(&mut scene, pipe).await;
+    for key in ["k1", "k2"] {
+        let unknown = HookAct::Park {
+            hook: hook.clone(),
+            delivery: one(Some("6.1.1-0.9")),
+        };
+        let kind = program(&mut scene).hooks(key, unknown);
+        scene.driver.append("robot", kind).await;
+    }
+    let robot = Uid::parse("robot").expect("well-formed");
+    let lane = Lane::of(&robot);
+    for _ in 0..2 {
+        assert_eq!(scene.driver.apply_pending(lane, 32).await.len(), 1);
+    }
+    assert!(scene.driver.apply_pending(lane, 32).await.is_empty());
 }
 
 /// What a worker may have taken: whose claim has not ended, or is due so soon that it may be a claim.

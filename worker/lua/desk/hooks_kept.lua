@@ -15,6 +15,13 @@ D.the_hook = function(e, a)
   D.refuse(e, a, a.lang, "no_webhook")
 end
 
+-- Counts how many deliveries an act has read into the call, whatever comes of it: a call reads one full webhook at most.
+D.hook_looked = function(c, ...)
+  local count = 0
+  for _, list in ipairs({ ... }) do count = count + #list end
+  c.touched = c.touched + math.floor(count * L.touched / L.hook_queue)
+end
+
 -- Puts down what a hook wants, `-` for nothing; nil: it is not there any more.
 D.hook_wants = function(c, e, hook, wants)
   local key, kept = c.P .. "hooks", {}

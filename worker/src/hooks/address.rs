@@ -39,6 +39,9 @@ const GIVEN_OUT: &str = "2000::/3";
 /// Behind this prefix a network's own translator has all of IPv4 (RFC 6052).
 const TRANSLATED: &str = "64:ff9b::/96";
 
+/// Bits of ::ffff:0:0/96, in which IPv6 shows IPv4 addresses.
+const MAPPED_BITS: u8 = 96;
+
 static REFUSED_NETS: LazyLock<Vec<IpNet>> = LazyLock::new(|| REFUSED.map(network).to_vec());
 static GIVEN_OUT_NET: LazyLock<IpNet> = LazyLock::new(|| network(GIVEN_OUT));
 static TRANSLATED_NET: LazyLock<IpNet> = LazyLock::new(|| network(TRANSLATED));
@@ -62,6 +65,7 @@ pub struct Allowed {
 impl Allowed {
     /// These, and all that is public.
     pub fn new(networks: Vec<IpNet>) -> Self {
+        let networks = networks.into_iter().map(plain_net).collect();
         let denied = Vec::new();
         Self { networks, denied }
     }
@@ -69,7 +73,7 @@ impl Allowed {
     /// The same but for these.
     #[must_use]
     pub fn but(mut self, denied: Vec<IpNet>) -> Self {
-        self.denied.extend(denied);
+        self.denied.extend(denied.into_iter().map(plain_net));
         self
     }
 
@@ -97,6 +101,19 @@ fn plain(address: IpAddr) -> IpAddr {
         return IpAddr::from([a, b, c, d]);
     }
     address
+}
+
+/// The network that is meant: one of IPv4 addresses in the clothes of IPv6 is theirs.
+pub(super) fn plain_net(net: IpNet) -> IpNet {
+    let v4 = match net.addr() {
+        IpAddr::V6(v6) => v6.to_ipv4_mapped(),
+        IpAddr::V4(_) => None,
+    };
+    let length = net.prefix_len().checked_sub(MAPPED_BITS);
+    let meant = v4
+        .zip(length)
+        .map(|(v4, length)| IpNet::new(v4.into(), length));
+    meant.and_then(Result::ok).unwrap_or(net)
 }
 
 fn is_public(address: IpAddr) -> bool {
@@ -200,6 +217,7 @@ mod tests {
             "10.1.2.3",
             "2606:4700::1111",
             "::ffff:9.9.9.9",
+            "9.9.9.9",
         ] {
             assert!(!some.permits(ip(denied)), "{denied}");
         }

@@ -9,11 +9,15 @@ use super::{
     HookName,
     health::Health,
     metrics::METRICS,
-    queue::Delivery,
+    queue::{Delivery, Ready},
     role::Shared,
     schedule::breather,
     sender::{Failure, Receiver},
 };
+
+/// How often Redis is asked what a delivery says, and how long between.
+const ASKED: usize = 5;
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// What became of an attempt.
 pub(super) struct Outcome {
@@ -32,6 +36,21 @@ pub(super) enum NotDelivered {
     Failed(Failure),
 }
 
+/// What a delivery says now; nothing if it is not to be sent. Redis is asked again if it fails: what comes after in
+/// the same conversation waits meanwhile.
+async fn ask(shared: &Shared, hook: &HookName, member: &str) -> Option<Ready> {
+    for _ in 0..ASKED {
+        match shared.queue.body(hook, member).await {
+            Ok(ready) => return ready,
+            Err(error) => {
+                warn!(%error, site = %hook.site, hook = %hook.id, "cannot read what a webhook says");
+            }
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    None
+}
+
 /// Begins an attempt; `outcomes` hears of it.
 pub(super) fn begin(
     shared: Arc<Shared>,
@@ -44,16 +63,8 @@ pub(super) fn begin(
     let sending = async move {
         tokio::time::sleep(breather(health.failures())).await;
         let _slot = shared.slots.take(&hook.site, health.has_to_share()).await;
-        let ready = match shared.queue.body(&hook, &member).await {
-            Ok(ready) => ready.ok_or(NotDelivered::NotSent),
-            Err(error) => {
-                warn!(%error, site = %hook.site, hook = %hook.id, "cannot read what a webhook says");
-                Err(NotDelivered::NotSent)
-            }
-        };
-        let ready = match ready {
-            Ok(ready) => ready,
-            Err(why) => return (Err(why), Duration::ZERO),
+        let Some(ready) = ask(&shared, &hook, &member).await else {
+            return (Err(NotDelivered::NotSent), Duration::ZERO);
         };
         let (_timer, begun) = (METRICS.seconds.start_timer(), Instant::now());
         let result = match Receiver::parse(&ready.config, &ready.secrets) {

@@ -214,18 +214,20 @@ impl Role {
         if self.stats <= now {
             self.stats = now + LOOK_EVERY;
             self.sick.forget(now);
-            self.sweep(now).await?;
+            self.sweep(now).await;
         }
         Ok(())
     }
 
     /// Sees what the shards hold, and has them forget what was kept for long.
-    async fn sweep(&mut self, now: Instant) -> RedisResult<()> {
+    async fn sweep(&mut self, now: Instant) {
         let (queue, keep) = (&self.shared.queue, self.shared.keep);
         let mut held = Held::default();
         for (shard, own) in &mut self.own {
             if own.has_hooks {
-                own.sweep.step(queue, *shard, keep, now).await?;
+                if let Err(error) = own.sweep.step(queue, *shard, keep, now).await {
+                    warn!(%error, shard = shard.number(), "cannot see what waits for webhooks");
+                }
             } else {
                 own.sweep.skip();
             }
@@ -234,7 +236,6 @@ impl Role {
             }
         }
         METRICS.show(held);
-        Ok(())
     }
 
     fn serve(&mut self, hook: HookName, stop: &CancellationToken) {

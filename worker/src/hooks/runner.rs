@@ -204,7 +204,7 @@ impl Runner {
                 METRICS.attempts.with_label_values(&["delivered"]).inc();
                 What::Delivered
             }
-            Err(NotDelivered::NotSent) => What::Back(PAUSE),
+            Err(NotDelivered::NotSent) => What::Back(Duration::ZERO),
             Err(NotDelivered::Failed(failure)) => self.failed(&delivery, failure),
         };
         if let Some(conversation) = self.claimed.remove(&delivery.member)
@@ -241,7 +241,7 @@ impl Runner {
         }
     }
 
-    /// Tells Redis what there is to tell. What does not get through is told again later.
+    /// Tells Redis what there is to tell. What does not get through is told again later, if it still counts then.
     async fn report(&mut self, mut also: Vec<Report>) {
         also.append(&mut self.reports);
         if !also.is_empty() {
@@ -258,7 +258,8 @@ impl Runner {
         };
         if let Err(error) = self.shared.queue.done(&self.hook, held, &also).await {
             warn!(%error, site = %self.hook.site, hook = %self.hook.id, "cannot say what became of webhooks");
-            also.retain(|report| !matches!(report.what, What::Hold(_)));
+            // A claim ends by itself, and what was given back may be taken again meanwhile under the same name.
+            also.retain(|report| !matches!(report.what, What::Hold(_) | What::Back(_)));
             self.reports = also;
         }
     }

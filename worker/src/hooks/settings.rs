@@ -6,7 +6,11 @@ use clap::{Args, builder::RangedU64ValueParser};
 use frontdesk_shared::config::ConfigError;
 use ipnet::IpNet;
 
-use super::{address::Allowed, schedule::Schedule, sender::Lookup};
+use super::{
+    address::{Allowed, plain_net},
+    schedule::Schedule,
+    sender::Lookup,
+};
 
 /// Most pauses between attempts.
 const MAX_PAUSES: usize = 20;
@@ -74,6 +78,12 @@ impl std::fmt::Debug for Settings {
     }
 }
 
+/// Whether a network has all of another one, however either is written.
+fn covers(inner: &IpNet) -> impl Fn(&&IpNet) -> bool {
+    let inner = plain_net(*inner);
+    move |net| plain_net(**net).contains(&inner)
+}
+
 impl HookArgs {
     /// Refuses values outside their range, with a sentence that says what to change.
     pub fn check(&self) -> Result<(), ConfigError> {
@@ -85,7 +95,7 @@ impl HookArgs {
             ));
         }
         for allowed in &self.hook_allow {
-            if let Some(denied) = self.hook_deny.iter().find(|net| net.contains(allowed)) {
+            if let Some(denied) = self.hook_deny.iter().find(covers(allowed)) {
                 return Err(ConfigError(format!(
                     "--hook-allow (FRONTDESK_HOOK_ALLOW) has {allowed}, all of which --hook-deny (FRONTDESK_HOOK_DENY) {denied} refuses: leave one of them out"
                 )));

@@ -15,6 +15,8 @@ T.hook_park = function(c, e, a)
   local most = a.delivery and L.hook_queue or math.max(room, 1)
   local waits = {} -- {delivery, attempts, why, how it is taken out, key, place}
   local _, due, later = D.hook_unclaimed(key, most)
+  local queue = redis.call("XRANGE", key .. ":queue", "-", "+", "COUNT", most)
+  D.hook_looked(c, due, later, queue)
   for _, members in ipairs({ due, later }) do
     for _, member in ipairs(members) do
       if D.is_delivery(member, a.delivery) then
@@ -23,7 +25,7 @@ T.hook_park = function(c, e, a)
       end
     end
   end
-  for _, entry in ipairs(redis.call("XRANGE", key .. ":queue", "-", "+", "COUNT", most)) do
+  for _, entry in ipairs(queue) do
     if D.is_delivery(entry[2][2], a.delivery) then
       waits[#waits + 1] = { entry[2][2], 0, "", "XDEL", key .. ":queue", entry[1] }
     end

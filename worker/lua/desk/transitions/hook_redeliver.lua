@@ -10,7 +10,10 @@ T.hook_redeliver = function(c, e, a)
   if not D.the_hook(e, a) then return end
   local key, found, moved, hastened = D.hook_key(e, a.hook), false, 0, 0
   local room = D.hook_room(e.S, key)
-  for _, entry in ipairs(redis.call("XRANGE", key .. ":parked", "-", "+")) do
+  local parked = redis.call("XRANGE", key .. ":parked", "-", "+")
+  local now, due, later = D.hook_unclaimed(key, a.delivery and L.hook_queue or L.hook_parked)
+  D.hook_looked(c, parked, due, later)
+  for _, entry in ipairs(parked) do
     local delivery = D.fields(entry).d
     if D.is_delivery(delivery, a.delivery) then
       found = true
@@ -20,7 +23,6 @@ T.hook_redeliver = function(c, e, a)
       moved = moved + 1
     end
   end
-  local now, _, later = D.hook_unclaimed(key, a.delivery and L.hook_queue or L.hook_parked)
   for _, member in ipairs(later) do
     if D.is_delivery(member, a.delivery) then
       redis.call("ZADD", key .. ":retry", D.int(now), member)
