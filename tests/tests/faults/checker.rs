@@ -1,6 +1,9 @@
 //! The checker catches what it is there for: bugs planted into what a sound drill has left.
 
-use frontdesk_tests::drill::{check::Evidence, history::What};
+use frontdesk_tests::drill::{
+    check::Evidence,
+    history::{Record, What},
+};
 use serde_json::Value;
 
 use crate::{cluster, drill};
@@ -20,6 +23,11 @@ async fn each_planted_bug_is_reported() {
         ("a misdelivery", "I4", show_a_message_to_somebody_else),
         ("a message shown twice", "I10", show_a_message_twice),
         ("a message never shown", "I2", never_show_a_message),
+        (
+            "a message never shown to a device that resumes",
+            "I2",
+            never_show_a_message_to_a_device,
+        ),
         ("a ghost connection", "I8", forget_who_is_here),
         ("a leaked place", "I8", leak_a_place),
         ("one place too many", "I5", take_one_customer_too_many),
@@ -39,7 +47,7 @@ async fn each_planted_bug_is_reported() {
 
 /// The record of an ack, and the one of the frame that showed the other side the same words.
 fn acknowledged(evidence: &Evidence) -> (usize, Value) {
-    let ack = |record: &frontdesk_tests::drill::history::Record| match &record.what {
+    let ack = |record: &Record| match &record.what {
         What::Told(frame) if frame["action"] == "ack" => Some(frame["payload"].clone()),
         _ => None,
     };
@@ -141,24 +149,44 @@ fn show_a_message_twice(evidence: &mut Evidence) {
     evidence.records.insert(index, record);
 }
 
-/// Leaves out what was shown between two other things on the same socket in the same conversation.
-fn never_show_a_message(evidence: &mut Evidence) {
-    let place = |index: usize| match &evidence.records[index].what {
-        What::Told(frame) if frame["action"] != "ack" && frame["payload"]["seq"].is_u64() => {
+/// The record of what was shown between two other things on the same socket in the same conversation; of some
+/// sockets.
+fn between(records: &[Record], these: impl Fn(u64) -> bool) -> usize {
+    let place = |record: &Record| match &record.what {
+        What::Told(frame)
+            if these(record.socket)
+                && frame["action"] != "ack"
+                && frame["payload"]["seq"].is_u64() =>
+        {
             let conversation = frame["payload"]["conversation"].to_string();
-            Some((evidence.records[index].socket, conversation))
+            Some((record.socket, conversation))
         }
         _ => None,
     };
-    let all: Vec<_> = (0..evidence.records.len())
-        .filter_map(|index| Some((index, place(index)?)))
+    let all: Vec<_> = records
+        .iter()
+        .enumerate()
+        .filter_map(|(index, record)| Some((index, place(record)?)))
         .collect();
     let middle = all.iter().enumerate().find(|(n, (_, view))| {
         all[..*n].iter().any(|(_, other)| other == view)
             && all[n + 1..].iter().any(|(_, other)| other == view)
     });
-    let (_, (index, _)) = middle.expect("somebody was told three things");
-    evidence.records.remove(*index);
+    middle.expect("somebody was told three things").1.0
+}
+
+fn never_show_a_message(evidence: &mut Evidence) {
+    let index = between(&evidence.records, |socket| {
+        !evidence.devices.contains_key(&socket)
+    });
+    evidence.records.remove(index);
+}
+
+fn never_show_a_message_to_a_device(evidence: &mut Evidence) {
+    let index = between(&evidence.all, |socket| {
+        evidence.devices.contains_key(&socket) && evidence.live.contains_key(&socket)
+    });
+    evidence.all.remove(index);
 }
 
 /// As if a socket had ended without a trace in the state.
