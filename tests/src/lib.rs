@@ -4,7 +4,7 @@
 //!
 //! - [`ports`] leases ports, [`child`] holds a process, [`pty`] one on a terminal, [`wait`] polls with a deadline
 //!   that leaves out what [`stalls`] saw, [`http`]
-//!   asks for a page.
+//!   asks for a page, [`watchdog`] ends who is stuck.
 //! - [`redis_server`] is one Redis with the shipped configuration, [`redis_users`] its users; usable alone and
 //!   without async.
 //! - [`process`] is one gateway or worker, [`cluster`] a Redis with several of both.
@@ -52,3 +52,4 @@ pub mod stalls;
 pub mod table;
 pub mod tokens;
 pub mod wait;
+pub mod watchdog;

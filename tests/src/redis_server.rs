@@ -14,7 +14,7 @@ use std::{
 use redis::{AsyncConnectionConfig, Client, Connection, aio::MultiplexedConnection};
 use tempfile::TempDir;
 
-use crate::{child::Child, ports::Port, redis_users, wait};
+use crate::{child::Child, ports::Port, redis_users, wait, watchdog::Watchdog};
 
 /// The configuration that is shipped.
 pub const CONFIG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/redis.conf");
@@ -64,6 +64,7 @@ impl Options {
             port,
             bus,
             dir,
+            _watchdog: Watchdog::start(),
         };
         server.wait_ready();
         server
@@ -78,6 +79,7 @@ pub struct RedisServer {
     port: Port,
     bus: Port,
     dir: TempDir,
+    _watchdog: Watchdog,
 }
 
 impl RedisServer {

@@ -162,8 +162,8 @@ impl Bench {
     /// Waits for the end of `run`.
     pub async fn ended(&mut self) -> Result<(), Error> {
         let running = self.running.take().expect("ended once");
-        let done = tokio::time::timeout(DEADLINE, running).await;
-        done.expect("the gateway ends").expect("no panic")
+        let done = within_deadline("the gateway ends", running).await;
+        done.expect("no panic")
     }
 
     /// The whole answer to a plain GET.
@@ -178,7 +178,7 @@ impl Bench {
         let mut stream = TcpStream::connect(self.address).await.expect("listening");
         stream.write_all(request).await.expect("sent");
         let mut answer = Vec::new();
-        let _ = stream.read_to_end(&mut answer).await;
+        let _ = within_deadline("an answer ends", stream.read_to_end(&mut answer)).await;
         String::from_utf8_lossy(&answer).into_owned()
     }
 
@@ -197,17 +197,23 @@ impl Bench {
     }
 
     pub async fn try_client(&self, query: &str) -> Result<Client, WsError> {
-        let (socket, _) = connect_async(format!("ws://{}/ws?{query}", self.address)).await?;
+        let connecting = connect_async(format!("ws://{}/ws?{query}", self.address));
+        let (socket, _) = within_deadline("a handshake is answered", connecting).await?;
         Ok(Client { socket })
     }
 
-    /// A client of this user whose `open` is in the log, and its client_id.
+    /// A client of this user whose `open` is in the log, and its client_id. The `close` of an earlier
+    /// client of theirs may come to the log meanwhile.
     pub async fn opened(&mut self, uid: &str) -> (Client, String) {
-        let before = self.events(uid).await.len();
+        let before = opens(&self.events(uid).await).len();
         let client = self.client(&format!("uid={uid}")).await;
-        let events = self.until_events(uid, before + 1).await;
-        let id = field(&events[before], "client").expect("open names its client");
-        (client, id)
+        let mut id = None;
+        eventually("its open is in the log", async || {
+            id = opens(&self.events(uid).await).get(before).cloned();
+            id.is_some()
+        })
+        .await;
+        (client, id.expect("open names its client"))
     }
 
     /// All entries of a user (site `default`), oldest first, as pairs. Others may share the lane.
@@ -290,6 +296,14 @@ pub fn payload(counter: u64, kind: char, targets: &str, bytes: &str) -> Vec<u8> 
     .into_bytes()
 }
 
+/// The client_ids of those that opened, oldest first.
+fn opens(events: &[Vec<(String, String)>]) -> Vec<String> {
+    let opens = events
+        .iter()
+        .filter(|event| field(event, "kind").as_deref() == Some("open"));
+    opens.filter_map(|event| field(event, "client")).collect()
+}
+
 pub fn field(event: &[(String, String)], name: &str) -> Option<String> {
     event
         .iter()
@@ -328,28 +342,41 @@ impl Client {
 
     /// The next text frame.
     pub async fn text(&mut self) -> String {
-        loop {
-            match self.next().await.expect("still open").expect("no error") {
-                Message::Text(text) => return text.to_string(),
-                Message::Ping(_) | Message::Pong(_) => {}
-                other => panic!("{other:?} instead of text"),
-            }
+        match self.next().await.expect("still open").expect("no error") {
+            Message::Text(text) => text.to_string(),
+            other => panic!("{other:?} instead of text"),
         }
     }
 
     /// Reads to the end: the close code, or `None` if the socket broke without one.
     pub async fn close_code(&mut self) -> Option<u16> {
         let mut code = None;
-        while let Some(Ok(message)) = self.next().await {
-            if let Message::Close(frame) = message {
-                code = frame.map(|frame: CloseFrame| frame.code.into());
+        let end = async {
+            while let Some(Ok(message)) = self.socket.next().await {
+                if let Message::Close(frame) = message {
+                    code = frame.map(|frame: CloseFrame| frame.code.into());
+                }
             }
-        }
+        };
+        within_deadline("the socket ends", end).await;
         code
     }
 
+    /// What comes next. Pings do not count: they come for ever.
     pub async fn next(&mut self) -> Option<Result<Message, WsError>> {
-        let next = tokio::time::timeout(DEADLINE, self.socket.next()).await;
-        next.expect("something arrives in time")
+        let next = async {
+            loop {
+                match self.socket.next().await {
+                    Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                    other => return other,
+                }
+            }
+        };
+        within_deadline("something arrives", next).await
     }
+}
+
+async fn within_deadline<T>(what: &str, future: impl Future<Output = T>) -> T {
+    let done = tokio::time::timeout(DEADLINE, future).await;
+    done.unwrap_or_else(|_| panic!("not in time: {what}"))
 }
