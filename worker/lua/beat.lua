@@ -10,4 +10,4 @@ local function beat(keys, args)
   return redis.call("HGETALL", keys[1])
 end
 
-redis.register_function { function_name = PREFIX .. "beat", callback = beat, flags = { "allow-oom" } }
+register { function_name = PREFIX .. "beat", callback = beat, flags = { "allow-oom" } }

@@ -18,4 +18,4 @@ local function bury(keys, args)
   return 1
 end
 
-redis.register_function { function_name = PREFIX .. "bury", callback = bury, flags = { "allow-oom" } }
+register { function_name = PREFIX .. "bury", callback = bury, flags = { "allow-oom" } }

@@ -20,4 +20,4 @@ local function declare(keys, args)
   return 0
 end
 
-redis.register_function { function_name = PREFIX .. "declare", callback = declare, flags = { "allow-oom" } }
+register { function_name = PREFIX .. "declare", callback = declare, flags = { "allow-oom" } }

@@ -30,4 +30,4 @@ local function lease(keys, args)
   return held
 end
 
-redis.register_function { function_name = PREFIX .. "lease", callback = lease, flags = { "allow-oom" } }
+register { function_name = PREFIX .. "lease", callback = lease, flags = { "allow-oom" } }

@@ -7,7 +7,7 @@ for number = 0, L.small do
 end
 
 D.int = function(number)
-  return TEXT[number] or string.format("%.0f", number)
+  return TEXT[number] or string.format("%d", number)
 end
 
 D.number = function(text)

@@ -11,7 +11,7 @@ end
 
 -- An integer as text without an exponent (Lua's own conversion keeps 14 digits).
 D.int = function(number)
-  return string.format("%.0f", number)
+  return string.format("%d", number)
 end
 
 -- A number from a text that we have written ourselves.
@@ -57,7 +57,8 @@ end
 
 -- The only id of a list, or nil.
 D.only = function(list)
-  return D.count(list) == 1 and string.sub(list, 1, -2) or nil
+  local first = list and string.find(list, " ", 1, true)
+  return first and first == #list and string.sub(list, 1, -2) or nil
 end
 
 -- Key builders: S is the site's prefix, made in Rust's keys.rs.

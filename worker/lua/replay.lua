@@ -17,4 +17,4 @@ local function replay(keys, args)
   return place
 end
 
-redis.register_function { function_name = PREFIX .. "replay", callback = replay }
+register { function_name = PREFIX .. "replay", callback = replay }

@@ -17,4 +17,4 @@ local function stats(keys, args)
   return { waiting, duty, free, redis.call("ZCARD", args[1] .. "due") }
 end
 
-redis.register_function { function_name = PREFIX .. "stats", callback = stats, flags = { "no-writes" } }
+register { function_name = PREFIX .. "stats", callback = stats, flags = { "no-writes" } }

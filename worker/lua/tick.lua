@@ -40,4 +40,4 @@ local function tick(keys, args)
   return { #due, now }
 end
 
-redis.register_function { function_name = PREFIX .. "tick", callback = tick, flags = { "allow-oom" } }
+register { function_name = PREFIX .. "tick", callback = tick, flags = { "allow-oom" } }

@@ -87,6 +87,10 @@ pub const SENT_RENEW_MS: u64 = 60 * 60 * 1000;
 /// Helpers before the App's files, in order.
 const BEFORE: &[Source] = &[
     Source {
+        name: "globals.lua",
+        code: include_str!("../lua/globals.lua"),
+    },
+    Source {
         name: "prelude.lua",
         code: include_str!("../lua/prelude.lua"),
     },

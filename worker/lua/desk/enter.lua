@@ -71,11 +71,9 @@ D.meant = function(e, a, convs)
     if D.has(convs, a.conversation) then return a.conversation end
     return nil, "no_conversation"
   end
-  local n = D.count(convs)
-  if n == 0 then return nil, "no_conversation" end
-  if n > 1 then return nil, "which_conversation" end
   local conv = D.only(convs)
-  local at = D.get(D.conv_key(e, conv), "at")
+  if not conv then return nil, D.count(convs) == 0 and "no_conversation" or "which_conversation" end
+  local at = redis.call("HGET", D.conv_key(e, conv), "at")
   if tonumber(at) > tonumber(e.time) then return nil, "which_conversation" end
   return conv
 end

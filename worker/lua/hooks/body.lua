@@ -34,4 +34,4 @@ local body = function(keys, args)
 end
 
 -- Not marked as without writes: a server that was demoted shall not answer it.
-redis.register_function { function_name = PREFIX .. "hook_body", callback = body, flags = { "allow-oom" } }
+register { function_name = PREFIX .. "hook_body", callback = body, flags = { "allow-oom" } }

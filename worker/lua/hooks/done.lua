@@ -45,4 +45,4 @@ local done = function(keys, args)
   D.hook_next(P, key, name)
 end
 
-redis.register_function { function_name = PREFIX .. "hook_done", callback = done, flags = { "allow-oom" } }
+register { function_name = PREFIX .. "hook_done", callback = done, flags = { "allow-oom" } }

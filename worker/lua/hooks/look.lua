@@ -13,4 +13,4 @@ local hooks_due = function(keys)
   return answer
 end
 
-redis.register_function { function_name = PREFIX .. "hooks_due", callback = hooks_due, flags = { "no-writes" } }
+register { function_name = PREFIX .. "hooks_due", callback = hooks_due, flags = { "no-writes" } }

@@ -55,4 +55,4 @@ local sweep = function(keys, args)
   return { tonumber(page[1]), left > 0 and 0 or 1, unpack(sum) }
 end
 
-redis.register_function { function_name = PREFIX .. "hooks_sweep", callback = sweep, flags = { "allow-oom" } }
+register { function_name = PREFIX .. "hooks_sweep", callback = sweep, flags = { "allow-oom" } }

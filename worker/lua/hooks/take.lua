@@ -56,4 +56,4 @@ local take = function(keys, args)
 end
 
 -- allow-oom: what is delivered makes room in a memory that is full.
-redis.register_function { function_name = PREFIX .. "hook_take", callback = take, flags = { "allow-oom" } }
+register { function_name = PREFIX .. "hook_take", callback = take, flags = { "allow-oom" } }

@@ -37,7 +37,7 @@ T.message = function(c, e, a)
   local state, customer, staff, words, bytes, seq, prev, counts =
     D.get(to_key, "state", "customer", "staff", "words", "bytes", "seq", "last", "counts")
   local other = duty and customer or staff
-  local other_conns = other and D.get(D.user_key(e, other), "conns")
+  local other_conns = other and redis.call("HGET", D.user_key(e, other), "conns")
   if state == "waiting" then
     words, bytes = tonumber(words) + 1, tonumber(bytes) + #a.body
     if words > L.words or bytes > L.words_bytes then
