@@ -2,16 +2,17 @@
 //! them with the worker's own library when the test says so, and collects what the gateways of
 //! that shard's users would be told.
 
+mod clock;
+mod pushes;
+
 use std::collections::HashMap;
 
-use bytes::Bytes;
 use frontdesk_shared::{
     config::RateArgs,
     event::Event,
     ids::{BootId, Lane, Shard, Site, StreamId, Uid},
     keys,
     protocol::frame::Verb,
-    push,
     redis::Redis,
     stream::{Entries, StreamEntry},
 };
@@ -21,9 +22,7 @@ use frontdesk_worker::{
     lane::apply::prepare,
     library::{Answers, Library, Outcome, Prepared, event_id, packed, packed_settings},
 };
-use futures_util::StreamExt as _;
 use redis::aio::{MultiplexedConnection, PubSubStream};
-use serde_json::Value;
 
 use crate::{redis_dump::Dump, wait};
 
@@ -39,6 +38,7 @@ pub fn unhurried() -> DeskSettings {
     }
 }
 
+pub use self::pushes::Pushed;
 pub use crate::socket::{
     Socket, on_duty, read_to, recall, resume, words, words_to, words_to_user, words_with_id,
 };
@@ -79,41 +79,6 @@ pub struct Pending {
     pub prepared: Prepared,
     /// Its event, unless it does not decode.
     pub event: Option<Event>,
-}
-
-/// One record of a push, for one connection.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Pushed {
-    /// The connection.
-    pub client: String,
-    /// Frame, welcome or close.
-    pub kind: push::Kind,
-    /// The event that made it.
-    pub event: String,
-    /// The frame, or the close code.
-    pub text: String,
-}
-
-impl Pushed {
-    /// The frame as JSON.
-    pub fn frame(&self) -> Value {
-        serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("not JSON: {self:?}"))
-    }
-
-    /// `action/code`, `action/from` of words, or `close/<number>`.
-    pub fn short(&self) -> String {
-        if self.kind == push::Kind::Close {
-            return format!("close/{}", self.text);
-        }
-        let frame = self.frame();
-        let word = |name: &str| frame["payload"][name].as_str().unwrap_or("-").to_owned();
-        let about = if frame["payload"]["code"].is_string() {
-            word("code")
-        } else {
-            word("from")
-        };
-        format!("{}/{about}", frame["action"].as_str().unwrap_or("-"))
-    }
 }
 
 impl LaneDriver {
@@ -376,140 +341,9 @@ impl LaneDriver {
         }
     }
 
-    /// Everything published since the last call, by channel and as it is: for scripts that were
-    /// given what makes no payload.
-    pub async fn pushes_unchecked(&mut self) -> Vec<(String, Bytes)> {
-        let () = redis::cmd("PUBLISH")
-            .arg(&self.marker)
-            .arg("")
-            .query_async(&mut self.connection)
-            .await
-            .expect("published");
-        let mut all = Vec::new();
-        loop {
-            let message = self.pushed.next().await.expect("the subscription lives");
-            let channel = message.get_channel_name().to_owned();
-            if channel == self.marker {
-                return all;
-            }
-            let payload = Bytes::copy_from_slice(message.get_payload_bytes());
-            all.push((channel, payload));
-        }
-    }
-
-    /// Everything pushed since the last call. Checks that the payloads of each gateway are numbered
-    /// without a hole.
-    pub async fn pushes(&mut self) -> Vec<Pushed> {
-        let mut all = Vec::new();
-        for (channel, payload) in self.pushes_unchecked().await {
-            let boot = channel
-                .strip_prefix(keys::GATEWAY_CHANNEL_PREFIX)
-                .expect("a gateway's channel")
-                .to_owned();
-            let payload = push::decode(&payload).expect("well-formed");
-            if payload.counter > 0 {
-                let last = self
-                    .counters
-                    .entry((payload.shard, boot.clone()))
-                    .or_default();
-                assert_eq!(payload.counter, *last + 1, "a hole in the pushes to {boot}");
-                *last = payload.counter;
-            }
-            for record in payload.records {
-                let text =
-                    |bytes: &Bytes| String::from_utf8(bytes.to_vec()).expect("pushes are text");
-                for client in record.targets() {
-                    assert!(client.starts_with(&boot), "{client} is not of {boot}");
-                    all.push(Pushed {
-                        client: client.to_owned(),
-                        kind: record.kind,
-                        event: text(&record.event),
-                        text: text(&record.bytes),
-                    });
-                }
-            }
-        }
-        all
-    }
-
-    /// Everything pushed since the last call to one connection, in short.
-    pub async fn pushes_to(&mut self, socket: &Socket) -> Vec<String> {
-        let pushes = self.pushes().await;
-        let client = socket.client.as_str();
-        pushes
-            .iter()
-            .filter(|pushed| pushed.client == client)
-            .map(Pushed::short)
-            .collect()
-    }
-
     /// Everything in Redis.
     pub async fn dump(&mut self) -> Dump {
         Dump::read(&mut self.connection).await
-    }
-
-    /// The time on the shard's clock.
-    pub async fn clock(&mut self) -> u64 {
-        let now: Option<u64> = redis::cmd("HGET")
-            .arg(keys::clock(self.shard))
-            .arg("now")
-            .query_async(&mut self.connection)
-            .await
-            .expect("a number");
-        now.unwrap_or(0)
-    }
-
-    /// Moves the shard's clock on and ticks once, without regard to the wall clock.
-    /// Returns how many timers became events.
-    pub async fn tick_after(&mut self, ms: u64) -> u64 {
-        let () = redis::cmd("HINCRBY")
-            .arg(keys::clock(self.shard))
-            .arg("now")
-            .arg(ms)
-            .query_async(&mut self.connection)
-            .await
-            .expect("a number");
-        let (fired, _) = self.tick(0).await;
-        let () = redis::cmd("HDEL")
-            .arg(keys::clock(self.shard))
-            .arg("seen")
-            .query_async(&mut self.connection)
-            .await
-            .expect("a number");
-        fired
-    }
-
-    /// Ticks; the clock moves on by the time since the last tick, at most `most_ms`.
-    /// Returns how many timers became events, and the clock.
-    pub async fn tick(&mut self, most_ms: u64) -> (u64, u64) {
-        self.try_tick(most_ms).await.expect("the script runs")
-    }
-
-    /// [`LaneDriver::tick`] where it may fail.
-    pub async fn try_tick(&mut self, most_ms: u64) -> redis::RedisResult<(u64, u64)> {
-        let (shard, names) = (self.shard, [keys::clock, keys::due, keys::moved]);
-        let mut call = self.library.call("tick", &names.map(|key| key(shard)));
-        call.arg(keys::shard_prefix(shard)).arg(most_ms);
-        self.library.run(&mut self.connection, &call).await
-    }
-
-    /// Redis's clock in ms.
-    pub async fn time_ms(&mut self) -> u64 {
-        let (s, us): (u64, u64) = redis::cmd("TIME")
-            .query_async(&mut self.connection)
-            .await
-            .expect("Redis knows the time");
-        s * 1000 + us / 1000
-    }
-
-    /// Waits until Redis's clock is past the millisecond of an entry. Returns the time.
-    pub async fn pass(&mut self, id: StreamId) -> u64 {
-        loop {
-            let now = self.time_ms().await;
-            if now > id.ms {
-                return now;
-            }
-        }
     }
 
     /// An event's id.

@@ -42,6 +42,7 @@ mod hook_calls;
 mod hook_hand;
 mod hooks;
 mod identity;
+mod idle;
 mod left;
 mod limits;
 mod lists;
