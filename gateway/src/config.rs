@@ -133,9 +133,9 @@ pub struct Config {
     #[arg(long, env = "FRONTDESK_HEARTBEAT_MS", default_value_t = 1000, value_parser = RangedU64ValueParser::<u64>::new().range(50..=5000))]
     pub heartbeat_ms: u64,
     /// How long a gateway's heartbeat may stand still until others count it as dead, in
-    /// milliseconds; after two thirds of it the gateway closes its own sockets. Give all gateways
-    /// and workers of a cluster the same
-    #[arg(long, env = "FRONTDESK_GATEWAY_TTL_MS", default_value_t = 15_000, value_parser = RangedU64ValueParser::<u64>::new().range(500..=300_000))]
+    /// milliseconds (3000 to 600000); after two thirds of it the gateway closes its own sockets. Give
+    /// all gateways and workers of a cluster the same
+    #[arg(long, env = "FRONTDESK_GATEWAY_TTL_MS", default_value_t = 15_000, value_parser = RangedU64ValueParser::<u64>::new().range(3000..=600_000))]
     pub gateway_ttl_ms: u64,
     /// Answer messages with `busy` while a user's lane holds an event that nobody has applied for
     /// so long, in milliseconds

@@ -154,7 +154,7 @@ pub fn conversations(site: &Site, uid: &Uid) -> String {
     format!("{}convs:{uid}", site_prefix(site))
 }
 
-/// Hash of the messages of a conversation that were recalled: seq → 1.
+/// Hash of the messages of a conversation that were recalled: seq → seq of its `recalled` entry.
 pub fn recalled(site: &Site, id: &ConversationId) -> String {
     format!("{}gone:{id}", site_prefix(site))
 }

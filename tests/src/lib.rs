@@ -10,7 +10,7 @@
 //! - [`process`] is one gateway or worker, [`cluster`] a Redis with several of both.
 //! - [`tokens`] makes and forges identities.
 //! - [`client`] is a WebSocket client that checks every text against [`table`]; [`raw`] is a socket
-//!   that may break the protocol; [`peer`] starts clients of other make.
+//!   that may break the protocol; [`peer`] starts clients of other make, [`bystanders`] talk next door.
 //! - [`conversation_log`] reads what the cluster wrote down, [`load`] talks under faults and compares the two.
 //! - [`drill`] lets people live on a cluster while faults are done to it, and checks what they lived through.
 //! - [`lane_driver`] applies events of [`socket`]s without any process, [`redis_dump`] shows all that changed,
@@ -24,6 +24,7 @@
 )]
 
 pub mod asking;
+pub mod bystanders;
 pub mod child;
 pub mod client;
 pub mod cluster;

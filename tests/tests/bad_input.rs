@@ -8,6 +8,7 @@
 use std::{collections::HashSet, time::Duration};
 
 use frontdesk_tests::{
+    bystanders::Bystanders,
     client::{Client, Incoming},
     cluster::{Cluster, DEFAULT_SITE},
     conversation_log,
@@ -22,40 +23,6 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 /// Text frame, final.
 const TEXT: u8 = 0x81;
 const MIB: usize = 1024 * 1024;
-
-/// A conversation that must go on undisturbed on the gateway that is mistreated.
-struct Bystanders {
-    customer: Client,
-    staff: Client,
-    words: u32,
-}
-
-impl Bystanders {
-    async fn start(cluster: &Cluster) -> Self {
-        let mut staff = cluster.connect(0, "uid=bystander-s&site=elsewhere").await;
-        staff.act("staffOnline").await;
-        staff.expect("message", "on_duty").await;
-        let mut customer = cluster.connect(0, "uid=bystander-c&site=elsewhere").await;
-        customer.act("customerConnect").await;
-        customer.expect("message", "connected").await;
-        staff.expect("message", "new_customer").await;
-        Self {
-            customer,
-            staff,
-            words: 0,
-        }
-    }
-
-    /// Both hear each other, and nothing else has come.
-    async fn talk(&mut self) {
-        self.words += 1;
-        let words = format!("{}", self.words);
-        self.customer.say(&words).await;
-        self.staff.expect_words("customer", &words).await;
-        self.staff.say(&words).await;
-        self.customer.expect_words("staff", &words).await;
-    }
-}
 
 /// Frame, code, field at fault.
 #[rustfmt::skip]
@@ -163,7 +130,7 @@ const BROKEN: &[(&str, &str, Option<&str>)] = &[
 #[tokio::test]
 async fn broken_frames_are_refused_by_name_and_the_socket_lives() {
     let cluster = Cluster::builder().gateways(1).start().await;
-    let mut bystanders = Bystanders::start(&cluster).await;
+    let mut bystanders = Bystanders::start(&cluster, 0, 0).await;
     let mut client = cluster.connect(0, "uid=c1").await;
     for (frame, code, field) in BROKEN {
         client.send_text(frame).await;
@@ -182,7 +149,7 @@ async fn broken_frames_are_refused_by_name_and_the_socket_lives() {
 #[tokio::test]
 async fn what_breaks_the_protocol_closes_only_its_own_socket() {
     let cluster = Cluster::builder().gateways(1).start().await;
-    let mut bystanders = Bystanders::start(&cluster).await;
+    let mut bystanders = Bystanders::start(&cluster, 0, 0).await;
 
     let mut client = cluster.connect(0, "uid=c1").await;
     client
@@ -316,7 +283,7 @@ async fn a_burst_of_the_biggest_messages_does_not_throw_its_reader_out() {
 async fn a_burst_is_answered_message_by_message() {
     const COUNT: usize = 10_000;
     let cluster = Cluster::start().await;
-    let mut bystanders = Bystanders::start(&cluster).await;
+    let mut bystanders = Bystanders::start(&cluster, 0, 0).await;
     let mut staff = cluster.connect(1, "uid=s1").await;
     staff.act("staffOnline").await;
     staff.expect("message", "on_duty").await;
@@ -387,7 +354,7 @@ async fn a_burst_is_answered_message_by_message() {
 #[tokio::test]
 async fn who_never_reads_is_bounded() {
     let cluster = Cluster::builder().gateways(1).start().await;
-    let mut bystanders = Bystanders::start(&cluster).await;
+    let mut bystanders = Bystanders::start(&cluster, 0, 0).await;
     let before = cluster.gateways[0].memory();
     let asks: Value = json!({"action": "dance", "payload": {"message": "x".repeat(100)}});
     let frames = raw::frame(TEXT, true, asks.to_string().as_bytes()).repeat(1000);

@@ -185,6 +185,27 @@ fn there_are_no_passwords_but_those_in_env() {
     );
 }
 
+/// What the builder sees is a whole workspace.
+#[test]
+fn the_builder_is_given_every_member_of_the_workspace() {
+    let dir = tempfile::tempdir().expect("the temporary directory is writable");
+    let ignored = read(".dockerignore");
+    for path in lines(&ignored)[1..].iter().map(|line| &line[1..]) {
+        let to = dir.path().join(path);
+        fs::create_dir_all(to.parent().expect("has one")).expect("made");
+        let mut copy = Command::new("cp");
+        copy.arg("-r").arg(root().join(path)).arg(to);
+        assert!(copy.status().expect("cp runs").success(), "{path}");
+    }
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--locked", "--offline", "--format-version=1"])
+        .current_dir(dir.path())
+        .output()
+        .expect("cargo runs");
+    let why = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{why}");
+}
+
 /// The line in .env.example that makes an .env does so, and the gateway takes its secret.
 #[test]
 fn the_example_makes_an_env_that_works() {

@@ -135,9 +135,7 @@ async fn an_outage_of_redis_declares_nobody_dead() {
     for gateway in &mut cluster.gateways {
         gateway.ready().await;
     }
-    // Every worker has watched for more than the TTL since.
-    let start = cluster.workers[0].metric("frontdesk_worker_gateways").await;
-    assert!(start >= 0.0);
+    // So many beats take longer than the TTL: who was to be declared dead is by then.
     let counters = registrations(&cluster).await;
     wait::within("gateways have beaten on", TTL * 4, async || {
         let now = registrations(&cluster).await;
@@ -145,7 +143,7 @@ async fn an_outage_of_redis_declares_nobody_dead() {
             |all: &HashMap<String, String>, boot: &String| all.get(boot)?.parse::<u64>().ok();
         before
             .keys()
-            .all(|boot| beats(&now, boot) >= beats(&counters, boot).map(|n| n + 5))
+            .all(|boot| beats(&now, boot) >= beats(&counters, boot).map(|n| n + 12))
             .then_some(())
     })
     .await;

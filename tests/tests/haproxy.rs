@@ -63,6 +63,11 @@ struct Haproxy {
 impl Haproxy {
     /// In front of all gateways that the name server knows, on this port of theirs.
     fn start(dns: &Dns, gateway_port: u16, dir: &Path) -> Self {
+        Self::behind(dns, gateway_port, dir, "")
+    }
+
+    /// The same behind something that ends TLS and comes from there.
+    fn behind(dns: &Dns, gateway_port: u16, dir: &Path, trusted: &str) -> Self {
         let port = Port::lease();
         let addr = SocketAddr::from((FIRST, port.number()));
         let env = [
@@ -72,6 +77,7 @@ impl Haproxy {
                 format!("gateway.test:{gateway_port}"),
             ),
             ("FRONTDESK_PROXY_DNS", dns.addr().to_string()),
+            ("FRONTDESK_PROXY_TRUSTED", trusted.to_owned()),
         ]
         .map(|(name, value)| (name.to_owned(), value));
         let args = ["-db", "-f", CONFIG].map(str::to_owned);
@@ -232,14 +238,13 @@ async fn a_handshake_that_drips_is_cut() {
     assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
 }
 
-/// A gateway sees the address that haproxy saw, and nothing that the client claims.
-#[tokio::test]
-async fn the_clients_address_is_passed_on_and_cannot_be_claimed() {
+/// What a gateway is sent when somebody claims to come from elsewhere, in small letters.
+async fn head_of_a_claim(trusted: &str) -> String {
     let gateway = TcpListener::bind((FIRST, 0)).await.expect("a free port");
     let gateway_port = gateway.local_addr().expect("bound").port();
     let dns = Dns::start(&[FIRST]);
     let dir = tempfile::tempdir().expect("the temporary directory is writable");
-    let haproxy = Haproxy::start(&dns, gateway_port, dir.path());
+    let haproxy = Haproxy::behind(&dns, gateway_port, dir.path(), trusted);
     let (heads, mut seen) = tokio::sync::mpsc::unbounded_channel();
     tokio::spawn(async move {
         loop {
@@ -266,15 +271,38 @@ async fn the_clients_address_is_passed_on_and_cannot_be_claimed() {
         answer.starts_with("HTTP/1.1 200").then_some(())
     })
     .await;
-    let head = loop {
+    loop {
         let head = seen.recv().await.expect("the gateway runs");
         if head.starts_with("get /claimed") {
-            break head;
+            return head;
         }
         assert!(head.is_empty() || head.starts_with("get /readyz"), "{head}");
-    };
-    assert!(head.contains("x-forwarded-for: 127.0.0.1\r\n"), "{head}");
-    assert!(!head.contains("6.6.6.6"), "{head}");
+    }
+}
+
+/// A gateway sees the address that haproxy saw, and nothing that the client claims.
+#[tokio::test]
+async fn the_clients_address_is_passed_on_and_cannot_be_claimed() {
+    for trusted in ["", "192.0.2.0/24 198.51.100.1"] {
+        let head = head_of_a_claim(trusted).await;
+        assert!(head.contains("x-forwarded-for: 127.0.0.1\r\n"), "{head}");
+        assert!(!head.contains("6.6.6.6"), "{head}");
+    }
+}
+
+/// What ends TLS in front of haproxy says where the client is; haproxy adds whom it saw.
+#[tokio::test]
+async fn who_ends_tls_in_front_says_where_a_client_is() {
+    let head = head_of_a_claim("192.0.2.0/24 127.0.0.1").await;
+    let lines = head
+        .lines()
+        .filter(|line| line.starts_with("x-forwarded-for"));
+    let lines: Vec<_> = lines.collect();
+    assert_eq!(
+        lines,
+        ["x-forwarded-for: 6.6.6.6", "x-forwarded-for: 127.0.0.1"]
+    );
+    assert!(!head.contains("forwarded: for"), "{head}");
 }
 
 /// What a gateway has perhaps done before it died is not done by another one as well, unless a key makes them one.

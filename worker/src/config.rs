@@ -65,8 +65,8 @@ pub struct Config {
     /// Milliseconds between ticks of the timers (50 to 2000)
     #[arg(long, env = "FRONTDESK_TICK_MS", default_value_t = 1000)]
     pub tick_ms: u64,
-    /// Threads. One applies several times as much as one Redis can, and costs the least per message
-    #[arg(long, env = "FRONTDESK_THREADS", default_value_t = 1, value_parser = RangedU64ValueParser::<usize>::new().range(1..=256))]
+    /// Threads; 0 is one. One applies several times as much as one Redis can, and costs the least per message
+    #[arg(long, env = "FRONTDESK_THREADS", default_value_t = 1, value_parser = RangedU64ValueParser::<usize>::new().range(0..=256))]
     pub threads: usize,
     /// Seconds a stop may take
     #[arg(long, env = "FRONTDESK_DRAIN_TIMEOUT_S", default_value_t = 8)]

@@ -25,7 +25,7 @@ fn main() -> ExitCode {
     let cli = config::parse::<Cli>().map_err(anyhow::Error::from);
     let ended = cli.and_then(|Cli { command, config }| match command {
         Some(command) => runtime(1)?.block_on(command.run()),
-        None => runtime(config.threads)?.block_on(start(config)),
+        None => runtime(config.threads.max(1))?.block_on(start(config)),
     });
     match ended {
         Ok(true) => ExitCode::SUCCESS,

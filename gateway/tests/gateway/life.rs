@@ -1,5 +1,8 @@
 //! Start, readiness, drain.
 
+use std::time::Duration;
+
+use frontdesk_tests::wait;
 use tokio_tungstenite::tungstenite::Error as WsError;
 
 use crate::harness::{Bench, eventually, field};
@@ -97,9 +100,9 @@ async fn a_drain_without_redis_ends_at_its_deadline() {
     let (_alice, _) = bench.opened("alice").await;
     bench.redis.pause();
     bench.shutdown.cancel();
-    let began = std::time::Instant::now();
-    bench.ended().await.expect("it ends");
-    assert!(began.elapsed().as_millis() < 1500, "{:?}", began.elapsed());
+    let limit = Duration::from_secs(3); // its own, and room
+    let ended = wait::ends_within("the gateway ends", limit, bench.ended());
+    ended.await.expect("it ends");
     bench.redis.unpause();
     let boot = bench.boot.clone();
     let registration = bench.registration(&boot).await.expect("kept");

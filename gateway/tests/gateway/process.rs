@@ -212,9 +212,9 @@ async fn what_happens_is_counted_and_logged_without_what_is_said() {
 /// A process that was stopped past its TTL must not go on where it was: others took over.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stopped_and_continued_process_appends_nothing() {
-    const TTL: Duration = Duration::from_secs(1);
+    const TTL: Duration = Duration::from_secs(3);
     let redis = RedisServer::start();
-    let settings = ["--gateway-ttl-ms=1000", "--heartbeat-ms=100"];
+    let settings = ["--gateway-ttl-ms=3000", "--heartbeat-ms=100"];
     let (running, mut client) = Running::start_with(&redis, &settings).await;
     let mut connection = redis.connect().await;
     let lane = lane_key("alice");

@@ -35,10 +35,6 @@ export class Resuming {
     this.times = [];
   }
 
-  get isAnswered() {
-    return this.asked === null && this.left.size === 0 && !this.sending.isSet;
-  }
-
   /**
    * A socket was welcomed.
    * @param {string|null} token of the one before

@@ -4,10 +4,9 @@
 use std::time::Duration;
 
 use rand::Rng as _;
-use redis::AsyncCommands as _;
 
 use super::{Drill, Forgotten};
-use crate::{process::Program, proxy::Proxy, wait};
+use crate::{process::Program, proxy::Proxy};
 
 /// A kind of process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -151,12 +150,6 @@ impl Drill {
         self.redis_does(&["CLIENT", "KILL", "TYPE", "pubsub"]).await;
     }
 
-    /// Loses everything that Redis holds.
-    pub async fn flush_all(&mut self) {
-        self.history.fault("FLUSHALL");
-        self.redis_does(&["FLUSHALL", "SYNC"]).await;
-    }
-
     /// Any of these, by chance; for mixes.
     pub async fn anything(&mut self) {
         let ms = Duration::from_millis;
@@ -217,15 +210,6 @@ impl Drill {
         {
             program.ready().await;
         }
-    }
-
-    /// Waits until Redis answers writes again.
-    pub async fn redis_well(&self) {
-        wait::until("Redis answers", async || {
-            let mut redis = self.cluster.redis.connect().await;
-            redis.exists::<_, bool>("frontdesk:meta").await.ok()
-        })
-        .await;
     }
 
     fn any(&mut self, kind: Kind) -> usize {

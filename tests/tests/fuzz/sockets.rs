@@ -7,6 +7,7 @@ use frontdesk_shared::{
     stream::Entries,
 };
 use frontdesk_tests::{
+    bystanders::{self, Bystanders},
     client::{Client, Incoming},
     cluster::Cluster,
     fuzz::{Case, Subject},
@@ -26,48 +27,14 @@ use super::{
 };
 
 const INPUTS: usize = 20;
-const HOME: &str = "elsewhere";
 const HOSTILE_SOCKETS: usize = 6;
 const MIB: u64 = 1024 * 1024;
 /// A worker holds up to 64 MiB of entries besides what it prepares from them.
 const MOST_GROWTH: u64 = 192 * MIB;
 
-struct Neighbours {
-    customer: Client,
-    staff: Client,
-    words: u32,
-}
-
-impl Neighbours {
-    async fn meet(cluster: &Cluster) -> Self {
-        let mut staff = cluster.connect(0, &format!("uid=sam&site={HOME}")).await;
-        staff.act("staffOnline").await;
-        staff.expect("message", "on_duty").await;
-        let mut customer = cluster.connect(1, &format!("uid=alice&site={HOME}")).await;
-        customer.act("customerConnect").await;
-        customer.expect("message", "connected").await;
-        staff.expect("message", "new_customer").await;
-        Self {
-            customer,
-            staff,
-            words: 0,
-        }
-    }
-
-    /// Both hear each other, and nothing else has come.
-    async fn talk(&mut self) {
-        self.words += 1;
-        let words = self.words.to_string();
-        self.customer.say(&words).await;
-        self.staff.expect_words("customer", &words).await;
-        self.staff.say(&words).await;
-        self.customer.expect_words("staff", &words).await;
-    }
-}
-
 struct Attack {
     cluster: Cluster,
-    neighbours: Neighbours,
+    bystanders: Bystanders,
     sockets: Vec<Option<Client>>,
     redis: MultiplexedConnection,
     actors: [Actors; 2],
@@ -89,10 +56,10 @@ async fn hostile_frames_and_entries_disturb_no_neighbour_and_end_no_process() {
             attack.send(&mut subject, &mut case).await;
         }
         attack.knock(&mut subject, &mut case).await;
-        attack.neighbours.talk().await;
+        attack.bystanders.talk().await;
     }
     attack.every_lane_is_done().await;
-    attack.neighbours.talk().await;
+    attack.bystanders.talk().await;
     for (after, before) in attack.memory().into_iter().zip(before) {
         let grown = after.saturating_sub(before);
         assert!(grown < MOST_GROWTH, "{} MiB more", grown / MIB);
@@ -105,13 +72,13 @@ async fn hostile_frames_and_entries_disturb_no_neighbour_and_end_no_process() {
 
 impl Attack {
     async fn on(cluster: Cluster) -> Self {
-        let home = Site::parse(HOME).expect("well-formed");
+        let home = Site::parse(bystanders::SITE).expect("well-formed");
         let shard = Shard::of(&home);
         let mut names = (0..1000).map(|n| Site::parse(&format!("b{n}")).expect("well-formed"));
         let sibling = names.find(|site| Shard::of(site) == shard).expect("one");
         let default = Site::parse("default").expect("well-formed");
         let mut attack = Self {
-            neighbours: Neighbours::meet(&cluster).await,
+            bystanders: Bystanders::start(&cluster, 1, 0).await,
             redis: cluster.redis.connect().await,
             sockets: (0..HOSTILE_SOCKETS).map(|_| None).collect(),
             shards: [shard, Shard::of(&default)],
