@@ -36,6 +36,7 @@ export async function crowd({ Frontdesk, control, name, options = () => ({}), re
     if (act === 'leave') break;
     if (act === 'reload') {
       stopped = true;
+      persons.forEach((person) => person.freeze());
       await report();
       return reload();
     }

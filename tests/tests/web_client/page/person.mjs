@@ -16,7 +16,7 @@ function recording(WebSocket, note, numbers) {
       socket.onopen = (event) => this.onopen?.(event);
       socket.onerror = (event) => this.onerror?.(event);
       socket.onmessage = ({ data }) => {
-        if (over) return;
+        if (over || numbers.frozen) return;
         tell(data, (frame) => note({ k: 'told', socket: number, frame }));
         this.onmessage?.({ data });
       };
@@ -25,6 +25,7 @@ function recording(WebSocket, note, numbers) {
         this.onclose?.({ code, reason });
       };
       this.send = (text) => {
+        if (numbers.frozen) return;
         said(text, number, note);
         socket.send(text);
       };
@@ -69,7 +70,7 @@ export class Person {
     this.said = 0;
     this.asking = false;
     this.spoke = performance.now();
-    this.numbers = { last: 0 };
+    this.numbers = { last: 0, frozen: false };
     const noteMine = (record) => note({ ...record, number: as.number });
     this.client = new Frontdesk({
       url: as.urls,
@@ -116,6 +117,11 @@ export class Person {
 
   get isSettled() {
     return this.isLive && this.client.outbox.length === 0 && this.hasPlace && !this.asking;
+  }
+
+  /** Nothing comes in or goes out any more: what happened is all that will be told of. */
+  freeze() {
+    this.numbers.frozen = true;
   }
 
   /** One thing, by chance. */
