@@ -250,6 +250,7 @@ impl Connection {
                 });
             }
             Request::Refresh { token, id } => {
+                self.turn(id.as_ref())?; // a signature costs more than most frames
                 let refreshed = self.refresh(&token, id);
                 refreshed.map_err(|refusal| (refusal, None))?;
             }
@@ -267,9 +268,14 @@ impl Connection {
         if let Some(after) = self.presence.too_busy() {
             return Err((refusal("busy", id), Some(after)));
         }
+        self.turn(id.as_ref())
+    }
+
+    /// Whether this socket's rate allows one more frame.
+    fn turn(&mut self, id: Option<&MessageRef>) -> Result<(), (Refusal, Option<Duration>)> {
         let (rate, now) = (self.presence.gateway.rate, Instant::now());
         let turn = rate.turn(&mut self.bucket, now, now);
-        turn.map_err(|turn| (refusal("rate_limited", id), Some(turn - now)))?;
+        turn.map_err(|turn| (refusal("rate_limited", id.cloned()), Some(turn - now)))?;
         Ok(())
     }
 

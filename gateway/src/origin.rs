@@ -57,8 +57,8 @@ fn without_default_port(authority: &str, scheme: &str) -> String {
     }
 }
 
-/// Whether this request's page may come in. Without a list: a page of the host that it asks for,
-/// and any page of this machine if `loopback` says so.
+/// Whether this request's page may come in. Without a list: a page of the host that it asks for, or
+/// if `loopback` says so (open mode on this machine alone), any page of this machine and no other.
 pub(crate) fn may_enter(headers: &HeaderMap, list: &[Origin], loopback: bool) -> bool {
     let mut origins = headers.get_all(header::ORIGIN).iter();
     let Some(first) = origins.next() else {
@@ -79,7 +79,11 @@ pub(crate) fn may_enter(headers: &HeaderMap, list: &[Origin], loopback: bool) ->
         .and_then(|host| host.to_str().ok());
     let same =
         host.is_some_and(|host| without_default_port(host, &origin.scheme) == origin.authority);
-    same || (loopback && origin.is_loopback())
+    if loopback {
+        // A name that leads here is no proof: whoever owns it may have it lead to 127.0.0.1 (DNS rebinding).
+        return origin.is_loopback();
+    }
+    same
 }
 
 #[cfg(test)]
@@ -161,6 +165,7 @@ mod tests {
         for page in [
             "http://localhost.evil.example",
             "http://127.0.0.1.evil.example",
+            "http://gateway:9502", // a name may be made to lead here
         ] {
             assert!(!enters(page, "gateway:9502", &[], true), "{page}");
         }

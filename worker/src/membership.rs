@@ -166,6 +166,11 @@ impl Membership {
         self.set_back.take()
     }
 
+    /// What could not be looked into yet is asked for again.
+    pub fn keep_set_back(&mut self, set_back: SetBack) {
+        self.set_back = Some(set_back);
+    }
+
     /// Leaves: the others need not wait for the TTL.
     pub async fn leave(&mut self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
         redis::cmd("HDEL")

@@ -57,7 +57,7 @@ impl Reaper {
             buried: BTreeSet::new(),
             sites: a_site_of_each_shard(),
             connection: None,
-            rounds: 0,
+            rounds: 1, // in its first round it reads no lanes yet, so nobody is buried
         }
     }
 

@@ -1,7 +1,7 @@
 //! What a request says, taken apart: who asks, the names in its path, its query, its key, its body. What is wrong
 //! with one of them is a [`Problem`], as everything else is.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     body::{Bytes, to_bytes},
@@ -236,6 +236,9 @@ fn is_json(headers: &HeaderMap) -> bool {
     kind.is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
 }
 
+/// When a request whose body was late may come again.
+const LATE_RETRY: Duration = Duration::from_secs(1);
+
 /// A whole body, in time and not longer than that.
 pub(crate) async fn read_body(
     body: axum::body::Body,
@@ -244,7 +247,7 @@ pub(crate) async fn read_body(
 ) -> Result<Bytes, Problem> {
     let read = timeout(front.config.handshake_timeout(), to_bytes(body, most)).await;
     let late = "The body did not come in time.";
-    let read = read.map_err(|_| Problem::of("bad_json").detail(late))?;
+    let read = read.map_err(|_| Problem::of("busy").detail(late).after(LATE_RETRY))?;
     read.map_err(|_| Problem::of("too_large").detail("The body is broken or too long."))
 }
 

@@ -193,8 +193,11 @@ export class Conversations {
     if (typeof conversation !== 'string') return;
     const known = this.of(conversation);
     if (uid === this.host.me()) {
-      Object.assign(known.info, { delivered: count(delivered), read: count(read) });
-      if (typeof unread === 'number') this.setUnread(known, count(unread));
+      // What was read here a moment ago the server may not know yet; then its count is of before.
+      const isOld = known.info.read > count(read);
+      known.info.delivered = count(delivered);
+      if (!isOld) known.info.read = count(read);
+      if (!isOld && typeof unread === 'number') this.setUnread(known, count(unread));
     } else {
       Object.assign(known.info, { peerDelivered: count(delivered), peerRead: count(read) });
       this.settleAll(known);
@@ -369,9 +372,13 @@ export class Conversations {
     const { info } = known;
     if (item.state === 'waiting') known.side = 'customer';
     if (item.state === 'open') known.side ??= item.name === undefined ? 'staff' : 'customer';
-    known.counted = Math.max(known.counted, count(item.seq));
-    this.setUnread(known, count(item.unread));
-    Object.assign(info, standing(item), { queue: info.queue });
+    // Read here while there was no socket: the server counts without it, so what follows is counted here.
+    const ahead = info.read > count(item.read) && info.read <= count(item.seq) ? info.read : 0;
+    if (ahead === 0) {
+      known.counted = Math.max(known.counted, count(item.seq));
+      this.setUnread(known, count(item.unread));
+    }
+    Object.assign(info, standing(item), { queue: info.queue, ...(ahead > 0 && { read: ahead, unread: info.unread }) });
     this.placeInQueue(known, item.queue ?? null);
     this.settleAll(known);
     this.host.emit('conversation', info);
@@ -401,11 +408,8 @@ export class Conversations {
    */
   redraw(known, lost, gone) {
     const { info, view } = known;
-    for (const { message } of lost) {
-      if (!message?.mine) continue;
-      Object.assign(message, { state: 'failed', code: 'lost' });
-      this.host.emit('update', message);
-    }
+    const failed = lost.flatMap(({ message }) => (message?.mine ? [message] : []));
+    for (const message of failed) Object.assign(message, { state: 'failed', code: 'lost' });
     for (const entry of view.entries) if (entry.kind === 'message') this.messageOf(known, entry);
     view.shown = view.end;
     if (gone) {
@@ -413,6 +417,8 @@ export class Conversations {
       this.all.delete(info.id);
     }
     this.host.emit('reset', { conversation: info.id, messages: this.messages(info.id), entries: [...view.entries] });
+    // After it, or a page that draws all anew would show them no more.
+    for (const message of failed) this.host.emit('update', message);
     // What came since follows.
     if (!view.drain()) this.host.resume();
     this.show(known);

@@ -103,6 +103,8 @@ export class Desk {
       urls: [options.url].flat(), clock, identity: this.identity, WebSocket, page,
       frame: ({ action, payload }) => this.frames.take(action, payload),
       isUser: (uid) => this.isUser(uid),
+      // Nobody was let in yet, but what is said until then must outlive a reload.
+      mayBe: (uid) => this.uid === null && this.isUser(uid),
       lost: () => this.lost(),
       changed: (change) => {
         if (change.state === 'refused') this.tab.release(); // others may send it

@@ -61,16 +61,17 @@ export class Identity {
   /**
    * What opens one socket.
    * @param {string} base
+   * @param {(uid: string) => void} mayBe is told whom the page's token names, before the cluster is asked
    * @returns {Promise<Entrance>}
    */
-  async enter(base) {
+  async enter(base, mayBe) {
     const { open, lang, site, role } = this.options;
     const query = definedOnly(lang ? { lang } : {});
     if (open) {
       const uid = this.known;
       return { query: definedOnly({ ...query, site, uid, role }), token: null, uid: uid ?? null, expires: null };
     }
-    const entrance = this.isVisitor ? await this.visitor(base) : await this.ticket(base);
+    const entrance = this.isVisitor ? await this.visitor(base) : await this.ticket(base, mayBe);
     this.refusals = 0;
     return { ...entrance, query: { ...query, ...entrance.query } };
   }
@@ -110,11 +111,14 @@ export class Identity {
 
   /**
    * @param {string} base
+   * @param {(uid: string) => void} mayBe
    * @returns {Promise<Entrance>}
    */
-  async ticket(base) {
+  async ticket(base, mayBe) {
     for (let attempt = 0; ; attempt += 1) {
       const token = await this.ask();
+      const { sub: named } = claims(token);
+      if (typeof named === 'string') mayBe(named);
       try {
         const answer = await this.post(`${base}/api/v1/tickets`, token, undefined);
         return { query: { ticket: String(answer.ticket) }, token, uid: claims(token).sub ?? null, expires: expiry(token) };
@@ -146,6 +150,10 @@ export class Identity {
       if (!(error instanceof Refusal) || error.status !== 401 || token === null || era !== this.era) throw error;
       this.local.remove(this.visitorName);
       answer = await this.post(`${base}/api/v1/visitors`, null, body);
+    }
+    // Something in between may answer 200 with a page of its own.
+    if (![answer?.uid, answer?.token, answer?.ticket].every((text) => typeof text === 'string')) {
+      throw new Refusal('unreachable', 'what answers is no gateway');
     }
     if (era !== this.era) throw new Refusal('forgotten', 'this visitor was forgotten meanwhile');
     const uid = String(answer.uid);

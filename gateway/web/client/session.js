@@ -22,7 +22,7 @@ export class Session {
   /**
    * @param {{urls: string[], clock: import('./types.js').Clock, identity: import('./identity.js').Identity, WebSocket: any,
    *   page: EventTarget|null, frame: (frame: {action: string, payload: any}) => void, isUser: (uid: string) => void,
-   *   lost: () => void, changed: (change: import('./types.js').StateChange) => void, problem: (error: unknown) => void,
+   *   mayBe: (uid: string) => void, lost: () => void, changed: (change: import('./types.js').StateChange) => void, problem: (error: unknown) => void,
    *   refresh: (token: string) => Promise<any>, hidden: () => void, back: () => void}} parts
    */
   constructor(parts) {
@@ -92,7 +92,9 @@ export class Session {
     this.become('connecting');
     if (epoch !== this.epoch) return;
     try {
-      const entrance = await this.parts.identity.enter(this.bases[this.base]);
+      const entrance = await this.parts.identity.enter(this.bases[this.base], (uid) => {
+        if (epoch === this.epoch) this.parts.mayBe(uid);
+      });
       if (epoch !== this.epoch) return;
       this.entrance = entrance;
       if (entrance.uid !== null) this.parts.isUser(entrance.uid);

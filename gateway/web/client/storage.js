@@ -58,6 +58,11 @@ export class Kept {
     }
   }
 
+  /** Whether what is kept is this page's alone, and gone with it. */
+  get isMemory() {
+    return this.broken || this.store === this.memory;
+  }
+
   /** @param {unknown} error */
   break(error) {
     if (!this.broken) this.failed(error);

@@ -3,7 +3,9 @@
 //
 //   localStorage    frontdesk:<site>:<uid>:tab:<tab>  {owner, until, items}   survives the tab
 //   sessionStorage  frontdesk:<site>:<uid>:tab        <tab>                   one per tab, survives a reload
-//   sessionStorage  frontdesk:<site>:<uid>:resume     <token>                 belongs to this tab's connection
+//   sessionStorage  frontdesk:<site>:<uid>:resume     {tab, token}            belongs to that tab's connection
+//
+// Without a localStorage there are no leases, so the sessionStorage is not used either: a copy could not know that it is one.
 //
 // A tab has its record under a lease. A page that finds its tab's record leased by somebody else is a copy ("duplicate
 // tab" copies the sessionStorage) or a second client on the page: it becomes another tab, without the token, which would
@@ -39,6 +41,8 @@ export class Tab {
     /** @type {string|null} what all names of this user begin with; `null` until it is known who they are */
     this.scope = null;
     this.id = '';
+    /** @type {string|null} this tab's; in the sessionStorage a second client on the page may have put its own */
+    this.resume = null;
     /** @type {Item[]} */
     this.items = [];
     /**
@@ -65,14 +69,15 @@ export class Tab {
     if (this.scope === scope) return [];
     this.close();
     this.scope = scope;
-    this.id = this.session.get(`${scope}tab`) ?? this.newId();
+    this.id = this.kept('tab') ?? this.newId();
     let record = this.read(this.name);
     if (record && record.owner !== this.owner && this.isLeased(record)) {
       this.id = this.newId();
-      this.session.remove(`${scope}resume`);
       record = null;
     }
-    this.session.set(`${scope}tab`, this.id);
+    const kept = this.kept('resume');
+    this.resume = kept?.tab === this.id && typeof kept.token === 'string' ? kept.token : null;
+    this.keep('tab', this.id);
     this.items = record?.items ?? [];
     this.write();
     this.renewal.set(this.clock.random() * 1000);
@@ -117,13 +122,30 @@ export class Tab {
   }
 
   get token() {
-    return this.scope === null ? null : this.session.get(`${this.scope}resume`);
+    return this.scope === null ? null : this.resume;
   }
 
   set token(token) {
     if (this.scope === null) return;
-    if (token === null) this.session.remove(`${this.scope}resume`);
-    else this.session.set(`${this.scope}resume`, token);
+    this.resume = token;
+    this.keep('resume', token === null ? null : { tab: this.id, token });
+  }
+
+  /**
+   * What the sessionStorage has of this user.
+   * @param {'tab'|'resume'} name
+   */
+  kept(name) {
+    return this.local.isMemory ? null : this.session.get(`${this.scope}${name}`);
+  }
+
+  /**
+   * @param {'tab'|'resume'} name
+   * @param {unknown} value
+   */
+  keep(name, value) {
+    if (value === null || this.local.isMemory) this.session.remove(`${this.scope}${name}`);
+    else this.session.set(`${this.scope}${name}`, value);
   }
 
   tick() {
@@ -143,7 +165,8 @@ export class Tab {
   lose() {
     const taken = this.written;
     this.id = this.newId();
-    this.session.set(`${this.scope}tab`, this.id);
+    this.keep('tab', this.id);
+    this.token = this.resume;
     this.items = this.items.filter(({ ref }) => !taken.has(ref));
     this.write();
     this.moved(taken);

@@ -132,9 +132,11 @@ test('marks go out once, later, and again only if a snapshot does not have them'
   assert.deepEqual(world.socket.got('read'), [{ conversation: 'c', up_to: 5 }]);
   assert.deepEqual(world.socket.got('delivered'), [], 'who has read has been delivered');
   assert.equal(client.unread, 0);
+  world.desk.marks = { unread: 5, read: 0, delivered: 0, peer_read: 0, peer_delivered: 0 };
   world.socket.end();
   await world.clock.advance(2000);
   assert.deepEqual(world.socket.got('read'), [{ conversation: 'c', up_to: 5 }], 'it was lost');
+  assert.equal(client.unread, 0, 'the server did not know yet');
   world.desk.marks = { read: 5, delivered: 5, peer_read: 0, peer_delivered: 0 };
   world.socket.end();
   await world.clock.advance(2000);

@@ -352,3 +352,27 @@ test('who comes after staff may be a customer: their early words wait for a conv
   await world.clock.advance(10);
   assert.deepEqual([client.uid, client.send('to whom?').code], ['sam', 'no_conversation']);
 });
+
+test('what is said before the cluster was ever reached outlives the page', async () => {
+  const world = new World();
+  const token = async () => jwt({});
+  const one = world.client(options({ fetch: door(new TypeError('no network')).fetch, token })).start();
+  await world.clock.advance(100);
+  one.send('said in vain');
+  one.stop({ keep: true });
+  await world.live(options({ fetch: door(TICKET).fetch, token }));
+  await world.clock.advance(2000);
+  assert.deepEqual(world.desk.log.map(({ message }) => message), ['said in vain']);
+});
+
+test('what answers but is no gateway does not make a visitor', async () => {
+  const world = new World();
+  await world.live(options({ fetch: door(visitor('v1')).fetch }));
+  const { fetch, asked } = door({ body: { status: 'maintenance' } }, visitor('v2'));
+  const again = world.client(options({ fetch })).start();
+  await world.clock.advance(10);
+  assert.deepEqual(again.told('error').map(({ code }) => code), ['unreachable']);
+  await world.clock.advance(5000);
+  assert.equal(again.state, 'live');
+  assert.deepEqual(asked.map(({ bearer }) => bearer), ['v1', 'v1'], 'the same visitor');
+});

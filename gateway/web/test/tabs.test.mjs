@@ -275,3 +275,25 @@ test('a tab that is refused leaves its words to others, and takes nobody\'s', as
     assert.equal(new Set(world.messages).size, 2);
   }
 });
+
+test('two clients on one page throw each other out never: each has its own connection back', async () => {
+  const world = new World();
+  const page = tab();
+  await world.live(page);
+  await world.live(page);
+  const before = world.sockets.length;
+  for (const socket of [...world.sockets]) socket.end();
+  await world.clock.advance(5000);
+  const tokens = world.sockets.slice(before).flatMap((socket) => socket.got('resume').slice(0, 1)).map(({ token }) => token);
+  assert.deepEqual(tokens.sort(), ['t1', 't2']);
+});
+
+test('where nothing is stored, a copied tab has not the token of the other one', async () => {
+  const world = new World();
+  const original = { ...tab(), storage: null };
+  await world.live(original);
+  const copy = new FakeStore();
+  for (const [name, value] of original.session.map) copy.setItem(name, value);
+  await world.live({ ...tab(copy), storage: null });
+  assert.equal(world.socket.got('resume')[0].token, undefined);
+});

@@ -101,6 +101,8 @@ test('reset: what the log has lost is dropped, told, and never sent again by its
   await world.clock.advance(2000);
   assert.equal(client.told('reset').length, 1);
   const [{ conversation, messages }] = client.told('reset');
+  const after = client.events.slice(client.events.findIndex(([name]) => name === 'reset'));
+  assert.ok(after.some(([name, { code }]) => name === 'update' && code === 'lost'), 'a page that drew all anew shows them');
   assert.deepEqual([conversation, messages.map(({ text }) => text)], ['c', ['a', 'other']]);
   assert.deepEqual([mine.state, mine.code], ['failed', 'lost']);
   assert.deepEqual(client.messages('c').map(({ text }) => text), ['a', 'other']);

@@ -11,6 +11,7 @@
 
 -- Takes the oldest entries of a stream away, those up to a time and at most so many. Returns how many.
 local cut = function(key, last, most)
+  if most == 0 then return 0 end -- XRANGE answers nil to COUNT 0
   local old = #redis.call("XRANGE", key, "-", last, "COUNT", most)
   if old > 0 then redis.call("XTRIM", key, "MAXLEN", redis.call("XLEN", key) - old) end
   return old

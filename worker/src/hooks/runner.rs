@@ -93,8 +93,12 @@ impl Runner {
             if self.stop.is_cancelled() {
                 more = false;
             }
+            if more && !self.reports.is_empty() {
+                // Or what has arrived would be taken again where its claim ended meanwhile.
+                self.report(Vec::new()).await;
+            }
             let room = self.at_once().saturating_sub(self.claimed.len());
-            if more && room > 0 {
+            if more && room > 0 && self.reports.is_empty() {
                 more = self.take(room).await;
             }
             let done = self.claimed.is_empty();

@@ -10,7 +10,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use frontdesk_shared::{ids::Shard, keys, redis::Redis};
+use frontdesk_shared::{
+    ids::Shard,
+    keys,
+    redis::{Redis, RedisSetupError},
+};
 use redis::{RedisResult, aio::MultiplexedConnection};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
@@ -240,9 +244,13 @@ impl Keeper {
                 );
             }
             Ok(false) => warn!("others have counted this worker as dead; it goes on"),
-            Err(error) => {
+            Err(error @ RedisSetupError::OtherCluster { .. }) => {
                 error!(%error, "not the cluster that this worker was started for");
                 self.standby_until = Some(Instant::now() + STANDBY);
+            }
+            Err(error) => {
+                warn!(%error, "cannot see yet what Redis has lost");
+                self.membership.keep_set_back(set_back);
             }
         }
     }
