@@ -18,6 +18,9 @@ import { View } from './view.js';
  * @property {'customer'|'staff'|null} side this user's
  * @property {boolean} busy pages are on their way
  * @property {number} counted up to where `unread` counts
+ * @property {boolean} ours told by the cluster of itself, not only asked for by the page: a supervisor may look at others'
+ * @property {{seq: number, read: number, unread: number}|null} stood in the last snapshot
+ * @property {Promise<{messages: Message[], more: boolean}>|null} asking for the page before
  */
 /**
  * @typedef {object} Host
@@ -29,6 +32,7 @@ import { View } from './view.js';
  * @property {(action: string, payload: object) => Promise<Payload>} ask
  * @property {(conversation: string, text: string|null) => boolean} mayBe
  * @property {(conversation: string, mark: 'delivered'|'read', upTo: number) => void} mark
+ * @property {(conversation: string) => void} unmark what was to be told of it is void
  */
 
 export class Conversations {
@@ -54,6 +58,9 @@ export class Conversations {
       side: this.host.side(),
       busy: false,
       counted: 0,
+      ours: false,
+      stood: null,
+      asking: null,
     };
     this.all.delete(id);
     this.all.set(id, known);
@@ -113,6 +120,7 @@ export class Conversations {
     const isNew = !this.all.has(conversation);
     const known = this.of(conversation);
     const { info } = known;
+    known.ours = true;
     const before = JSON.stringify(info);
     if (['queued', 'still_queued', 'no_staff', 'your_turn'].includes(code)) {
       known.side = 'customer';
@@ -171,6 +179,7 @@ export class Conversations {
    */
   acked(payload, message) {
     const known = this.of(payload.conversation);
+    known.ours = true;
     if (message.to !== null) Object.assign(known.info, { state: 'direct', with: message.to });
     Object.assign(message, { conversation: payload.conversation, seq: payload.seq, id: payload.id, time: payload.time });
     this.settle(known, message);
@@ -335,7 +344,7 @@ export class Conversations {
 
   /** What `resume` names: those that go on first, then the last changed. */
   positions() {
-    const all = [...this.all.values()].reverse().filter(({ view }) => view.first !== null);
+    const all = [...this.all.values()].reverse().filter(({ view, ours }) => view.first !== null && ours);
     const over = (/** @type {Known} */ known) => (known.info.state === 'ended' ? 1 : 0);
     all.sort((a, b) => over(a) - over(b));
     return all.slice(0, LIMITS.positions).map(({ info, view }) => {
@@ -359,17 +368,17 @@ export class Conversations {
     }
     for (const item of [...items].reverse()) this.stands(item);
     for (const id of asked) this.all.get(id)?.view.await();
-    for (const { info, view } of this.open) {
-      if (view.first !== null) continue;
-      if (info.seq === 0) view.begin();
-      else void this.pages.load(info.id);
-    }
+    const empty = this.open.filter(({ view }) => view.first === null);
+    for (const { info, view } of empty) if (info.seq === 0) view.begin();
+    this.pages.loadAll(empty.filter(({ view }) => view.first === null).map(({ info }) => info.id));
   }
 
   /** @param {Payload} item of a snapshot */
   stands(item) {
     const known = this.of(item.conversation);
     const { info } = known;
+    known.ours = true;
+    known.stood = { seq: count(item.seq), read: count(item.read), unread: count(item.unread) };
     if (item.state === 'waiting') known.side = 'customer';
     if (item.state === 'open') known.side ??= item.name === undefined ? 'staff' : 'customer';
     // Read here while there was no socket: the server counts without it, so what follows is counted here.
@@ -393,11 +402,25 @@ export class Conversations {
     if (!known) return;
     const { view } = known;
     const entries = entriesOf(payload);
+    if (payload.reset) this.fallsBack(known);
     const lost = payload.reset ? view.reset(entries) : view.answer(entries, payload.more === true);
     if (lost === null) return this.host.resume();
     if (payload.reset || lost.length > 0) this.redraw(known, lost, entries.length === 0 && payload.reset);
     if (!payload.reset && payload.more) void this.pages.catchUp(known);
     this.show(known);
+  }
+
+  /**
+   * The log is another one: what was read of the one before says nothing of it.
+   * @param {Known} known
+   */
+  fallsBack(known) {
+    const { info, stood } = known;
+    this.host.unmark(info.id);
+    if (stood === null) return;
+    known.counted = stood.seq;
+    info.read = stood.read;
+    this.setUnread(known, stood.unread);
   }
 
   /**

@@ -76,6 +76,7 @@ export class Desk {
       resume: () => this.resuming.want(),
       ask: (action, payload) => this.questions.ask(action, payload),
       mayBe: (conversation, text) => this.outbox.mayBe(conversation, text),
+      unmark: (conversation) => this.marks.forget(conversation),
       mark: (conversation, mark, upTo) => {
         if (mark === 'read' || (options.autoDelivered ?? true)) this.marks.want(conversation, mark, upTo);
       },

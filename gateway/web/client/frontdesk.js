@@ -181,7 +181,7 @@ export class Frontdesk {
    * @param {string} conversation
    */
   async load(conversation) {
-    await this.#desk.conversations.pages.load(conversation);
+    await this.#desk.conversations.pages.load(conversation, true);
     return this.messages(conversation);
   }
 

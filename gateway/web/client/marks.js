@@ -117,6 +117,11 @@ export class Marks {
     this.told.delete(conversation);
   }
 
+  /** @param {string} conversation of which Redis has lost the end: nobody has got what is written there now */
+  forget(conversation) {
+    this.wanted.delete(conversation);
+  }
+
   /** It is somebody else now. */
   clear() {
     this.wanted.clear();

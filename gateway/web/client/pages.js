@@ -10,6 +10,8 @@ import { LIMITS } from './limits.js';
 
 /** How long a conversation of which only the middle was told may begin by itself: the kept words follow. */
 const BEGIN_MS = 300;
+/** Why questions end with the client, or the user, that asked. */
+const OVER = ['stopped', 'forgotten', 'identity_changed'];
 
 export class Pages {
   /**
@@ -82,49 +84,88 @@ export class Pages {
   /**
    * Sees to it that the newest page of a conversation is here.
    * @param {string} id
+   * @param {boolean} throws what is refused, as the page wants that asked for it
    */
-  async load(id) {
+  async load(id, throws = false) {
     const known = this.conversations.of(id);
-    if (known.view.first !== null || known.busy) return;
-    await this.busily(known, async () => {
+    if (known.view.first !== null || known.busy) return '';
+    return this.busily(known, async () => {
       const page = await this.host.ask('history', { conversation: id, limit: LIMITS.page });
-      const fits = known.view.load(entriesOf(page).reverse());
+      const { info, view } = known;
+      const early = Math.min(...view.ahead.keys());
+      const fits = view.load(entriesOf(page).reverse());
+      // In no snapshot: what was not pushed is not new, and perhaps somebody else's.
+      if (known.stood === null) {
+        known.counted = Math.max(known.counted, Math.min(early - 1, view.end));
+        info.delivered = Math.max(info.delivered, known.counted);
+        info.read = Math.max(info.read, known.counted);
+      }
       if (!fits) this.host.resume();
       this.conversations.show(known);
-      if (known.view.hasGap) this.missing.by(LIMITS.patienceMs);
-    });
+      if (view.hasGap) this.missing.by(LIMITS.patienceMs);
+    }, throws);
+  }
+
+  /**
+   * The same for many, a few at a time: more would be refused.
+   * @param {string[]} ids
+   */
+  loadAll(ids) {
+    const some = async () => {
+      for (let id = ids.shift(); id !== undefined; id = ids.shift()) {
+        if (OVER.includes(await this.load(id))) return;
+      }
+    };
+    for (let lane = 0; lane < LIMITS.questions; lane += 1) void some();
   }
 
   /**
    * The page before what there is. Returns its messages, oldest first, and whether there are older ones.
    * @param {string} id
    */
-  async older(id) {
+  older(id) {
     const known = this.conversations.of(id);
-    const { view } = known;
-    if (view.first === null) await this.load(id);
-    const before = view.first ?? 1;
+    known.asking ??= this.before(known).finally(() => {
+      known.asking = null;
+    });
+    return known.asking;
+  }
+
+  /** @param {Known} known */
+  async before(known) {
+    const { info, view } = known;
+    if (view.first === null) await this.load(info.id, true);
+    const before = view.oldest ?? 1;
     if (before <= 1) return { messages: [], more: false };
-    const page = await this.host.ask('history', { conversation: id, before, limit: LIMITS.page });
-    const entries = entriesOf(page).reverse();
+    const page = await this.host.ask('history', { conversation: info.id, before, limit: LIMITS.page });
+    if (view.oldest !== before) return { messages: [], more: true }; // drawn anew meanwhile
+    const entries = entriesOf(page).reverse().filter(({ seq }) => seq < before);
     view.prepend(entries);
+    view.oldest = entries[0]?.seq ?? before;
     const said = entries.filter((entry) => entry.kind === 'message');
-    return { messages: said.map((entry) => this.conversations.messageOf(known, entry)), more: page.more === true };
+    return {
+      messages: said.map((entry) => this.conversations.messageOf(known, entry)),
+      more: page.more === true && entries.length > 0,
+    };
   }
 
   /**
    * One at a time for a conversation. What is refused or never answered leaves things as they are: the next `resume`
-   * looks again.
+   * looks again. Returns the code of why not.
    * @param {Known} known
    * @param {() => Promise<void>} work
+   * @param {boolean} throws
    */
-  async busily(known, work) {
+  async busily(known, work, throws = false) {
     known.busy = true;
     try {
       await work();
+      return '';
     } catch (error) {
+      if (throws) throw error;
       const problem = /** @type {import('./types.js').Problem} */ (error);
       if (problem.code !== 'stopped') this.host.emit('error', problem);
+      return problem.code;
     } finally {
       known.busy = false;
     }

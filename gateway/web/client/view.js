@@ -13,6 +13,11 @@ export class View {
   constructor() {
     /** @type {number|null} place of the first entry that is kept; `null` until it is known where the view begins */
     this.first = null;
+    /**
+     * The oldest place that the page was given since it drew all: it has that still when it is not kept here any more.
+     * @type {number|null}
+     */
+    this.oldest = null;
     /** @type {Entry[]} */
     this.entries = [];
     /** @type {Map<number, Entry>} */
@@ -47,7 +52,7 @@ export class View {
 
   /** Nothing was ever said, or nothing before this: the view begins at the beginning. */
   begin() {
-    if (this.first === null) this.first = 1;
+    if (this.first === null) this.first = this.oldest = 1;
   }
 
   /** @param {number} seq */
@@ -148,7 +153,8 @@ export class View {
     const keep = this.asked === null ? 0 : this.asked.seq - (this.first ?? 1) + 1;
     const own = [...this.ahead.values()].filter((entry) => entry.message?.ref);
     const beyond = this.entries.splice(Math.max(keep, 0));
-    this.stash = new Map([...own, ...beyond].map((entry) => [entry.id, entry]));
+    // With what an answer that never came was to judge.
+    this.stash = new Map([...this.stash.values(), ...own, ...beyond].map((entry) => [entry.id, entry]));
     this.ahead.clear();
     // One's own words may have pushed the position out of what is kept: the answer begins there all the same.
     if (this.first !== null) this.first = Math.min(this.first, (this.asked?.seq ?? 0) + 1);
@@ -186,7 +192,7 @@ export class View {
     entries = unbroken(entries);
     const before = [...this.entries, ...this.stash.values()];
     const first = entries[0]?.seq ?? Infinity;
-    this.first = entries[0]?.seq ?? null;
+    this.first = this.oldest = entries[0]?.seq ?? null;
     this.entries = [];
     this.stash.clear();
     this.anchor = null;
@@ -217,7 +223,7 @@ export class View {
     if (this.first !== null) return true;
     entries = unbroken(entries);
     const early = this.ahead;
-    this.first = entries[0]?.seq ?? 1;
+    this.first = this.oldest = entries[0]?.seq ?? 1;
     this.shown = this.first - 1;
     for (const entry of entries) {
       const known = early.get(entry.seq);
