@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::{
-    body::{Bytes, to_bytes},
+    body::{Bytes, HttpBody as _, to_bytes},
     extract::{FromRequest, FromRequestParts, Query, RawPathParams, Request},
     http::{HeaderMap, HeaderName, header, request::Parts},
 };
@@ -245,10 +245,14 @@ pub(crate) async fn read_body(
     front: &Front,
     most: usize,
 ) -> Result<Bytes, Problem> {
+    let too_large = || Problem::of("too_large").detail("The body is broken or too long.");
+    if body.size_hint().lower() > most as u64 {
+        return Err(too_large()); // as it says itself
+    }
     let read = timeout(front.config.handshake_timeout(), to_bytes(body, most)).await;
     let late = "The body did not come in time.";
     let read = read.map_err(|_| Problem::of("busy").detail(late).after(LATE_RETRY))?;
-    read.map_err(|_| Problem::of("too_large").detail("The body is broken or too long."))
+    read.map_err(|_| too_large())
 }
 
 #[cfg(test)]
