@@ -114,6 +114,11 @@ pub fn user(site: &Site, uid: &Uid) -> String {
     format!("{}u:{uid}", site_prefix(site))
 }
 
+/// Hash of what messages change of a site's open conversations.
+pub fn talks(site: &Site) -> String {
+    format!("{}talks", site_prefix(site))
+}
+
 /// Sorted set of a site's staff on duty, by the length of their queue.
 pub fn duty(site: &Site) -> String {
     format!("{}duty", site_prefix(site))

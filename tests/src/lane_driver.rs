@@ -17,10 +17,10 @@ use frontdesk_shared::{
     stream::{Entries, StreamEntry},
 };
 use frontdesk_worker::{
-    app::Transition,
+    app::{App, Memory, Transition},
     desk::{Desk, settings::DeskSettings},
     lane::apply::prepare,
-    library::{Answers, Library, Outcome, Prepared, event_id, packed, packed_settings},
+    library::{Answer, Answers, Library, Outcome, Prepared, event_id, packed, packed_settings},
 };
 use redis::aio::{MultiplexedConnection, PubSubStream};
 
@@ -54,6 +54,9 @@ pub struct LaneDriver {
     pub shard: Shard,
     library: Library,
     desk: Desk,
+    /// What a worker would remember, and up to where it has seen each lane.
+    memory: Box<dyn Memory>,
+    seen: HashMap<Lane, StreamId>,
     pushed: PubSubStream,
     marker: String,
     counters: HashMap<(u8, String), u64>,
@@ -102,6 +105,8 @@ impl LaneDriver {
             shard: Shard::of(&site),
             site,
             library,
+            memory: desk.memory(),
+            seen: HashMap::new(),
             desk,
             pushed: subscriber.into_on_message(),
             marker,
@@ -188,18 +193,18 @@ impl LaneDriver {
         call.arg(keys::shard_prefix(shard))
             .arg(shard.number())
             .arg(keys::GATEWAY_CHANNEL_PREFIX);
-        let settings = frontdesk_worker::app::App::settings(&self.desk);
+        let settings = App::settings(&self.desk);
         call.arg(packed_settings(&settings));
         let value = |of: &[u8]| {
             let field = fields.iter().find(|(name, _)| name == of);
             field.map_or(&b""[..], |(_, value)| value)
         };
-        let common = [value(b"site"), value(b"prefix")];
+        let common = [value(b"site"), value(b"prefix"), b""];
         let own = fields.iter();
         let own = own.filter(|(name, _)| name != b"prefix" && name != b"site");
         let names = own.clone().map(|(name, _)| &name[..]);
         let shape = std::iter::once(transition).chain(common).chain(names);
-        call.arg(1).arg(packed(shape));
+        call.arg(1).arg(packed(shape)).arg(0);
         call.arg(lane.number()).arg(1).arg(id.to_string());
         let before = self.applied(lane).await.unwrap_or(StreamId::ZERO);
         call.arg(id.to_string()).arg(before.to_string()).arg(1);
@@ -271,7 +276,8 @@ impl LaneDriver {
         let befores = std::iter::once(after).chain(ids);
         let pending = |(StreamEntry { id, fields }, before)| {
             let get = |name: &str| fields.text(name);
-            let transition = prepare(desk, event_id(shard, lane, id), get);
+            let prepared = |event: &Event| App::prepare(desk, event);
+            let transition = prepare(event_id(shard, lane, id), get, prepared);
             Pending {
                 event: Event::decode(get).ok(),
                 prepared: Prepared {
@@ -295,29 +301,70 @@ impl LaneDriver {
 
     /// One call of the apply script for several lanes.
     pub async fn apply_lanes(&mut self, lanes: &[(Lane, &[Prepared])]) -> Vec<Vec<Outcome>> {
-        let call = self.library.apply_call(self.shard, lanes.iter().copied());
-        let answers = self.library.run::<Answers>(&mut self.connection, &call);
-        answers.await.expect("the script runs").0
+        let answers = self.answers(lanes).await.into_iter();
+        let outcomes = |lane: Vec<Answer>| lane.into_iter().map(|it| it.outcome).collect();
+        answers.map(outcomes).collect()
     }
 
-    /// One call of the apply script with up to `limit` waiting entries.
+    async fn answers(&mut self, lanes: &[(Lane, &[Prepared])]) -> Vec<Vec<Answer>> {
+        let call = self.library.apply_call(self.shard, lanes.iter().copied());
+        let answers = self.library.run::<Answers>(&mut self.connection, &call);
+        let answers = answers.await.expect("the script runs").0;
+        let shard = self.shard;
+        let both = answers.into_iter().zip(lanes);
+        let of = |(answers, (lane, entries)): (Vec<Answer>, &(Lane, &[Prepared]))| {
+            let both = answers.into_iter().zip(*entries);
+            let of = |(answer, entry): (Answer, &Prepared)| {
+                answer.of(event_id(shard, *lane, entry.id), entry)
+            };
+            both.map(of).collect()
+        };
+        both.map(of).collect()
+    }
+
+    /// One call of the apply script with up to `limit` waiting entries, with the hints that a worker would give.
     pub async fn apply_pending(&mut self, lane: Lane, limit: usize) -> Vec<Settled> {
-        let pending = self.pending(lane, limit).await;
-        if pending.is_empty() {
+        let mut pending = self.pending(lane, limit).await;
+        let Some(newest) = pending.last().map(|it| it.prepared.id) else {
             return Vec::new();
+        };
+        // A worker would be told so by the script.
+        if self.seen.insert(lane, newest) != Some(pending[0].prepared.before) {
+            self.memory.forget();
+        }
+        for Pending { prepared, event } in &mut pending {
+            if let Some(event) = event {
+                let id = event_id(self.shard, lane, prepared.id);
+                prepared.transition = self.memory.prepare(id, event);
+            }
         }
         let prepared: Vec<_> = pending.iter().map(|p| p.prepared.clone()).collect();
-        let outcomes = self.apply(lane, &prepared).await;
-        let settled = pending
-            .into_iter()
-            .zip(outcomes)
-            .map(|(pending, outcome)| Settled {
-                lane,
-                id: pending.prepared.id,
-                event: pending.event,
+        let answers = self.answers(&[(lane, &prepared)]).await.remove(0);
+        if answers.len() < pending.len() {
+            self.seen.remove(&lane);
+        }
+        let settle = |(pending, answer): (Pending, Answer)| {
+            let Answer { outcome, told, .. } = answer;
+            let (id, transition) = (pending.prepared.id, &pending.prepared.transition);
+            let event = event_id(self.shard, lane, id);
+            if matches!(
                 outcome,
-            });
-        settled.collect()
+                Outcome::Duplicate | Outcome::Gap | Outcome::Dead(_)
+            ) {
+                self.memory.forget();
+            } else {
+                let told = told.as_deref();
+                self.memory.settle(event, transition, &outcome, told);
+            }
+            let event = pending.event;
+            Settled {
+                lane,
+                id,
+                event,
+                outcome,
+            }
+        };
+        pending.into_iter().zip(answers).map(settle).collect()
     }
 
     /// Applies until every lane is done.
@@ -368,6 +415,6 @@ impl LaneDriver {
 
     /// The fields that an event's transition is given.
     pub fn transition(&self, event: &Event) -> Transition {
-        frontdesk_worker::app::App::prepare(&self.desk, event)
+        App::prepare(&self.desk, event)
     }
 }

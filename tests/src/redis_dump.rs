@@ -91,7 +91,48 @@ impl Dump {
             let ttl_ms = (ttl >= 0).then_some(ttl);
             (name, Kept { content, ttl_ms })
         });
-        Ok(Self(kept.collect()))
+        let mut dump = Self(kept.collect());
+        dump.move_talks_back();
+        Ok(dump)
+    }
+
+    /// What messages change of an open conversation stands in the hash of its site's talks while nothing else happens
+    /// to it: here it is shown in the conversation's own, wherever it is. What belongs to no open conversation stays.
+    fn move_talks_back(&mut self) {
+        let names: Vec<String> = self.0.keys().cloned().collect();
+        for name in names.iter().filter(|name| name.ends_with(":talks")) {
+            let site = name.strip_suffix("talks").unwrap_or_default();
+            let mut talks = self.hash(name);
+            talks.retain(|conv, text| {
+                let key = format!("{site}conv:{conv}");
+                let Some(Content::Hash(hash)) = self.0.get_mut(&key).map(|it| &mut it.content)
+                else {
+                    return true;
+                };
+                let words: Vec<&str> = text.split(' ').collect();
+                let [_mark, seq, last, a, b, idle] = words[..] else {
+                    return true;
+                };
+                if hash.get("state").is_none_or(|state| state != "open") || hash.contains_key("seq")
+                {
+                    return true;
+                }
+                let counts = format!("{a} {b}");
+                let fields = [
+                    ("seq", seq),
+                    ("last", last),
+                    ("counts", &counts),
+                    ("idle", idle),
+                ];
+                let fields = fields.map(|(name, value)| (name.to_owned(), value.to_owned()));
+                hash.extend(fields.into_iter().filter(|(_, value)| value != "-"));
+                false
+            });
+            match self.0.get_mut(name) {
+                Some(kept) if !talks.is_empty() => kept.content = Content::Hash(talks),
+                _ => drop(self.0.remove(name)),
+            }
+        }
     }
 
     /// The same without TTLs, which run down between two looks.

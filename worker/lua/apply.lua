@@ -4,14 +4,18 @@
 --
 -- KEYS   1 the shard's `applied` hash   2… the lanes' streams
 -- ARGV   shard prefix, shard, gateway channel prefix, settings (packed: name, value, …), number of shapes,
---        for each shape (what entries have in common, said once) packed: transition, site, site's prefix,
+--        for each shape (what entries have in common, said once) packed: transition, site, site's prefix, side,
 --        names of fields
+--        number of hashes of which some fields are read for all entries at once; for each: key, number of
+--        fields, names of fields
 --        for each stream: lane, number of entries, id of the last of them
 --        for each entry of each stream: id, id of the entry before it, number of its shape, value, …
 --        Packed is each text with its length before it: `4:name5:value`.
 -- Returns for each stream a list with one text per entry looked at (less than given when L.touched
 -- users are touched: the worker calls again with the rest):
---   OK | ACK <client> <ref> <conversation> <seq> <message id> <ms> | SAY <client> <frame> | DUP | GAP | DEAD <error>
+--   OK | ACK <client> <ref> <conversation> <seq> <message id> <ms> | SEQ <seq> | SAY <client> <frame> | DUP | GAP |
+--   DEAD <error>; behind ACK and a line's end may stand what the worker may remember (worker/src/app.rs)
+--   SEQ  ACK, of which the worker knows all but this
 --   DUP  not newer than `applied`; nothing changed.
 --   GAP  not the first entry after `applied` in the stream; nothing changed, the lane ends there.
 --   DEAD the transition failed: the entry is in the dead-letter stream and will not be tried
@@ -58,10 +62,14 @@ local function make_settings(texts)
 end
 
 local function make_shape(texts)
-  local shape = { run = T[texts[1]], transition = texts[1], count = #texts - 3 }
+  local shape = { run = T[texts[1]], transition = texts[1], side = texts[4], count = #texts - 4, at = {} }
   -- Without them no key can be made.
   if texts[2] ~= "" and texts[3] ~= "" then shape.site, shape.S = texts[2], texts[3] end
-  for i = 4, #texts do shape[i - 3] = texts[i] end
+  for i = 5, #texts do
+    shape[i - 4] = texts[i]
+    shape.at[texts[i]] = i - 4
+  end
+  if shape.at.mark then shape.quick = Q[texts[1]] end
   return shape
 end
 
@@ -82,6 +90,23 @@ local function read_lanes(c, keys, args, at)
   return at
 end
 
+-- Reads what the App looks at for all entries at once: `c.looked` has the names by their number, as text, and
+-- `c.found` the values. Returns where the next part begins.
+local function look(c, args, at)
+  local hashes, n = tonumber(args[at]), 0
+  at = at + 1
+  for _ = 1, hashes do
+    local count = tonumber(args[at + 1])
+    local values = redis.call("HMGET", args[at], unpack(args, at + 2, at + 1 + count))
+    for i = 1, count do
+      local number = D.int(n + i)
+      c.looked[number], c.found[number] = args[at + 1 + i], values[i]
+    end
+    at, n = at + 2 + count, n + count
+  end
+  return at
+end
+
 -- Whether the lane's entries are still in the stream.
 local function are_there(lane)
   if lane.there == nil then
@@ -90,7 +115,33 @@ local function are_there(lane)
   return lane.there
 end
 
+-- The transition has failed: what the worker remembers may not be so from here on.
+local function failed(c, e, lane, fields, result)
+  -- Redis raises either text or a table with the text in `err`.
+  local why = type(result) == "table" and result.err or tostring(result)
+  c.failed = true
+  D.dead_letter(c, e, lane, why)
+  D.tell_sender(c, e, fields)
+  return "DEAD " .. why
+end
+
+-- The quick way of a transition, if it has one and the entry says what that takes. It answers nil, and has written
+-- nothing, where things are not (any more) as the worker remembers them.
+local function apply_quickly(c, lane, id, shape, args, at)
+  local done, result = pcall(shape.quick, c, lane, id, shape, args, at)
+  if done and not result then return nil end
+  lane.last = id
+  if done then return result end
+  local e = { id = c.shard .. "." .. lane.number .. "." .. id, entry = id, out = {}, S = shape.S, site = shape.site,
+    uid = args[at + shape.at.uid], call = c }
+  return failed(c, e, lane, { client = args[at + shape.at.client], n = "1", id = args[at + shape.at.id] }, result)
+end
+
 local function apply_entry(c, lane, id, shape, args, at)
+  if shape.quick and not c.failed then
+    local result = apply_quickly(c, lane, id, shape, args, at)
+    if result then return result end
+  end
   -- The names are those of a message: with room for them from the start the table does not grow four times.
   local fields = {
     site = shape.site, uid = nil, client = nil, n = nil, body = nil, id = nil, digest = nil, conversation = nil,
@@ -119,11 +170,7 @@ local function apply_entry(c, lane, id, shape, args, at)
     D.keep(c, e)
     return result or "OK"
   end
-  -- Redis raises either text or a table with the text in `err`.
-  local why = type(result) == "table" and result.err or tostring(result)
-  D.dead_letter(c, e, lane, why)
-  D.tell_sender(c, e, fields)
-  return "DEAD " .. why
+  return failed(c, e, lane, fields, result)
 end
 
 -- Applies entries of one lane, from args[at] on. Returns its answers, and where the next lane begins.
@@ -180,13 +227,14 @@ local function apply(keys, args)
     P = args[1], shard = args[2], channel = args[3],
     settings = unpacked(args[4], make_settings),
     applied = keys[1],
-    shapes = {}, out = {}, boots = {}, touched = 0,
+    shapes = {}, looked = {}, found = {}, out = {}, boots = {}, touched = 0,
   }, CALL)
   local shapes = tonumber(args[5])
   for i = 1, shapes do c.shapes[D.int(i)] = unpacked(args[5 + i], make_shape) end
-  local at = read_lanes(c, keys, args, 6 + shapes)
+  local at = read_lanes(c, keys, args, look(c, args, 6 + shapes))
   local done, result = pcall(apply_lanes, c, args, at)
   save_applied(c)
+  D.save(c)
   D.flush_outbox(c)
   if not done then
     pcall(D.publish, c) -- those that are told must not suffer from the one that failed

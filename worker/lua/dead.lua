@@ -26,7 +26,7 @@ D.tell_sender = function(c, e, fields)
       return
     end
     -- The failure may be that this very key cannot be read.
-    local lang = redis.pcall("HGET", D.user_key(e, e.uid), "lang")
+    local lang = redis.pcall("HGET", D.quiet_user_key(e, e.uid), "lang")
     if type(lang) ~= "string" then lang = nil end
     local ref = fields.id and (',"ref":"' .. fields.id .. '"') or ""
     D.push_client(e, "F", fields.client, D.head(lang, "internal") .. ref .. "}}")

@@ -40,12 +40,16 @@ local read_hooks = function(c)
   return hooks
 end
 
--- The hooks of the event's site that want what this letter stands for, or nil.
-D.hooks_for = function(e, letter)
-  local c = e.call
+-- The hooks of a site that want what this letter stands for, or nil.
+D.hooks_of = function(c, site, letter)
   c.hooks = c.hooks or read_hooks(c)
-  local wanted = c.hooks[e.site]
+  local wanted = c.hooks[site]
   return wanted and wanted[letter]
+end
+
+-- The same of the event's site.
+D.hooks_for = function(e, letter)
+  return D.hooks_of(e.call, e.site, letter)
 end
 
 -- Keeps a delivery for some hooks until the end of the call.

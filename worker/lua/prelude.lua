@@ -1,8 +1,9 @@
--- Pure helpers. The library is one Lua chunk: D holds the helpers, T the transitions by name.
+-- Pure helpers. The library is one Lua chunk: D holds the helpers, T the transitions by name, Q the quick ways of some
+-- (lua/apply.lua).
 -- The generated part before this file defines
 --   N  lang -> notice key -> pieces of the frame's head, to be joined with the place in the queue
 --   L  limits named in Rust: connections, words, words_bytes, touched, dead, dead_fields, timers, sites, …
-local D, T = {}, {}
+local D, T, Q = {}, {}, {}
 
 -- Values of some fields of a hash, false where absent.
 D.get = function(key, ...)
@@ -62,14 +63,19 @@ D.only = function(list)
 end
 
 -- Key builders: S is the site's prefix, made in Rust's keys.rs.
-D.user_key = function(e, uid) return e.S .. "u:" .. uid end
-D.conv_key = function(e, conv) return e.S .. "conv:" .. conv end
+D.quiet_user_key = function(e, uid) return e.S .. "u:" .. uid end
+D.quiet_conv_key = function(e, conv) return e.S .. "conv:" .. conv end
+-- Of these two an App may want to know (desk/talks.lua); the quiet ones are for who only reads.
+D.user_key, D.conv_key = D.quiet_user_key, D.quiet_conv_key
 D.log_key = function(e, conv) return e.S .. "log:" .. conv end
 D.gone_key = function(e, conv) return e.S .. "gone:" .. conv end
 D.list_key = function(e, uid) return e.S .. "convs:" .. uid end
 D.who_key = function(e, uid) return e.S .. "who:" .. uid end
 D.dm_key = function(e, a, b) return e.S .. "dm:" .. a .. "|" .. b end
 D.queue_key = function(e, queue) return e.S .. "q:" .. queue end
+
+-- Writes what an App has kept for the end of a call. Fails only where nothing could be written at all.
+D.save = function() end
 
 -- A timer as a member of `due`; lua/tick.lua reads it. `idle` is of a customer's conversation, `lost`
 -- of a user's time to come back.

@@ -5,19 +5,18 @@
 //! it carries the hash. A FUNCTION library persists and replicates with the data.
 
 mod answer;
+mod call;
 mod limits;
 mod sources;
 
-use frontdesk_shared::{
-    ids::{EventId, Lane, Shard, StreamId},
-    keys,
-};
+use frontdesk_shared::ids::{EventId, Lane, Shard, StreamId};
 use redis::{FromRedisValue, RedisError, RedisResult, aio::MultiplexedConnection};
 use tracing::info;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::app::{App, Fields, Transition};
-pub use answer::{Ack, Answers, Outcome, Said};
+use crate::app::{App, Transition};
+pub use answer::{Ack, Answer, Answers, Outcome, Said};
+pub use call::{packed, packed_settings};
 pub use limits::*;
 
 /// The library of one App.
@@ -138,47 +137,6 @@ impl Library {
         }
     }
 
-    /// A call of the apply script for the next entries of some lanes of a shard.
-    pub fn apply_call<'a>(
-        &self,
-        shard: Shard,
-        lanes: impl Iterator<Item = (Lane, &'a [Prepared])> + Clone,
-    ) -> redis::Cmd {
-        let mut names = vec![keys::applied(shard)];
-        names.extend(lanes.clone().map(|(lane, _)| keys::events(shard, lane)));
-        let mut command = self.call("apply", &names);
-        command
-            .arg(keys::shard_prefix(shard))
-            .arg(shard.number())
-            .arg(keys::GATEWAY_CHANNEL_PREFIX);
-        command.arg(&self.settings);
-        let mut shapes: Vec<&Transition> = Vec::new();
-        for entry in lanes.clone().flat_map(|(_, entries)| entries) {
-            if shape_of(&entry.transition, &shapes).is_none() {
-                shapes.push(&entry.transition);
-            }
-        }
-        command.arg(shapes.len());
-        for shape in &shapes {
-            command.arg(packed_shape(shape));
-        }
-        for (lane, entries) in lanes.clone() {
-            let newest = entries.last().map_or(StreamId::ZERO, |entry| entry.id);
-            command.arg(lane.number()).arg(entries.len());
-            command.arg(newest.to_string());
-        }
-        for entry in lanes.flat_map(|(_, entries)| entries) {
-            let shape = shape_of(&entry.transition, &shapes).unwrap_or_default();
-            command.arg(entry.id.to_string());
-            command.arg(entry.before.to_string()).arg(shape + 1);
-            let own = entry.transition.fields.iter();
-            for (_, value) in own.filter(|(name, _)| !SHARED.contains(name)) {
-                command.arg(value);
-            }
-        }
-        command
-    }
-
     /// Applies the next entries of one lane. The answer may be shorter than `entries`: after a
     /// [`Outcome::Gap`], or when the call has touched [`MAX_TOUCHED_USERS`].
     pub async fn apply(
@@ -190,56 +148,18 @@ impl Library {
     ) -> RedisResult<Vec<Outcome>> {
         let call = self.apply_call(shard, std::iter::once((lane, entries)));
         let answers: Answers = self.run(connection, &call).await?;
-        Ok(answers.0.into_iter().next().unwrap_or_default())
+        let answers = answers.0.into_iter().next().unwrap_or_default();
+        let both = answers.into_iter().zip(entries);
+        let outcome = |(answer, entry): (Answer, &Prepared)| {
+            answer.of(event_id(shard, lane, entry.id), entry).outcome
+        };
+        Ok(both.map(outcome).collect())
     }
 }
 
 /// Whether Redis does not have the function that was called.
 fn is_missing(error: &RedisError) -> bool {
     error.to_string().contains("Function not found")
-}
-
-/// Fields that are the same for many entries; a call says them once per shape.
-const SHARED: [&str; 2] = ["prefix", "site"];
-
-/// Which shape a transition has: the first with the same name, names of fields and shared values.
-fn shape_of(transition: &Transition, shapes: &[&Transition]) -> Option<usize> {
-    let same = |((a, x), (b, y)): (&(&str, String), &(&str, String))| {
-        a == b && (x == y || !SHARED.contains(a))
-    };
-    shapes.iter().position(|shape| {
-        shape.name == transition.name
-            && shape.fields.len() == transition.fields.len()
-            && shape.fields.iter().zip(&transition.fields).all(same)
-    })
-}
-
-/// Texts as one argument, each with its length before it.
-pub fn packed<'a>(texts: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
-    let mut packed = Vec::new();
-    for text in texts {
-        packed.extend_from_slice(text.len().to_string().as_bytes());
-        packed.push(b':');
-        packed.extend_from_slice(text);
-    }
-    packed
-}
-
-/// An App's settings as the apply script takes them.
-pub fn packed_settings(settings: &Fields) -> Vec<u8> {
-    let texts = settings.iter().flat_map(|(name, value)| [*name, value]);
-    packed(texts.map(str::as_bytes))
-}
-
-fn packed_shape(shape: &Transition) -> Vec<u8> {
-    let value = |of: &str| {
-        let field = shape.fields.iter().find(|(name, _)| *name == of);
-        field.map_or("", |(_, value)| value)
-    };
-    let head = [shape.name, value("site"), value("prefix")];
-    let names = shape.fields.iter().map(|(name, _)| *name);
-    let names = names.filter(|name| !SHARED.contains(name));
-    packed(head.into_iter().chain(names).map(str::as_bytes))
 }
 
 /// The id of an entry of a lane, as it appears in logs, messages and conversations.

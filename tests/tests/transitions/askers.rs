@@ -93,7 +93,7 @@ async fn only_a_service_revokes_and_it_is_the_askers_key(options: Options) {
         + free sam 3
         + log:e4.1 2-0 from=system uid=alice id=e5.1 time=T counts=0 0 ended=customer_left
         + log:e4.1 TTL 604800000
-        + req:robot:0 #=1 T 0
+        + req:robot:0 #=T 0
         + req:robot:0 TTL 90000000
         + req:robot:0 k1=D {"action":"revoked","payload":{"uid":"alice","before":S}}
         + revoked:alice S

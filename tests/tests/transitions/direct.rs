@@ -63,7 +63,7 @@ async fn the_first_words_begin_a_conversation_and_later_ones_continue_it(options
         + dm:sam|sue e5.1
         + log:e5.1 1-0 from=user uid=sue id=e5.2 time=T counts=0 1 message="hello" ref=m1
         + log:e5.1 TTL 608400000
-        + sent:sue:0 #=1 T 0
+        + sent:sue:0 #=T 0
         + sent:sue:0 TTL 90000000
         + sent:sue:0 m1=b4b58181d35c6baf7e34add8be5bfd6b e5.1 1 e5.2 T
         + u:sue n:sue.1=1

@@ -94,7 +94,7 @@ async fn a_webhook_is_made_changed_and_removed(options: Options) {
         + hook_secrets default|e1.1=whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=
         + hooks default=e1.1 em;
         + hooks e1.1={"created":T,"changed":T,"enabled":true,"types":["conversation.ended","message.created"],"url":"https://a.example/x"}
-        + req:robot:0 #=1 T 0
+        + req:robot:0 #=T 0
         + req:robot:0 TTL 90000000
         + req:robot:0 k1=D {"action":"webhook","payload":{"id":"e1.1","created":T,"changed":T,"enabled":true,"types":["conversation.ended","message.created"],"url":"https://a.example/x"}}
     "#);

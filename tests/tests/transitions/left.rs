@@ -200,10 +200,10 @@ async fn who_answers_without_a_connection_is_away_and_timed_out(options: Options
         + conv:e2.1 seq=3
         + due idle|default|alice|e2.1|1 60000
         + log:e2.1 3-0 from=customer uid=alice id=e7.1 time=T counts=2 0 message="by a program" ref=k1
-        + req:alice:0 #=1 T 0
+        + req:alice:0 #=T 0
         + req:alice:0 TTL 90000000
         + req:alice:0 k1=D {"action":"ack","payload":{"conversation":"e2.1","seq":3,"id":"e7.1","time":T}}
-        + sent:alice:0 #=1 T 0
+        + sent:alice:0 #=T 0
         + sent:alice:0 TTL 90000000
         + sent:alice:0 k1=c5d293bc5fd8d2d1cca196f90b7e25ec e2.1 3 e7.1 T
         + u:alice left=2

@@ -40,7 +40,7 @@ async fn words_reach_the_other_side_and_restart_the_idle_time(options: Options) 
         + conv:e5.1 last=e7.1
         + conv:e5.1 seq=2
         + log:e5.1 2-0 from=customer uid=alice id=e7.1 time=T counts=1 0 message="你好" ref=m1
-        + sent:alice:0 #=1 T 0
+        + sent:alice:0 #=T 0
         + sent:alice:0 TTL 90000000
         + sent:alice:0 m1=16a60ac2c7057f0c9629b64bd695a78e e5.1 2 e7.1 T
         + u:alice n:alice.1=2

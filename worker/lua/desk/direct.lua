@@ -8,7 +8,7 @@
 -- The other side of somebody with this role: {uid, role, conns}; or nil and the error code. Who is
 -- connected has a role in u:<uid>, who was once has it in who:<uid>.
 D.addressee = function(c, e, role, uid)
-  local conns, theirs = D.get(D.user_key(e, uid), "conns", "role")
+  local conns, theirs = D.get(D.quiet_user_key(e, uid), "conns", "role")
   theirs = theirs or redis.call("GET", D.who_key(e, uid))
   if not D.may_write(c, role) then return nil, "forbidden" end
   if not theirs then return nil, "no_user" end

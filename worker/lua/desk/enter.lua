@@ -16,7 +16,7 @@ end
 -- given by who has them.
 D.take = function(e, a, key, field)
   if e.asking then return end
-  key, field = key or D.user_key(e, e.uid), field or "n:" .. a.client
+  key, field = key or D.quiet_user_key(e, e.uid), field or "n:" .. a.client
   if a.bucket then
     redis.call("HSET", key, field, a.n, "b", a.bucket)
   else
@@ -73,7 +73,7 @@ D.meant = function(e, a, convs)
   end
   local conv = D.only(convs)
   if not conv then return nil, D.count(convs) == 0 and "no_conversation" or "which_conversation" end
-  local at = redis.call("HGET", D.conv_key(e, conv), "at")
+  local at = redis.call("HGET", D.quiet_conv_key(e, conv), "at")
   if tonumber(at) > tonumber(e.time) then return nil, "which_conversation" end
   return conv
 end

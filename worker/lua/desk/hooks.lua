@@ -18,11 +18,11 @@ end
 -- What is special of a kind of entry, after `"customer":…`.
 local about = {
   ended = function(e, conv, reason)
-    local customer, staff = D.get(D.conv_key(e, conv), "customer", "staff")
+    local customer, staff = D.get(D.quiet_conv_key(e, conv), "customer", "staff")
     return '"customer":"' .. customer .. '"' .. field("staff", staff) .. field("reason", reason)
   end,
   requeued = function(e, conv, reason)
-    return '"customer":"' .. D.get(D.conv_key(e, conv), "customer") .. '"' .. field("reason", reason)
+    return '"customer":"' .. D.get(D.quiet_conv_key(e, conv), "customer") .. '"' .. field("reason", reason)
   end,
   recalled = function(e, conv, of)
     return '"of":' .. of .. field("of_id", D.entry(e, conv, of).id)
@@ -40,7 +40,7 @@ end
 -- An assignment: the first one of a conversation starts it.
 local tell_assigned = function(e, conv, entry, staff, customer)
   if not (D.hooks_for(e, "s") or D.hooks_for(e, "t")) then return end
-  local past = D.get(D.conv_key(e, conv), "past")
+  local past = D.get(D.quiet_conv_key(e, conv), "past")
   local letter = past and "t" or "s"
   local hooks = D.hooks_for(e, letter)
   if not hooks then return end

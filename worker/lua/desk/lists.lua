@@ -4,7 +4,7 @@
 -- The first conversation that is over among some of a list, or nil.
 local over_among = function(e, key, from, to)
   for _, conv in ipairs(redis.call("ZRANGE", key, from, to)) do
-    local state = redis.call("HGET", D.conv_key(e, conv), "state")
+    local state = redis.call("HGET", D.quiet_conv_key(e, conv), "state")
     if not state or state == "ended" then return conv end
   end
 end
@@ -45,7 +45,7 @@ D.list = function(c, e, uid, conv)
   if redis.call("ZADD", key, e.time, conv) == 1 then
     local forgotten = D.int(tonumber(e.time) - retention)
     for _, old in ipairs(redis.call("ZRANGEBYSCORE", key, "-inf", forgotten, "LIMIT", 0, L.pruned)) do
-      if redis.call("EXISTS", D.conv_key(e, old)) == 0 then redis.call("ZREM", key, old) end
+      if redis.call("EXISTS", D.quiet_conv_key(e, old)) == 0 then redis.call("ZREM", key, old) end
     end
     local over = redis.call("ZCARD", key) > L.conversations and droppable(e, key)
     if over then redis.call("ZREM", key, over) end

@@ -10,14 +10,7 @@ D.append = function(e, conv, seq, prev, counts, from, uid, kind, value, ref, ...
   local entry = {
     seq = D.int(D.number(seq or "0") + 1), id = D.make_id(e), prev = prev or nil, time = e.time,
   }
-  local key, place = D.log_key(e, conv), entry.seq .. "-0"
-  if ref then
-    redis.call("XADD", key, place, "from", from, "uid", uid, "id", entry.id, "time", entry.time,
-      "counts", counts, kind, value, "ref", ref)
-  else
-    redis.call("XADD", key, place, "from", from, "uid", uid, "id", entry.id, "time", entry.time,
-      "counts", counts, kind, value)
-  end
+  D.write_entry(D.log_key(e, conv), entry.seq, from, uid, entry.id, entry.time, counts, kind, value, ref)
   redis.call("HSET", D.conv_key(e, conv), "seq", entry.seq, "last", entry.id, "counts", counts, ...)
   D.tell_hooks(e, conv, entry, from, uid, kind, value)
   return entry
@@ -52,6 +45,17 @@ D.message_frame = function(conv, from, body, entry, uid)
     .. (body and '","message":' or '","recalled":true') .. (body or "")
     .. ',"conversation":"' .. conv .. '","seq":' .. entry.seq .. ',"id":"' .. entry.id
     .. (entry.prev and '","prev":"' .. entry.prev .. '","time":' or '","time":') .. entry.time .. "}}"
+end
+
+-- Writes an entry of the log.
+D.write_entry = function(key, seq, from, uid, id, time, counts, kind, value, ref)
+  if ref then
+    redis.call("XADD", key, seq .. "-0", "from", from, "uid", uid, "id", id, "time", time,
+      "counts", counts, kind, value, "ref", ref)
+  else
+    redis.call("XADD", key, seq .. "-0", "from", from, "uid", uid, "id", id, "time", time,
+      "counts", counts, kind, value)
+  end
 end
 
 -- The last messages of a conversation, for a staff member who takes it over: at most L.words, and no more

@@ -12,11 +12,30 @@ local FIELDS = {
   "state", "customer", "staff", "a", "b", "past", "seq", "last", "counts", "da", "db", "ra", "rb", "recalls", "renewed",
 }
 
+-- What each message changes of an open conversation, while it is kept in S talks (desk/talks.lua); else nil.
+D.talk = function(e, id)
+  local kept = redis.call("HGET", e.S .. "talks", id)
+  return kept and D.talk_of(id, kept)
+end
+
+-- The same from its text; nil for false.
+D.talk_of = function(id, text)
+  if not text then return nil end
+  local mark, seq, last, a, b, idle = string.match(text, "^(%S+) (%d+) (%S+) (%d+) (%d+) (%S+)$")
+  return {
+    id = id, mark = mark, last = last, idle = idle, seq = D.number(seq), a = D.number(a), b = D.number(b),
+  }
+end
+
 -- A conversation's fields by name, false where absent; nil for one that does not exist.
 D.conv = function(e, id)
-  local values, conv = redis.call("HMGET", D.conv_key(e, id), unpack(FIELDS)), {}
+  local values, conv = redis.call("HMGET", D.quiet_conv_key(e, id), unpack(FIELDS)), {}
   if not values[1] then return nil end
   for i, name in ipairs(FIELDS) do conv[name] = values[i] end
+  local talk = conv.state == "open" and not conv.seq and D.talk(e, id)
+  if talk then
+    conv.seq, conv.last, conv.counts = D.int(talk.seq), talk.last, D.int(talk.a) .. " " .. D.int(talk.b)
+  end
   return conv
 end
 

@@ -18,10 +18,10 @@ D.sent_before = function(e, a, lang)
   return true, "ACK " .. a.client .. " " .. a.id .. " " .. ack
 end
 
--- Remembers the frame's id, if it has one. Returns what the transition returns.
+-- Remembers the frame's id, if it has one. Returns what the transition returns, and what D.remember does.
 D.acked = function(e, a, conv, entry, note)
   if not a.id then return end
   local ack = conv .. " " .. entry.seq .. " " .. entry.id .. " " .. entry.time
-  D.remember(e, "sent", e.uid, a.id, a.digest .. " " .. ack, note)
-  return "ACK " .. a.client .. " " .. a.id .. " " .. ack
+  return "ACK " .. a.client .. " " .. a.id .. " " .. ack,
+    D.remember(e, "sent", e.uid, a.id, a.digest .. " " .. ack, note)
 end

@@ -8,7 +8,7 @@
 -- The place of a customer who waits, or nil.
 local place = function(e, conv)
   if conv.state ~= "waiting" then return nil end
-  local queue = redis.call("HGET", D.user_key(e, conv.customer), "queue")
+  local queue = redis.call("HGET", D.quiet_user_key(e, conv.customer), "queue")
   local rank = queue and redis.call("ZRANK", D.queue_key(e, queue), conv.customer)
   return rank and rank + 1 or nil
 end
@@ -17,7 +17,7 @@ local describe = function(e, id, conv, side)
   local own = side == "a" and "a" or "b" -- earlier staff were on side b
   local peer = own == "a" and "b" or "a"
   local with = D.other(conv, own)
-  local name = side == "a" and conv.staff and redis.call("HGET", D.user_key(e, conv.staff), "name")
+  local name = side == "a" and conv.staff and redis.call("HGET", D.quiet_user_key(e, conv.staff), "name")
   local read, unread, delivered = 0, 0, 0
   if side ~= "past" then
     read, unread, delivered = D.mark(conv["r" .. own]), D.unread(conv, own), tonumber(conv["d" .. own] or 0)
@@ -61,7 +61,7 @@ end
 -- `<conversation> <seq> <id>`, joined by commas; the id is absent for seq 0.
 D.snapshot_frames = function(e, positions)
   local conv, convs, duty, name, max =
-    D.get(D.user_key(e, e.uid), "conv", "convs", "duty", "name", "max")
+    D.get(D.quiet_user_key(e, e.uid), "conv", "convs", "duty", "name", "max")
   local list, more = conversations(e, conv, convs)
   local frames = {
     '{"action":"snapshot","payload":{"time":' .. e.time .. ',"uid":"' .. e.uid .. '"'

@@ -4,6 +4,7 @@
 mod acts;
 pub mod settings;
 mod sources;
+mod ways;
 
 use frontdesk_shared::{
     event::{Event, Kind, Proof},
@@ -11,8 +12,9 @@ use frontdesk_shared::{
     protocol::notice::json_string,
 };
 
-use crate::app::{App, Fields, Source, Transition};
+use crate::app::{App, Fields, Memory, Source, Transition};
 use settings::DeskSettings;
+use ways::Ways;
 
 /// The support desk.
 #[derive(Debug, Clone)]
@@ -24,6 +26,15 @@ impl Desk {
     /// A desk with these settings.
     pub fn new(settings: DeskSettings) -> Self {
         Self { settings }
+    }
+
+    /// Microseconds that a user's frame takes, and those that they may be ahead by.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // of positive numbers of settings
+    fn rate_us(&self) -> (u64, u64) {
+        let rate = &self.settings.rate;
+        let us = 1_000_000.0 / f64::from(rate.rate_per_user);
+        let ahead = us * f64::from(rate.rate_burst - 1);
+        (us.round() as u64, ahead.round() as u64)
     }
 }
 
@@ -38,8 +49,7 @@ impl App for Desk {
 
     fn settings(&self) -> Fields {
         let settings = &self.settings;
-        let us = 1_000_000.0 / f64::from(settings.rate.rate_per_user);
-        let ahead = us * f64::from(settings.rate.rate_burst - 1);
+        let (us, ahead) = self.rate_us();
         vec![
             ("idle_ms", (settings.idle_s * 1000).to_string()),
             ("max_per_staff", settings.max_per_staff.to_string()),
@@ -56,8 +66,8 @@ impl App for Desk {
                 u8::from(settings.leave_message).to_string(),
             ),
             ("retention_ms", (settings.retention_s * 1000).to_string()),
-            ("rate_us", format!("{us:.0}")),
-            ("rate_ahead_us", format!("{ahead:.0}")),
+            ("rate_us", us.to_string()),
+            ("rate_ahead_us", ahead.to_string()),
             ("recall_ms", (settings.recall_s * 1000).to_string()),
             ("default_name", json_string(&settings.default_staff_name)),
         ]
@@ -122,6 +132,14 @@ impl App for Desk {
                 "queue_lost"
             }
         };
-        Transition { name, fields }
+        Transition {
+            name,
+            fields,
+            hint: None,
+        }
+    }
+
+    fn memory(&self) -> Box<dyn Memory> {
+        Box::new(Ways::new(self.clone()))
     }
 }

@@ -15,6 +15,7 @@ pub(super) const SOURCES: &[Source] = sources![
     "hooks_kept.lua",
     "roles.lua",
     "lists.lua",
+    "talks.lua",
     "log.lua",
     "known.lua",
     "sent.lua",

@@ -14,8 +14,8 @@ use tracing::{debug, error, warn};
 
 use super::{Context, ahead::Ahead};
 use crate::{
-    app::{App, Transition},
-    library::{Answers, Outcome, Prepared, event_id},
+    app::{Memory, Transition},
+    library::{Answer, Answers, Outcome, Prepared, event_id},
     metrics::METRICS,
 };
 
@@ -76,6 +76,8 @@ pub struct Applier {
     pub connection: MultiplexedConnection,
     /// What goes to Redis ahead of the next call or read.
     pub ahead: Ahead,
+    /// What the App remembers of these lanes.
+    pub memory: Box<dyn Memory>,
 }
 
 impl Applier {
@@ -92,18 +94,24 @@ impl Applier {
                 break;
             }
             let answers = self.call(&lanes, &call).await?;
-            let (mut looked_at, mut gap) = (0, false);
-            for ((index, _), outcomes) in call.into_iter().zip(answers.0) {
+            let (mut looked_at, mut gap, mut unsure) = (0, false, false);
+            for ((index, _), answers) in call.into_iter().zip(answers.0) {
                 let waiting = &mut lanes[index];
-                looked_at += outcomes.len();
-                for outcome in outcomes {
+                looked_at += answers.len();
+                for answer in answers {
                     let Some(entry) = waiting.entries.get(waiting.done) else {
                         break;
                     };
                     waiting.done += 1;
-                    gap |= outcome == Outcome::Gap;
-                    self.settle(waiting.lane, entry, &outcome);
+                    gap |= answer.outcome == Outcome::Gap;
+                    unsure |= matches!(answer.outcome, Outcome::Duplicate | Outcome::Dead(_));
+                    self.settle(waiting.lane, entry, answer);
                 }
+            }
+            if unsure {
+                self.memory.forget();
+                let prepared = lanes.iter_mut().flat_map(|lane| &mut lane.entries);
+                prepared.for_each(|entry| entry.transition.hint = None);
             }
             if gap || looked_at == 0 {
                 return Err(SessionEnd::Gap);
@@ -117,7 +125,7 @@ impl Applier {
     }
 
     /// Prepares a lane's entries, up to the first one of a newer version.
-    fn waiting(&self, read: &Read, newer: &mut bool) -> Waiting {
+    fn waiting(&mut self, read: &Read, newer: &mut bool) -> Waiting {
         let mut waiting = Waiting {
             lane: read.lane,
             entries: Vec::with_capacity(read.entries.len()),
@@ -128,7 +136,8 @@ impl Applier {
         for entry in &read.entries {
             let event = event_id(self.shard, read.lane, entry.id);
             let get = |name: &str| entry.fields.text(name);
-            let Some(transition) = prepare(&*self.context.app, event, get) else {
+            let memory = &mut self.memory;
+            let Some(transition) = prepare(event, get, |it| memory.prepare(event, it)) else {
                 *newer = true;
                 break;
             };
@@ -171,14 +180,19 @@ impl Applier {
     }
 
     /// Counts, logs and acknowledges what became of an entry.
-    fn settle(&mut self, lane: Lane, entry: &Prepared, outcome: &Outcome) {
+    fn settle(&mut self, lane: Lane, entry: &Prepared, answer: Answer) {
         let event = event_id(self.shard, lane, entry.id);
-        METRICS.count(outcome);
+        let Answer { outcome, told, .. } = answer.of(event, entry);
+        self.memory
+            .settle(event, &entry.transition, &outcome, told.as_deref());
+        METRICS.count(&outcome);
         if !matches!(outcome, Outcome::Duplicate | Outcome::Gap) {
             METRICS.age_seconds.observe(age(entry.id));
         }
-        match outcome {
-            Outcome::Applied => debug!(%event, transition = entry.transition.name, "applied"),
+        match &outcome {
+            Outcome::Applied => {
+                debug!(%event, transition = entry.transition.name, "applied")
+            }
             Outcome::Duplicate => debug!(%event, "applied before"),
             Outcome::Dead(why) => {
                 error!(%event, transition = entry.transition.name, why, "dead letter: see docs/OPERATIONS.md");
@@ -217,13 +231,13 @@ fn next_call(lanes: &[Waiting]) -> Vec<(usize, usize)> {
 /// The transition for an entry; poison becomes one that no App has, so that the script files it as
 /// a dead letter. `None` for an entry of a newer version.
 pub fn prepare<'a>(
-    app: &dyn App,
     event: EventId,
     get: impl Fn(&str) -> Option<&'a str>,
+    prepare: impl FnOnce(&Event) -> Transition,
 ) -> Option<Transition> {
     let decoded = Event::decode(get).and_then(|it| belongs(it, event.shard, event.lane));
     match decoded {
-        Ok(decoded) => Some(app.prepare(&decoded)),
+        Ok(decoded) => Some(prepare(&decoded)),
         Err(DecodeError::UnknownVersion(version)) => {
             error!(%event, version, "entry of a newer version");
             None
@@ -233,6 +247,7 @@ pub fn prepare<'a>(
             Some(Transition {
                 name: "undecodable",
                 fields: vec![("field", field.to_owned())],
+                hint: None,
             })
         }
     }

@@ -157,6 +157,7 @@ impl Reader {
             shard: self.shard,
             connection: commands.clone(),
             ahead: Ahead::default(),
+            memory: self.context.app.memory(),
         };
         Ok(Session {
             reading,
@@ -177,6 +178,7 @@ impl Reader {
             .filter(|lane| !session.lanes.contains_key(lane))
             .collect();
         if !new.is_empty() {
+            session.applier.memory.forget(); // others may have applied entries of them since
             // As text: the client would send a vector of u8 as one string of bytes.
             let numbers: Vec<String> = new.iter().map(|lane| lane.number().to_string()).collect();
             let applied: Vec<Option<String>> = redis::cmd("HMGET")

@@ -1,6 +1,9 @@
 //! What the apply script answers.
 
+use frontdesk_shared::ids::EventId;
 use redis::{FromRedisValue, ParsingError, Value};
+
+use super::Prepared;
 
 /// What the apply script said of one entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,17 +48,67 @@ pub struct Said {
     pub frame: String,
 }
 
+/// What the apply script said of one entry, and what it told the App's memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// What became of it.
+    pub outcome: Outcome,
+    /// Applied the quick way, to this place of the conversation: [`Answer::of`] makes an ack of it.
+    pub placed: Option<String>,
+    /// What the worker may remember.
+    pub told: Option<String>,
+}
+
 /// What the apply script said: for each lane looked at, of each entry looked at.
 #[derive(Debug)]
-pub struct Answers(pub Vec<Vec<Outcome>>);
+pub struct Answers(pub Vec<Vec<Answer>>);
 
 impl FromRedisValue for Answers {
     fn from_redis_value(value: Value) -> Result<Self, ParsingError> {
         let lanes: Vec<Vec<String>> = Vec::from_redis_value(value)?;
-        let parse = |lane: Vec<String>| lane.iter().map(|text| Outcome::parse(text)).collect();
+        let parse = |lane: Vec<String>| lane.iter().map(|text| Answer::parse(text)).collect();
         Ok(Self(
             lanes.into_iter().map(parse).collect::<Result<_, _>>()?,
         ))
+    }
+}
+
+impl Answer {
+    fn parse(text: &str) -> Result<Self, ParsingError> {
+        let (mut outcome, mut placed, mut told) = (Outcome::Applied, None, None);
+        if let Some(seq) = text.strip_prefix("SEQ ") {
+            placed = Some(seq.to_owned());
+        } else if let (true, Some((ack, rest))) = (text.starts_with("ACK "), text.split_once('\n'))
+        {
+            (outcome, told) = (Outcome::parse(ack)?, Some(rest.to_owned()));
+        } else {
+            outcome = Outcome::parse(text)?;
+        }
+        Ok(Self {
+            outcome,
+            placed,
+            told,
+        })
+    }
+
+    /// The same with what the worker knows of the entry.
+    #[must_use]
+    pub fn of(self, event: EventId, entry: &Prepared) -> Self {
+        let (Some(seq), Some(hint)) = (&self.placed, &entry.transition.hint) else {
+            return self;
+        };
+        let ack = Ack {
+            client: entry.transition.field("client").to_owned(),
+            reference: entry.transition.field("id").to_owned(),
+            conversation: hint.field.clone(),
+            seq: seq.clone(),
+            id: format!("{event}.1"),
+            time: entry.id.ms.to_string(),
+        };
+        Self {
+            outcome: Outcome::Acked(ack),
+            ..self
+        }
     }
 }
 

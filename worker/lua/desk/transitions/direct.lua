@@ -14,7 +14,7 @@ T.direct = function(c, e, a)
   local me = {}
   local n, lang, bucket
   n, lang, bucket, me.conns, me.role =
-    D.get(D.user_key(e, e.uid), "n:" .. a.client, "lang", "b", "conns", "role")
+    D.get(D.quiet_user_key(e, e.uid), "n:" .. a.client, "lang", "b", "conns", "role")
   if not D.is_next(e, a, n) then return end
   me.role = e.role or me.role
   if not D.may_speak(me.role) then return D.refuse(e, a, lang, "wrong_role") end

@@ -25,12 +25,12 @@ end
 
 local push = function(e, a, conns, conv, side)
   local head, other = head_of(e, a, conv, side), D.other(conv, side)
-  if other then D.push_conns(e, D.get(D.user_key(e, other), "conns"), head .. "}}") end
+  if other then D.push_conns(e, D.get(D.quiet_user_key(e, other), "conns"), head .. "}}") end
   D.push_conns(e, conns, own_frame(conv, side, head), a.client)
 end
 
 T.mark = function(c, e, a)
-  local n, conns, lang, role = D.get(D.user_key(e, e.uid), "n:" .. a.client, "conns", "lang", "role")
+  local n, conns, lang, role = D.get(D.quiet_user_key(e, e.uid), "n:" .. a.client, "conns", "lang", "role")
   if not D.is_next(e, a, n) then return end
   if not D.may_speak(e.role or role) then return D.refuse(e, a, lang, "wrong_role") end
   local conv, side = D.mine(e, e.uid, a.conversation)
@@ -48,7 +48,7 @@ T.mark = function(c, e, a)
     changes[#changes + 1], changes[#changes + 2] = read, conv[read]
   end
   if #changes > 0 then
-    redis.call("HSET", D.conv_key(e, a.conversation), unpack(changes))
+    redis.call("HSET", D.quiet_conv_key(e, a.conversation), unpack(changes))
     push(e, a, conns, conv, side)
   end
   if e.asking then D.answer(e, a, own_frame(conv, side, head_of(e, a, conv, side))) end

@@ -23,7 +23,7 @@ T.queue_moved = function(c, e, a)
       return
     end
     local site, queue = string.match(next_one[1], "^([^|]+)|(.+)$")
-    local here = { id = e.id, out = e.out, S = c.P .. "site:" .. site .. ":" }
+    local here = { id = e.id, out = e.out, S = c.P .. "site:" .. site .. ":", call = c }
     local from, room = tonumber(next_one[2]), L.touched - c.touched
     local customers = redis.call("ZRANGE", D.queue_key(here, queue), from, from + room - 1)
     for i, uid in ipairs(customers) do tell(c, here, uid, from + i) end

@@ -39,7 +39,7 @@ end
 
 T.recall = function(c, e, a)
   local n, conns, lang, role, bucket =
-    D.get(D.user_key(e, e.uid), "n:" .. a.client, "conns", "lang", "role", "b")
+    D.get(D.quiet_user_key(e, e.uid), "n:" .. a.client, "conns", "lang", "role", "b")
   if not D.is_next(e, a, n) or D.too_fast(c, e, a, lang, bucket) then return end
   if not D.may_speak(e.role or role) then return D.refuse(e, a, lang, "wrong_role") end
   local conv = D.conv(e, a.conversation)
@@ -63,7 +63,7 @@ T.recall = function(c, e, a)
     -- Everybody there is the other side of somebody; earlier staff have left theirs to others.
     local uid = D.other(conv, side)
     if uid and uid ~= e.uid then
-      D.push_conns(e, D.get(D.user_key(e, uid), "conns"), head .. "}}")
+      D.push_conns(e, D.get(D.quiet_user_key(e, uid), "conns"), head .. "}}")
     end
   end
   D.push_conns(e, conns, head .. "}}", a.client)

@@ -57,7 +57,7 @@ local hurries = function(c, e, a, asker, is_here, bucket)
     local full_in = math.ceil(tonumber(full) / 1000) - tonumber(e.time)
     redis.call("SET", key, full, "PX", D.int(full_in + L.bucket_ms))
   else
-    redis.call("HSET", D.user_key(e, asker), "b", full)
+    redis.call("HSET", D.quiet_user_key(e, asker), "b", full)
   end
   return wait
 end
@@ -74,7 +74,7 @@ end
 T.request = function(c, e, a)
   local may, asker = ACTS[a.act], a.by or e.uid
   e.asking, e.role = a.client, a.role
-  local role, bucket = D.get(D.user_key(e, asker), "role", "b")
+  local role, bucket = D.get(D.quiet_user_key(e, asker), "role", "b")
   local why = barred(e, a, asker, role)
   if why then
     D.refuse(e, a, a.lang, why)

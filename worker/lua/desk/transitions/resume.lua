@@ -7,7 +7,7 @@
 --         position; see desk/snapshot.lua
 
 T.resume = function(c, e, a)
-  local key = D.user_key(e, e.uid)
+  local key = D.quiet_user_key(e, e.uid)
   local n, conns = D.get(key, "n:" .. a.client, "conns")
   if not D.is_next(e, a, n) then return end
   local frames, bytes = D.snapshot_frames(e, a.positions)
