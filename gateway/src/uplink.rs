@@ -26,7 +26,7 @@ const MAX_QUEUED_CONTROL_BYTES: u32 = 8 * 1024 * 1024;
 /// What an event costs beside its fields: queue entry, command, answer.
 const EVENT_OVERHEAD: usize = 512;
 /// What the command of a short message has; others grow.
-const COMMAND_ARGS: usize = 24;
+const COMMAND_ARGS: usize = 7;
 const COMMAND_BYTES: usize = 384;
 
 /// What became of an append.
@@ -248,11 +248,9 @@ impl Entry {
         let (shard, lane) = (Shard::of(&event.site), Lane::of(&event.uid));
         let mut command = Cmd::with_capacity(COMMAND_ARGS, COMMAND_BYTES);
         command.arg("XADD").arg(stream(shard, lane)).arg("*");
-        let mut bytes = EVENT_OVERHEAD;
-        event.write(|name, value| {
-            bytes += name.len() + value.len();
-            command.arg(name).arg(value);
-        });
+        let fields = event.pack();
+        let bytes = EVENT_OVERHEAD + fields.iter().map(Vec::len).sum::<usize>();
+        command.arg(&fields);
         // One event can never be larger than all the room, or it would wait for ever.
         let bytes = u32::try_from(bytes)
             .unwrap_or(u32::MAX)

@@ -5,7 +5,11 @@
 
 use redis::{FromRedisValue, ParsingError, Value};
 
-use crate::{ids::StreamId, redis::text};
+use crate::{
+    event::packed::{self, Packed},
+    ids::StreamId,
+    redis::text,
+};
 
 /// One entry.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,20 +22,26 @@ pub struct StreamEntry {
 
 /// The fields of an entry. A name that is no text is left out: nothing of ours has such a name.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Fields(Vec<(String, Value)>);
+pub struct Fields {
+    /// As the stream has them, except those that are packed.
+    flat: Vec<(String, Value)>,
+    packed: Packed,
+}
 
 impl Fields {
     /// The text of a field; of a name that is there twice, the last. An entry has so few that looking
     /// at each is the fastest way.
     pub fn text(&self, name: &str) -> Option<&str> {
-        let mut from_the_last = self.0.iter().rev();
-        let (_, value) = from_the_last.find(|(it, _)| it == name)?;
-        text(value)
+        let mut from_the_last = self.flat.iter().rev();
+        match from_the_last.find(|(it, _)| it == name) {
+            Some((_, value)) => text(value),
+            None => self.packed.text(name),
+        }
     }
 
-    /// All of them, in the order of the entry.
+    /// All that are not packed, in the order of the entry.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
-        self.0.iter().map(|(name, value)| (name.as_str(), value))
+        self.flat.iter().map(|(name, value)| (name.as_str(), value))
     }
 
     /// Bytes of names and values.
@@ -40,7 +50,8 @@ impl Fields {
             Value::BulkString(bytes) => bytes.len(),
             _ => 0,
         };
-        self.0.iter().map(|(name, it)| name.len() + size(it)).sum()
+        let flat = self.flat.iter().map(|(name, it)| name.len() + size(it));
+        flat.sum::<usize>() + self.packed.bytes()
     }
 }
 
@@ -71,16 +82,25 @@ impl FromRedisValue for Streams {
 }
 
 fn pairs(flat: Vec<Value>) -> Fields {
-    let mut fields = Vec::with_capacity(flat.len() / 2);
+    let mut fields = Fields {
+        flat: Vec::with_capacity(flat.len() / 2),
+        packed: Packed::default(),
+    };
     let mut flat = flat.into_iter();
     while let (Some(name), Some(value)) = (flat.next(), flat.next()) {
         let name = match name {
             Value::BulkString(bytes) => String::from_utf8(bytes).ok(),
             name => text(&name).map(str::to_owned),
         };
-        fields.extend(name.map(|name| (name, value)));
+        match (name, value) {
+            (Some(name), Value::BulkString(bytes)) if name == packed::FIELD => {
+                fields.packed = Packed::read(bytes);
+            }
+            (Some(name), value) => fields.flat.push((name, value)),
+            (None, _) => {}
+        }
     }
-    Fields(fields)
+    fields
 }
 
 #[cfg(test)]
@@ -104,11 +124,11 @@ mod tests {
         let expected = Entries(vec![
             StreamEntry {
                 id: StreamId { ms: 1, seq: 0 },
-                fields: Fields(vec![("v".into(), bulk(b"1")), ("v".into(), bulk(b"2"))]),
+                fields: pairs(vec![bulk(b"v"), bulk(b"1"), bulk(b"v"), bulk(b"2")]),
             },
             StreamEntry {
                 id: StreamId { ms: 1, seq: 1 },
-                fields: Fields(vec![("v".into(), bulk(b"\xff"))]),
+                fields: pairs(vec![bulk(b"v"), bulk(b"\xff")]),
             },
         ]);
         let range = Entries::from_redis_value(entries.clone()).expect("an answer to XRANGE");

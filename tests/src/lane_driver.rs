@@ -207,7 +207,7 @@ impl LaneDriver {
         call.arg(1).arg(packed(shape)).arg(0);
         call.arg(lane.number()).arg(1).arg(id.to_string());
         let before = self.applied(lane).await.unwrap_or(StreamId::ZERO);
-        call.arg(id.to_string()).arg(before.to_string()).arg(1);
+        call.arg(format!("{id}<{before}")).arg(1);
         for (_, value) in own {
             call.arg(value);
         }

@@ -93,6 +93,7 @@ impl Dump {
         });
         let mut dump = Self(kept.collect());
         dump.move_talks_back();
+        dump.put_taken_back();
         Ok(dump)
     }
 
@@ -130,6 +131,32 @@ impl Dump {
             });
             match self.0.get_mut(name) {
                 Some(kept) if !talks.is_empty() => kept.content = Content::Hash(talks),
+                _ => drop(self.0.remove(name)),
+            }
+        }
+    }
+
+    /// The same of the numbers and buckets of senders.
+    fn put_taken_back(&mut self) {
+        let names: Vec<String> = self.0.keys().cloned().collect();
+        for name in names.iter().filter(|name| name.ends_with(":taken")) {
+            let site = name.strip_suffix("taken").unwrap_or_default();
+            let mut taken = self.hash(name);
+            taken.retain(|uid, text| {
+                let key = format!("{site}u:{uid}");
+                let Some(Content::Hash(hash)) = self.0.get_mut(&key).map(|it| &mut it.content)
+                else {
+                    return true;
+                };
+                let mut words: Vec<&str> = text.split(' ').collect();
+                hash.insert("b".to_owned(), words.remove(2).to_owned());
+                for pair in words.chunks_exact(2) {
+                    hash.insert(format!("n:{}", pair[0]), pair[1].to_owned());
+                }
+                false
+            });
+            match self.0.get_mut(name) {
+                Some(kept) if !taken.is_empty() => kept.content = Content::Hash(taken),
                 _ => drop(self.0.remove(name)),
             }
         }

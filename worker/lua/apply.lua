@@ -9,7 +9,8 @@
 --        number of hashes of which some fields are read for all entries at once; for each: key, number of
 --        fields, names of fields
 --        for each stream: lane, number of entries, id of the last of them
---        for each entry of each stream: id, id of the entry before it, number of its shape, value, …
+--        for each entry of each stream: id, number of its shape, value, …; the first one's, and any other's that does not
+--        come behind the one before it here, is `<id><<id of the entry before it>`
 --        Packed is each text with its length before it: `4:name5:value`.
 -- Returns for each stream a list with one text per entry looked at (less than given when L.touched
 -- users are touched: the worker calls again with the rest):
@@ -32,80 +33,6 @@
 -- caught, raised again only behind that write, and nothing before it can end the call (a script that has written
 -- cannot be killed; with allow-oom no write is refused for memory, and the other refusals came before the
 -- script began). On disk and on replicas the call is one MULTI/EXEC, so its order does not matter there.
-
-local function unpack_texts(packed)
-  local texts, at = {}, 1
-  while at <= #packed do
-    local length, from = string.match(packed, "^(%d+):()", at)
-    at = from + tonumber(length)
-    texts[#texts + 1] = string.sub(packed, from, at - 1)
-  end
-  return texts
-end
-
--- What is made of a packed text is kept for later calls, which mostly say the same. Read only.
-local kept, how_many = {}, 0
-local function unpacked(packed, make)
-  local made = kept[packed]
-  if not made then
-    if how_many == L.kept then kept, how_many = {}, 0 end
-    made = make(unpack_texts(packed))
-    kept[packed], how_many = made, how_many + 1
-  end
-  return made
-end
-
-local function make_settings(texts)
-  local settings = {}
-  for i = 1, #texts, 2 do settings[texts[i]] = texts[i + 1] end
-  return settings
-end
-
-local function make_shape(texts)
-  local shape = { run = T[texts[1]], transition = texts[1], side = texts[4], count = #texts - 4, at = {} }
-  -- Without them no key can be made.
-  if texts[2] ~= "" and texts[3] ~= "" then shape.site, shape.S = texts[2], texts[3] end
-  for i = 5, #texts do
-    shape[i - 4] = texts[i]
-    shape.at[texts[i]] = i - 4
-  end
-  if shape.at.mark then shape.quick = Q[texts[1]] end
-  return shape
-end
-
--- Reads the lanes of the call and what is applied of them. Returns where the entries begin.
-local function read_lanes(c, keys, args, at)
-  local numbers, lanes = {}, {}
-  for i = 1, #keys - 1 do
-    numbers[i] = args[at]
-    lanes[i] = { number = args[at], count = tonumber(args[at + 1]), newest = args[at + 2], stream = keys[i + 1] }
-    at = at + 3
-  end
-  local applied = redis.call("HMGET", c.applied, unpack(numbers))
-  for i, lane in ipairs(lanes) do
-    lane.before = applied[i] or "0-0"
-    lane.last = lane.before
-  end
-  c.lanes = lanes
-  return at
-end
-
--- Reads what the App looks at for all entries at once: `c.looked` has the names by their number, as text, and
--- `c.found` the values. Returns where the next part begins.
-local function look(c, args, at)
-  local hashes, n = tonumber(args[at]), 0
-  at = at + 1
-  for _ = 1, hashes do
-    local count = tonumber(args[at + 1])
-    local values = redis.call("HMGET", args[at], unpack(args, at + 2, at + 1 + count))
-    for i = 1, count do
-      local number = D.int(n + i)
-      c.looked[number], c.found[number] = args[at + 1 + i], values[i]
-    end
-    at, n = at + 2 + count, n + count
-  end
-  return at
-end
 
 -- Whether the lane's entries are still in the stream.
 local function are_there(lane)
@@ -132,9 +59,14 @@ local function apply_quickly(c, lane, id, shape, args, at)
   if done and not result then return nil end
   lane.last = id
   if done then return result end
-  local e = { id = c.shard .. "." .. lane.number .. "." .. id, entry = id, out = {}, S = shape.S, site = shape.site,
+  local e = { id = lane.prefix .. id, entry = id, out = {}, S = shape.S, site = shape.site,
     uid = args[at + shape.at.uid], call = c }
   return failed(c, e, lane, { client = args[at + shape.at.client], n = "1", id = args[at + shape.at.id] }, result)
+end
+
+local function run(shape, c, e, fields)
+  D.before(c, e)
+  return shape.run(c, e, fields)
 end
 
 local function apply_entry(c, lane, id, shape, args, at)
@@ -150,7 +82,7 @@ local function apply_entry(c, lane, id, shape, args, at)
     fields[shape[i]] = args[at + i]
   end
   local e = {
-    id = c.shard .. "." .. lane.number .. "." .. id,
+    id = lane.prefix .. id,
     entry = id,
     time = string.match(id, "^%d+"),
     made = 0,
@@ -165,7 +97,7 @@ local function apply_entry(c, lane, id, shape, args, at)
     D.dead_letter(c, e, lane, shape.transition)
     return "DEAD " .. shape.transition
   end
-  local done, result = pcall(shape.run, c, e, fields)
+  local done, result = pcall(run, shape, c, e, fields)
   if done then
     D.keep(c, e)
     return result or "OK"
@@ -173,23 +105,31 @@ local function apply_entry(c, lane, id, shape, args, at)
   return failed(c, e, lane, fields, result)
 end
 
+-- An entry's id and that of the entry before it, which is named where it is not the one given before.
+local function places(text, previous)
+  local cut = string.find(text, "<", 1, true)
+  if not cut then return text, previous end
+  return string.sub(text, 1, cut - 1), string.sub(text, cut + 1)
+end
+
 -- Applies entries of one lane, from args[at] on. Returns its answers, and where the next lane begins.
 local function apply_lane(c, lane, args, at)
-  local results, ended = {}, false
+  local results, ended, id, before = {}, false, nil, nil
   c.lane = lane.number
   for i = 1, lane.count do
     if c.touched >= L.touched then break end
-    local id, before, shape = args[at], args[at + 1], c.shapes[args[at + 2]]
+    id, before = places(args[at], id)
+    local shape = c.shapes[args[at + 1]]
     if ended then
       -- Behind a gap: not looked at.
     elseif before == lane.last and are_there(lane) then
-      results[i] = apply_entry(c, lane, id, shape, args, at + 2)
+      results[i] = apply_entry(c, lane, id, shape, args, at + 1)
     elseif not D.after(id, lane.last) then
       results[i] = "DUP"
     else
       results[i], ended = "GAP", true
     end
-    at = at + 3 + shape.count
+    at = at + 2 + shape.count
   end
   return results, at
 end
@@ -214,24 +154,8 @@ local function save_applied(c)
   if #moved > 0 then redis.call("HSET", c.applied, unpack(moved)) end
 end
 
--- The time is asked for where it is needed, once.
-local CALL = { __index = function(c, name)
-  if name ~= "now" then return nil end
-  local time = redis.call("TIME")
-  c.now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-  return c.now
-end }
-
 local function apply(keys, args)
-  local c = setmetatable({
-    P = args[1], shard = args[2], channel = args[3],
-    settings = unpacked(args[4], make_settings),
-    applied = keys[1],
-    shapes = {}, looked = {}, found = {}, out = {}, boots = {}, touched = 0,
-  }, CALL)
-  local shapes = tonumber(args[5])
-  for i = 1, shapes do c.shapes[D.int(i)] = unpacked(args[5 + i], make_shape) end
-  local at = read_lanes(c, keys, args, look(c, args, 6 + shapes))
+  local c, at = D.call(keys, args)
   local done, result = pcall(apply_lanes, c, args, at)
   save_applied(c)
   D.save(c)

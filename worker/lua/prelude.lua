@@ -74,6 +74,9 @@ D.who_key = function(e, uid) return e.S .. "who:" .. uid end
 D.dm_key = function(e, a, b) return e.S .. "dm:" .. a .. "|" .. b end
 D.queue_key = function(e, queue) return e.S .. "q:" .. queue end
 
+-- What an App does before each transition that does not go its quick way.
+D.before = function() end
+
 -- Writes what an App has kept for the end of a call. Fails only where nothing could be written at all.
 D.save = function() end
 

@@ -64,22 +64,25 @@ D.tail = function(entry)
     .. ',"time":' .. entry.time
 end
 
--- Adds a record to the call's output.
-D.put = function(c, boot, head, bytes)
+-- The call's output for a gateway.
+D.output = function(c, boot)
   local list = c.out[boot]
   if not list then
     list = { "" } -- room for the head
     c.out[boot] = list
     c.boots[#c.boots + 1] = boot
   end
-  local n = #list
-  list[n + 1], list[n + 2], list[n + 3] = head, bytes, "\n"
+  return list
 end
 
 -- Moves what an applied entry pushed into the call's output.
 D.keep = function(c, e)
   local out = e.out
-  for i = 1, #out, 3 do D.put(c, out[i], out[i + 1], out[i + 2]) end
+  for i = 1, #out, 3 do
+    local list = D.output(c, out[i])
+    local n = #list
+    list[n + 1], list[n + 2], list[n + 3] = out[i + 1], out[i + 2], "\n"
+  end
 end
 
 -- Numbers and publishes the call's payloads, in the order in which gateways came up.

@@ -116,9 +116,7 @@ impl RevokeCommand {
         let mut connection = redis.connect().await?;
         let mut append = redis::cmd("XADD");
         append.arg(keys::events(shard, lane)).arg("*");
-        event.write(|name, value| {
-            append.arg(name).arg(value);
-        });
+        append.arg(&event.pack());
         let id: String = append.query_async(&mut connection).await?;
         let stream = StreamId::parse(&id).context("Redis answers with a stream id")?;
         let event = EventId {

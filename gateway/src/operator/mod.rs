@@ -60,9 +60,7 @@ impl Order {
         let mut append = redis::cmd("XADD");
         let (shard, lane) = (Shard::of(&event.site), Lane::of(&event.uid));
         append.arg(keys::events(shard, lane)).arg("*");
-        event.write(|name, value| {
-            append.arg(name).arg(value);
-        });
+        append.arg(&event.pack());
         let mut connection = redis.connect().await.map_err(RedisSetupError::from)?;
         let appended: Result<String, _> = append.query_async(&mut connection).await;
         let id = appended

@@ -12,6 +12,7 @@ use frontdesk_shared::{
     event::Event,
     ids::{Lane, Shard, Site, Uid},
     keys,
+    stream::Entries,
 };
 use frontdesk_tests::{proxy::Proxy, redis_server::RedisServer, redis_users::GATEWAY};
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -32,6 +33,23 @@ pub fn signal(pid: u32, name: &str) {
         .status();
     assert!(done.expect("kill runs").success());
 }
+
+/// The fields of events that tests look at.
+const EVENT_FIELDS: [&str; 13] = [
+    "v",
+    "site",
+    "uid",
+    "kind",
+    "client",
+    "n",
+    "body",
+    "id",
+    "clean",
+    "lang",
+    "role",
+    "positions",
+    "replaces",
+];
 
 /// A Redis with one gateway on it.
 pub struct Bench {
@@ -225,22 +243,17 @@ impl Bench {
             .arg(keys::events(Shard::of(&site), lane))
             .arg("-")
             .arg("+");
-        let reply: StreamRangeReply = command
+        let entries: Entries = command
             .query_async(&mut self.connection)
             .await
             .expect("XRANGE");
-        let pairs = |entry: redis::streams::StreamId| {
-            let map = entry.map.into_iter();
-            map.map(|(name, value)| (name, redis::from_redis_value(value).expect("text")))
-                .collect()
-        };
+        let entries = entries.0.iter().map(|entry| {
+            let text =
+                |name: &&str| Some(((*name).to_owned(), entry.fields.text(name)?.to_owned()));
+            EVENT_FIELDS.iter().filter_map(text).collect()
+        });
         let of_the_user = |event: &Vec<_>| field(event, "uid").as_deref() == Some(uid);
-        reply
-            .ids
-            .into_iter()
-            .map(pairs)
-            .filter(of_the_user)
-            .collect()
+        entries.filter(of_the_user).collect()
     }
 
     /// Waits until the lane holds at least so many entries.

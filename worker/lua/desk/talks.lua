@@ -13,7 +13,7 @@
 -- A worker is told with a message's answer where the sender's next words go (D.way) and under which mark. It says
 -- that with them, and transitions/message.lua takes its quick way if the mark stands. Then nothing has to be looked up: what
 -- else could have changed, the sender's numbers and ids, belongs to the sender's lane, of which that worker has applied
--- all, or the log rule would refuse the entry.
+-- all, or the log rule would refuse the entry (desk/taken.lua).
 
 local quiet_user_key, quiet_conv_key = D.quiet_user_key, D.quiet_conv_key
 local read_talk = D.talk
@@ -101,7 +101,7 @@ D.way = function(talk, side, only, at, since, old, count, bucket, conns, other_c
     .. " " .. since .. " " .. old .. " " .. D.int(count) .. " " .. bucket .. "|" .. conns .. "|" .. (other_conns or "")
 end
 
--- Writes the talks in which the call has said something.
+-- Writes the talks in which the call has said something, and who has said it.
 D.save = function(c)
   for S, talks in pairs(c.talks or {}) do
     local kept = {}
@@ -114,4 +114,5 @@ D.save = function(c)
     end
     if #kept > 0 then redis.call("HSET", S .. "talks", unpack(kept)) end
   end
+  D.save_taken(c)
 end

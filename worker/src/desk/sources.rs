@@ -16,6 +16,7 @@ pub(super) const SOURCES: &[Source] = sources![
     "roles.lua",
     "lists.lua",
     "talks.lua",
+    "taken.lua",
     "log.lua",
     "known.lua",
     "sent.lua",

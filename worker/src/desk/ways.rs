@@ -100,12 +100,12 @@ impl Ways {
         *last = words.n;
         sender.bucket_us = full_us + self.rate_us;
         sender.ids += 1;
-        let fields = vec![
-            ("mark", mark),
-            ("old", u8::from(sender.old).to_string()),
-            ("bucket", sender.bucket_us.to_string()),
-            ("targets", targets),
-        ];
+        let mut bucket = sender.bucket_us.to_string();
+        for (client, n) in sender.taken.iter().filter(|(it, _)| it != words.client) {
+            bucket.push_str(&format!(" {client} {n}"));
+        }
+        let mut fields = vec![("mark", mark), ("bucket", bucket), ("targets", targets)];
+        fields.extend(sender.old.then(|| ("old", "1".to_owned())));
         Some(Hint {
             hash: keys::talks(&event.site),
             field: conversation,

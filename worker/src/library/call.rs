@@ -33,11 +33,15 @@ impl Library {
             entries.map(|entry| &entry.transition)
         };
         let mut shapes: Vec<&Transition> = Vec::new();
+        let mut shape_numbers = Vec::new();
         let mut looks = Looks::default();
         for transition in transitions() {
-            if shape_of(transition, &shapes).is_none() {
-                shapes.push(transition);
-            }
+            shape_numbers.push(
+                1 + shape_of(transition, &shapes).unwrap_or_else(|| {
+                    shapes.push(transition);
+                    shapes.len() - 1
+                }),
+            );
             if let Some(hint) = &transition.hint {
                 looks.add(hint);
             }
@@ -47,20 +51,27 @@ impl Library {
             command.arg(packed_shape(shape));
         }
         looks.write(&mut command);
+        let mut shape_numbers = shape_numbers.into_iter();
         for (lane, entries) in lanes.clone() {
             let newest = entries.last().map_or(StreamId::ZERO, |entry| entry.id);
             command.arg(lane.number()).arg(entries.len());
             command.arg(newest.to_string());
         }
-        for entry in lanes.flat_map(|(_, entries)| entries) {
-            let shape = shape_of(&entry.transition, &shapes).unwrap_or_default();
-            command.arg(entry.id.to_string());
-            command.arg(entry.before.to_string()).arg(shape + 1);
-            for (_, value) in own_fields(&entry.transition) {
-                command.arg(value);
-            }
-            if let Some(hint) = &entry.transition.hint {
-                command.arg(looks.number(hint));
+        for (_, entries) in lanes {
+            let mut previous = None;
+            for entry in entries {
+                if previous.replace(entry.id) == Some(entry.before) {
+                    command.arg(entry.id.to_string());
+                } else {
+                    command.arg(format!("{}<{}", entry.id, entry.before));
+                }
+                command.arg(shape_numbers.next());
+                for (_, value) in own_fields(&entry.transition) {
+                    command.arg(value);
+                }
+                if let Some(hint) = &entry.transition.hint {
+                    command.arg(looks.number(hint));
+                }
             }
         }
         command
@@ -109,9 +120,13 @@ impl<'a> Looks<'a> {
 
 /// What a transition is given that no shape says, in order.
 fn own_fields(transition: &Transition) -> impl Iterator<Item = &(&'static str, String)> {
-    let hint = transition.hint.iter().flat_map(|hint| &hint.fields);
-    let own = transition.fields.iter().chain(hint);
+    let own = transition.fields.iter().chain(hinted(transition));
     own.filter(|(name, _)| !SHARED.contains(name))
+}
+
+/// The fields of a transition's hint.
+fn hinted(transition: &Transition) -> &[(&'static str, String)] {
+    transition.hint.as_ref().map_or(&[], |hint| &hint.fields)
 }
 
 /// Which shape a transition has: the first with the same name, names of fields and shared values.
@@ -120,11 +135,14 @@ fn shape_of(transition: &Transition, shapes: &[&Transition]) -> Option<usize> {
         a == b && (x == y || !SHARED.contains(a))
     };
     let side = |it: &Transition| it.hint.as_ref().map(|hint| hint.side);
+    let same_names = |((a, _), (b, _)): (&(&str, String), &(&str, String))| a == b;
     shapes.iter().position(|shape| {
         shape.name == transition.name
             && side(shape) == side(transition)
             && shape.fields.len() == transition.fields.len()
             && shape.fields.iter().zip(&transition.fields).all(same)
+            && hinted(shape).len() == hinted(transition).len()
+            && hinted(shape).iter().zip(hinted(transition)).all(same_names)
     })
 }
 

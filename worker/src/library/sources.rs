@@ -21,6 +21,7 @@ const BEFORE: &[Source] = sources![
     "globals.lua",
     "prelude.lua",
     "numbers.lua",
+    "call.lua",
     "push.lua",
     "dead.lua",
     "outbox.lua",

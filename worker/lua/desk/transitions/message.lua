@@ -2,17 +2,20 @@
 --
 -- fields  prefix site uid client n body id digest conversation mark old bucket targets number
 --   body is a JSON string; id the sender's, with a digest of the body
---   from mark on from a worker that remembers where the sender's words go (desk/talks.lua): old, 1 if there may be
---   older ids of the sender; bucket, when it is full then; targets, connections, those of a gateway joined by commas,
---   gateways by spaces; number, of the conversation among what the call looks at
--- writes  u:<uid> {n:<client>, b}, log:<conv>, conv:<conv> {seq, last, counts, idle, words, bytes}, or talks instead of
---         these; sent:<uid>:0 and :1 (the ids of the last 256 to 512 messages, 24 to 25 h);
+--   from mark on from a worker that remembers where the sender's words go (desk/talks.lua): old, if there may be
+--   older ids of the sender; bucket, when it is full then, and what desk/taken.lua says; targets, connections, those
+--   of a gateway joined by commas, gateways by spaces; number, of the conversation among what the call looks at
+-- writes  u:<uid> {n:<client>, b}, log:<conv>, conv:<conv> {seq, last, counts, idle, words, bytes}, or talks and taken
+--         instead of these; sent:<uid>:0 and :1 (the ids of the last 256 to 512 messages, 24 to 25 h);
 --         with words to who has taken left messages u:<uid> {left}, due (desk/left.lua);
 --         in a direct conversation what desk/direct.lua writes
 -- answers ACK or SEQ for a message with an id, the same again for the same id
 -- pushes  message to the other side and to the sender's other connections; still_queued;
 --         error wrong_role, id_reused, no_conversation, which_conversation, queue_words_full, rate_limited;
 --         in a direct conversation forbidden, no_user
+
+local FRAME_FROM, FRAME_BODY, FRAME_CONV =
+  '{"action":"message","payload":{"from":"', '","message":', ',"conversation":"'
 
 -- Routes for the sender: their conversation as customer or staff, or nil and the error code.
 local route = function(e, a, duty, convs, conv)
@@ -77,29 +80,45 @@ T.message = function(c, e, a)
   return say(c, e, a, me, to, held)
 end
 
+-- The record of a `message` frame, for connections of one gateway, in the pieces of D.message_frame.
+local push_said = function(c, event, connections, side, body, conv, rest)
+  local length = #FRAME_FROM + #side + #FRAME_BODY + #body + #FRAME_CONV + #conv + #rest
+  local list = D.output(c, D.boot_of(connections))
+  local n = #list
+  list[n + 1], list[n + 2], list[n + 3], list[n + 4] = "F ", event, " ", D.int(length)
+  list[n + 5], list[n + 6], list[n + 7], list[n + 8] = " ", connections, "\n", FRAME_FROM
+  list[n + 9], list[n + 10], list[n + 11], list[n + 12] = side, FRAME_BODY, body, FRAME_CONV
+  list[n + 13], list[n + 14], list[n + 15] = conv, rest, "\n"
+end
+
 -- Where everything is as the worker remembers it: nothing to look up, nothing to refuse.
 Q.message = function(c, lane, id, shape, args, at)
   local p, S = shape.at, shape.S
   local talk = D.talk_ahead(c, S, args[at + p.number])
   if not talk or talk.mark ~= args[at + p.mark] then return nil end
   local uid, ref, body, targets = args[at + p.uid], args[at + p.id], args[at + p.body], args[at + p.targets]
-  local event, time = c.shard .. "." .. lane.number .. "." .. id, string.match(id, "^%d+")
+  local event, time = lane.prefix .. id, string.sub(id, 1, string.find(id, "-", 1, true) - 1)
   local sent = S .. "sent:" .. uid
-  if args[at + p.old] == "1" and redis.call("HGET", sent .. ":1", ref) then return nil end
+  if p.old and redis.call("HGET", sent .. ":1", ref) then return nil end
   local seq = D.int(talk.seq + 1)
   -- The same id again is answered by the other way. This is the first write.
   local kept = args[at + p.digest] .. " " .. talk.id .. " " .. seq .. " " .. event .. ".1 " .. time
   if redis.call("HSETNX", sent .. ":0", ref, kept) == 0 then return nil end
-  redis.call("HSET", S .. "u:" .. uid, "n:" .. args[at + p.client], args[at + p.n], "b", args[at + p.bucket])
+  D.take_quickly(c, S, uid, args[at + p.client], args[at + p.n], args[at + p.bucket])
   local _, made, prev = D.say(c, S, talk, shape.side, uid, event, time, body, ref)
-  local entry = { seq = seq, id = made, prev = prev, time = time }
   if D.hooks_of(c, shape.site, "m") then
     local e = { id = event, time = time, S = S, site = shape.site, uid = uid, call = c }
+    local entry = { seq = seq, id = made, prev = prev, time = time }
     D.tell_hooks(e, talk.id, entry, shape.side, uid, "message", body)
   end
-  local frame = D.message_frame(talk.id, shape.side, body, entry)
-  for group in string.gmatch(targets, "%S+") do
-    D.put(c, D.boot_of(group), "F " .. event .. " " .. D.int(#frame) .. " " .. group .. "\n", frame)
+  local rest = '","seq":' .. seq .. ',"id":"' .. made .. '","prev":"' .. prev .. '","time":' .. time .. "}}"
+  if targets == "" then return "SEQ " .. seq end
+  if not string.find(targets, " ", 1, true) then
+    push_said(c, event, targets, shape.side, body, talk.id, rest)
+  else
+    for group in string.gmatch(targets, "%S+") do
+      push_said(c, event, group, shape.side, body, talk.id, rest)
+    end
   end
   return "SEQ " .. seq
 end
