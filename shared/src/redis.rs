@@ -20,7 +20,7 @@ pub use pool::Short;
 use sentinel::Sentinels;
 
 /// The schema of everything in Redis that this program knows.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 /// How long a command may take before its outcome counts as unknown.
 pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a connection attempt may take.

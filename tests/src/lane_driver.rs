@@ -54,8 +54,10 @@ pub struct LaneDriver {
     pub shard: Shard,
     library: Library,
     desk: Desk,
-    /// What a worker would remember, and up to where it has seen each lane.
-    memory: Box<dyn Memory>,
+    /// How many entries went the quick way.
+    pub quick: usize,
+    /// What two workers would remember who share the lanes, and up to where these have been seen.
+    memories: [Box<dyn Memory>; 2],
     seen: HashMap<Lane, StreamId>,
     pushed: PubSubStream,
     marker: String,
@@ -105,7 +107,8 @@ impl LaneDriver {
             shard: Shard::of(&site),
             site,
             library,
-            memory: desk.memory(),
+            quick: 0,
+            memories: [desk.memory(), desk.memory()],
             seen: HashMap::new(),
             desk,
             pushed: subscriber.into_on_message(),
@@ -328,14 +331,16 @@ impl LaneDriver {
         let Some(newest) = pending.last().map(|it| it.prepared.id) else {
             return Vec::new();
         };
+        let memory = &mut self.memories[usize::from(lane.number() % 2)];
         // A worker would be told so by the script.
-        if self.seen.insert(lane, newest) != Some(pending[0].prepared.before) {
-            self.memory.forget();
+        let seen = self.seen.insert(lane, newest).unwrap_or(StreamId::ZERO);
+        if seen != pending[0].prepared.before {
+            memory.forget();
         }
         for Pending { prepared, event } in &mut pending {
             if let Some(event) = event {
                 let id = event_id(self.shard, lane, prepared.id);
-                prepared.transition = self.memory.prepare(id, event);
+                prepared.transition = memory.prepare(id, event);
             }
         }
         let prepared: Vec<_> = pending.iter().map(|p| p.prepared.clone()).collect();
@@ -343,19 +348,21 @@ impl LaneDriver {
         if answers.len() < pending.len() {
             self.seen.remove(&lane);
         }
+        let memory = &mut self.memories[usize::from(lane.number() % 2)];
+        self.quick += answers.iter().filter(|it| it.placed.is_some()).count();
         let settle = |(pending, answer): (Pending, Answer)| {
-            let Answer { outcome, told, .. } = answer;
             let (id, transition) = (pending.prepared.id, &pending.prepared.transition);
             let event = event_id(self.shard, lane, id);
+            let outcome = &answer.outcome;
             if matches!(
                 outcome,
                 Outcome::Duplicate | Outcome::Gap | Outcome::Dead(_)
             ) {
-                self.memory.forget();
+                memory.forget();
             } else {
-                let told = told.as_deref();
-                self.memory.settle(event, transition, &outcome, told);
+                memory.settle(event, transition, &answer);
             }
+            let outcome = answer.outcome;
             let event = pending.event;
             Settled {
                 lane,

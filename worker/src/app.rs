@@ -3,7 +3,7 @@
 
 use frontdesk_shared::{event::Event, ids::EventId};
 
-use crate::library::Outcome;
+use crate::library::Answer;
 
 /// Named values handed to a script.
 pub type Fields = Vec<(&'static str, String)>;
@@ -75,14 +75,8 @@ pub trait Memory: Send {
     /// prepared before it is settled.
     fn prepare(&mut self, id: EventId, event: &Event) -> Transition;
 
-    /// An entry was applied. `told`: what the script has said behind its answer.
-    fn settle(
-        &mut self,
-        id: EventId,
-        transition: &Transition,
-        outcome: &Outcome,
-        told: Option<&str>,
-    );
+    /// What became of an entry.
+    fn settle(&mut self, id: EventId, transition: &Transition, answer: &Answer);
 
     /// Somebody else may have applied entries of these lanes, or one has failed: nothing remembered is sure any more.
     fn forget(&mut self);

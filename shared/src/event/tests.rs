@@ -113,10 +113,10 @@ fn every_kind_survives_the_log() {
 
 #[test]
 fn a_newer_version_is_left_to_a_newer_program() {
-    let get = |name: &str| (name == "v").then_some("2");
+    let get = |name: &str| (name == "v").then_some("3");
     assert_eq!(
         Event::decode(get),
-        Err(DecodeError::UnknownVersion("2".into()))
+        Err(DecodeError::UnknownVersion("3".into()))
     );
 }
 

@@ -25,6 +25,7 @@ impl World {
         let clock = self.driver.clock().await;
         let settled = self.driver.apply_pending(lane, most).await;
         ensure!(!settled.is_empty(), "nothing was applied");
+        *self.seen.entry("quick".to_owned()).or_default() += std::mem::take(&mut self.driver.quick);
         for entry in &settled {
             let before = self.done.insert(lane, entry.id);
             ensure!(before < Some(entry.id), "{} is applied twice", entry.id);

@@ -134,7 +134,11 @@ fn said() -> impl Strategy<Value = Act> {
     let say = (
         socket.clone(),
         0..3_u8,
-        proptest::option::weighted(0.5, 0..4_u8),
+        prop_oneof![
+            2 => Just(None),
+            2 => (0..4_u8).prop_map(Some), // often one that is known
+            3 => (4..100_u8).prop_map(Some),
+        ],
         which(6),
     );
     let mark = prop_oneof![Just(Mark::Delivered), Just(Mark::Read)];
@@ -245,6 +249,7 @@ pub fn beginning() -> impl Strategy<Value = Vec<Step>> {
         3 => Just(rush()),
         2 => Just(night()),
         2 => Just(mishaps()),
+        4 => Just(chat()),
     ]
 }
 
@@ -280,6 +285,28 @@ fn night() -> Vec<Step> {
         which: Which::Unsaid,
     });
     steps.push(user(STAFF, Act::Ask { act, key: 0 }));
+    steps
+}
+
+/// Two talk, so that their words go the quick way; what happens then by chance happens to them, too.
+fn chat() -> Vec<Step> {
+    let online = Act::StaffOnline {
+        socket: 0,
+        max: Some(2),
+        name: false,
+    };
+    let mut steps = vec![user(0, online), user(STAFF, Act::Connect { socket: 0 })];
+    for n in 0..6 {
+        for speaker in [STAFF, 0] {
+            let say = Act::Say {
+                socket: 8 - speaker, // themselves, not somebody who talks
+                text: n,
+                id: Some(100 + n),
+                which: Which::Unsaid,
+            };
+            steps.push(user(speaker, say));
+        }
+    }
     steps
 }
 

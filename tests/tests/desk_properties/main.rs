@@ -141,6 +141,11 @@ fn follows_the_model(policy: Policy, on_staff_leave: OnStaffLeave) {
         panic!("{error}");
     }
     let seen = seen.take();
+    let quick = seen.get("quick").copied().unwrap_or_default();
+    assert!(
+        cases.is_some() || quick > 20,
+        "only {quick} went the quick way"
+    );
     for what in TOLD.iter().filter(|_| cases.is_none()) {
         let told = seen.contains_key(*what);
         assert!(

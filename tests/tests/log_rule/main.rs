@@ -9,6 +9,7 @@
 
 mod gaps;
 mod poison;
+mod quick;
 mod trace;
 mod two_drivers;
 mod two_workers;

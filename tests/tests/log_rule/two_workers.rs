@@ -174,7 +174,7 @@ async fn an_entry_of_a_newer_version_makes_workers_leave_it_to_newer_ones() {
     let site = Site::parse("default").expect("well-formed");
     let mut driver = LaneDriver::connect(&cluster.redis.url(), site.as_str(), settings()).await;
     let alice = driver_open(&mut driver).await;
-    let newer = [("v", "2".to_owned()), ("news", "unknown".to_owned())];
+    let newer = [("v", "3".to_owned()), ("news", "unknown".to_owned())];
     let id = driver.append_fields(lane("alice"), &newer).await;
     let after = driver.append("alice", alice.close()).await;
     wait::until("no worker reads any lane", async || {

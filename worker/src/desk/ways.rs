@@ -7,7 +7,7 @@
 //! memory sees all of these, in order, and counts on; entries that it cannot judge make it forget the sender. Whatever
 //! it gets wrong about buckets and ids is lenient, and put right by the next answer.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, fmt::Write as _};
 
 use frontdesk_shared::{
     event::{Event, Kind},
@@ -19,7 +19,7 @@ use frontdesk_shared::{
 use super::Desk;
 use crate::{
     app::{App as _, Hint, Memory, Transition},
-    library::{Outcome, SENT_IDS, SENT_RENEW_MS},
+    library::{Answer, SENT_IDS, SENT_RENEW_MS},
 };
 
 /// Most senders that the reader of a shard remembers: some 600 bytes each.
@@ -102,7 +102,7 @@ impl Ways {
         sender.ids += 1;
         let mut bucket = sender.bucket_us.to_string();
         for (client, n) in sender.taken.iter().filter(|(it, _)| it != words.client) {
-            bucket.push_str(&format!(" {client} {n}"));
+            let _ = write!(bucket, " {client} {n}");
         }
         let mut fields = vec![("mark", mark), ("bucket", bucket), ("targets", targets)];
         fields.extend(sender.old.then(|| ("old", "1".to_owned())));
@@ -182,16 +182,8 @@ impl Memory for Ways {
         transition
     }
 
-    fn settle(
-        &mut self,
-        id: EventId,
-        transition: &Transition,
-        outcome: &Outcome,
-        told: Option<&str>,
-    ) {
-        if transition.name != "message"
-            || (told.is_none() && transition.hint.is_some() && matches!(outcome, Outcome::Acked(_)))
-        {
+    fn settle(&mut self, id: EventId, transition: &Transition, answer: &Answer) {
+        if transition.name != "message" || answer.placed.is_some() {
             return;
         }
         let (Ok(site), Ok(uid)) = (
@@ -205,7 +197,8 @@ impl Memory for Ways {
             return;
         };
         let asked = sender.asked == Some(id);
-        let Some(told) = told.and_then(Told::parse) else {
+        let Some(told) = answer.told.as_deref().and_then(Told::parse) else {
+            // It was refused, or stored before: what was counted on for it is not so.
             if asked || transition.hint.is_some() {
                 self.senders.remove(&who);
             }

@@ -182,16 +182,16 @@ impl Applier {
     /// Counts, logs and acknowledges what became of an entry.
     fn settle(&mut self, lane: Lane, entry: &Prepared, answer: Answer) {
         let event = event_id(self.shard, lane, entry.id);
-        let Answer { outcome, told, .. } = answer.of(event, entry);
-        self.memory
-            .settle(event, &entry.transition, &outcome, told.as_deref());
+        let answer = answer.of(event, entry);
+        self.memory.settle(event, &entry.transition, &answer);
+        let outcome = answer.outcome;
         METRICS.count(&outcome);
         if !matches!(outcome, Outcome::Duplicate | Outcome::Gap) {
             METRICS.age_seconds.observe(age(entry.id));
         }
         match &outcome {
             Outcome::Applied => {
-                debug!(%event, transition = entry.transition.name, "applied")
+                debug!(%event, transition = entry.transition.name, "applied");
             }
             Outcome::Duplicate => debug!(%event, "applied before"),
             Outcome::Dead(why) => {

@@ -1,0 +1,187 @@
+//! The quick way of messages: it is taken, by both sides, and never where things are not as the worker remembers them.
+//! The random lives of `desk_properties` and the traces here go it, too, and end as they do without.
+
+use frontdesk_shared::protocol::frame::Verb;
+use frontdesk_tests::lane_driver::{
+    LaneDriver, Socket, on_duty, read_to, words, words_to, words_with_id,
+};
+use frontdesk_worker::library::Outcome;
+
+use crate::{lane, spoil, start};
+
+/// sam, with a place for two, and alice in a conversation, who have both said something.
+async fn talk(driver: &mut LaneDriver) -> (Socket, Socket) {
+    let mut sam = driver.open("sam").await;
+    driver.send(&mut sam, on_duty(2)).await;
+    let mut alice = driver.open("alice").await;
+    driver.send(&mut alice, Verb::CustomerConnect).await;
+    driver.send(&mut alice, words_with_id("hello", "a0")).await;
+    driver.send(&mut sam, words_with_id("hi", "s0")).await;
+    driver.pushes().await;
+    assert_eq!(driver.quick, 0, "nothing is known before the first words");
+    (sam, alice)
+}
+
+/// Says something, which must go the quick way or must not. Returns who is told what.
+async fn say(driver: &mut LaneDriver, socket: &mut Socket, verb: Verb, quick: bool) -> Vec<String> {
+    let before = driver.quick;
+    driver.send(socket, verb).await;
+    assert_eq!(driver.quick - before, usize::from(quick));
+    let pushes = driver.pushes().await.into_iter();
+    let mut told: Vec<String> = pushes
+        .map(|push| format!("{} {}", push.client, push.short()))
+        .collect();
+    told.sort();
+    told
+}
+
+fn told(whom: &[&Socket], what: &str) -> Vec<String> {
+    let mut told: Vec<String> = whom
+        .iter()
+        .map(|socket| format!("{} {what}", socket.client))
+        .collect();
+    told.sort();
+    told
+}
+
+#[tokio::test]
+async fn both_sides_go_it_by_turns_and_marks_do_not_end_it() {
+    let (_server, mut driver) = start().await;
+    let (mut sam, mut alice) = talk(&mut driver).await;
+    let conversation = driver
+        .conversation_of("alice")
+        .await
+        .expect("she is in one");
+    for n in 1..4 {
+        let words = |who: char| words_with_id("...", &format!("{who}{n}"));
+        let heard = say(&mut driver, &mut alice, words('a'), true).await;
+        assert_eq!(heard, told(&[&sam], "message/customer"));
+        say(&mut driver, &mut sam, read_to(n, &conversation), false).await;
+        let heard = say(&mut driver, &mut sam, words('s'), true).await;
+        assert_eq!(heard, told(&[&alice], "message/staff"));
+    }
+    // A frame without an id is not remembered, and what was is found where it belongs.
+    let heard = say(&mut driver, &mut alice, words("?"), false).await;
+    assert_eq!(heard, told(&[&sam], "message/customer"));
+    let dump = driver.dump().await;
+    assert_eq!(
+        dump.hash(&driver.key(&format!("conv:{conversation}")))["seq"],
+        "10"
+    );
+}
+
+#[tokio::test]
+async fn a_device_that_came_since_is_told_and_one_that_left_is_not() {
+    let (_server, mut driver) = start().await;
+    let (sam, mut alice) = talk(&mut driver).await;
+    say(&mut driver, &mut alice, words_with_id("1", "a1"), true).await;
+    let second = driver.open("sam").await;
+    driver.pushes().await;
+    let heard = say(&mut driver, &mut alice, words_with_id("2", "a2"), false).await;
+    assert_eq!(heard, told(&[&sam, &second], "message/customer"));
+    let heard = say(&mut driver, &mut alice, words_with_id("3", "a3"), true).await;
+    assert_eq!(heard, told(&[&sam, &second], "message/customer"));
+    driver.act("sam", second.close()).await;
+    let heard = say(&mut driver, &mut alice, words_with_id("4", "a4"), false).await;
+    assert_eq!(heard, told(&[&sam], "message/customer"));
+}
+
+#[tokio::test]
+async fn words_of_staff_that_name_nothing_go_nowhere_once_there_are_two() {
+    let (_server, mut driver) = start().await;
+    let (mut sam, alice) = talk(&mut driver).await;
+    say(&mut driver, &mut sam, words_with_id("1", "s1"), true).await;
+    let mut bob = driver.open("bob").await;
+    driver.send(&mut bob, Verb::CustomerConnect).await;
+    driver.pushes().await;
+    let heard = say(&mut driver, &mut sam, words_with_id("2", "s2"), false).await;
+    assert_eq!(heard, told(&[&sam], "error/which_conversation"));
+    let conversation = driver
+        .conversation_of("alice")
+        .await
+        .expect("she is in one");
+    let to_alice = |id: &str| {
+        let Verb::Message {
+            body, conversation, ..
+        } = words_to("to alice", &conversation)
+        else {
+            unreachable!("words");
+        };
+        let Verb::Message { id, .. } = words_with_id("", id) else {
+            unreachable!("words");
+        };
+        Verb::Message {
+            body,
+            id,
+            conversation,
+        }
+    };
+    say(&mut driver, &mut sam, to_alice("s3"), false).await;
+    let heard = say(&mut driver, &mut sam, to_alice("s4"), true).await;
+    assert_eq!(heard, told(&[&alice], "message/staff"));
+    let heard = say(&mut driver, &mut sam, words_with_id("5", "s5"), false).await;
+    assert_eq!(heard, told(&[&sam], "error/which_conversation"));
+}
+
+#[tokio::test]
+async fn an_id_counts_once_and_gets_the_same_ack_again() {
+    let (_server, mut driver) = start().await;
+    let (_sam, mut alice) = talk(&mut driver).await;
+    let first = driver.send(&mut alice, words_with_id("1", "a1")).await;
+    assert!(matches!(first, Outcome::Acked(_)) && driver.quick == 1);
+    let again = driver.send(&mut alice, words_with_id("1", "a1")).await;
+    assert_eq!((&again, driver.quick), (&first, 1));
+    let before = driver.pushes().await.len();
+    assert_eq!(before, 1, "heard once");
+    let heard = say(&mut driver, &mut alice, words_with_id("other", "a1"), false).await;
+    assert_eq!(heard, told(&[&alice], "error/id_reused"));
+}
+
+#[tokio::test]
+async fn who_is_in_no_conversation_any_more_is_told_so() {
+    let (_server, mut driver) = start().await;
+    let (mut sam, mut alice) = talk(&mut driver).await;
+    say(&mut driver, &mut alice, words_with_id("1", "a1"), true).await;
+    driver
+        .send(&mut sam, Verb::Close { conversation: None })
+        .await;
+    driver.pushes().await;
+    let heard = say(&mut driver, &mut alice, words_with_id("2", "a2"), false).await;
+    assert_eq!(heard, told(&[&alice], "error/no_conversation"));
+}
+
+#[tokio::test]
+async fn a_frame_that_is_not_the_next_is_refused_behind_quick_ones() {
+    let (_server, mut driver) = start().await;
+    let (_sam, mut alice) = talk(&mut driver).await;
+    say(&mut driver, &mut alice, words_with_id("1", "a1"), true).await;
+    alice.sent += 1;
+    let heard = say(&mut driver, &mut alice, words_with_id("3", "a3"), false).await;
+    assert_eq!(heard, told(&[&alice], "close/4004"));
+    let again = alice.sent;
+    alice.sent -= 3;
+    let heard = say(&mut driver, &mut alice, words_with_id("1", "b1"), false).await;
+    assert_eq!(heard, told(&[&alice], "close/4004"), "{again}");
+}
+
+/// Nothing that fails is taken, so what follows is not the next frame, whatever the worker had thought.
+#[tokio::test]
+async fn after_a_failure_nothing_goes_the_quick_way() {
+    let (_server, mut driver) = start().await;
+    let (_sam, mut alice) = talk(&mut driver).await;
+    let conversation = driver
+        .conversation_of("alice")
+        .await
+        .expect("she is in one");
+    let log = driver.key(&format!("log:{conversation}"));
+    say(&mut driver, &mut alice, words_with_id("1", "a1"), true).await;
+    spoil(&mut driver, &log).await;
+    for n in 2..5 {
+        let kind = alice.verb(words_with_id("...", &format!("a{n}")));
+        driver.append("alice", kind).await;
+    }
+    let quick = driver.quick;
+    let settled = driver.apply_pending(lane("alice"), 9).await;
+    let dead = |n: usize| matches!(settled[n].outcome, Outcome::Dead(_));
+    assert!(dead(0) && driver.quick == quick, "{settled:?}");
+}
