@@ -338,7 +338,8 @@ impl LaneDriver {
             memory.forget();
         }
         for Pending { prepared, event } in &mut pending {
-            if let Some(event) = event {
+            let poison = prepared.transition.name == "undecodable";
+            if let (Some(event), false) = (event, poison) {
                 let id = event_id(self.shard, lane, prepared.id);
                 prepared.transition = memory.prepare(id, event);
             }

@@ -46,7 +46,7 @@ end
 local function failed(c, e, lane, fields, result)
   -- Redis raises either text or a table with the text in `err`.
   local why = type(result) == "table" and result.err or tostring(result)
-  c.failed = true
+  c.unsure = true
   D.dead_letter(c, e, lane, why)
   D.tell_sender(c, e, fields)
   return "DEAD " .. why
@@ -70,7 +70,7 @@ local function run(shape, c, e, fields)
 end
 
 local function apply_entry(c, lane, id, shape, args, at)
-  if shape.quick and not c.failed then
+  if shape.quick and not c.unsure then
     local result = apply_quickly(c, lane, id, shape, args, at)
     if result then return result end
   end
@@ -78,7 +78,7 @@ local function apply_entry(c, lane, id, shape, args, at)
   local fields = {
     site = shape.site, uid = nil, client = nil, n = nil, body = nil, id = nil, digest = nil, conversation = nil,
   }
-  for i = 1, shape.count do
+  for i = 1, shape.own do
     fields[shape[i]] = args[at + i]
   end
   local e = {
@@ -125,7 +125,7 @@ local function apply_lane(c, lane, args, at)
     elseif before == lane.last and are_there(lane) then
       results[i] = apply_entry(c, lane, id, shape, args, at + 1)
     elseif not D.after(id, lane.last) then
-      results[i] = "DUP"
+      results[i], c.unsure = "DUP", true -- somebody else has applied it
     else
       results[i], ended = "GAP", true
     end

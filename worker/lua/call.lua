@@ -37,7 +37,10 @@ local function make_shape(texts)
     shape[i - 4] = texts[i]
     shape.at[texts[i]] = i - 4
   end
-  if shape.at.mark then shape.quick = Q[texts[1]] end
+  -- With a hint there is a side, and what stands from `mark` on is for the quick way alone.
+  local hinted = shape.side ~= ""
+  shape.own = hinted and shape.at.mark - 1 or shape.count
+  shape.quick = hinted and Q[texts[1]] or nil
   return shape
 end
 

@@ -65,7 +65,7 @@ end
 -- Key builders: S is the site's prefix, made in Rust's keys.rs.
 D.quiet_user_key = function(e, uid) return e.S .. "u:" .. uid end
 D.quiet_conv_key = function(e, conv) return e.S .. "conv:" .. conv end
--- Of these two an App may want to know (desk/talks.lua); the quiet ones are for who only reads.
+-- Of these two an App may want to know (desk/talks.lua); a test says who may write by the quiet ones.
 D.user_key, D.conv_key = D.quiet_user_key, D.quiet_conv_key
 D.log_key = function(e, conv) return e.S .. "log:" .. conv end
 D.gone_key = function(e, conv) return e.S .. "gone:" .. conv end

@@ -36,6 +36,9 @@ pub struct Hint {
     pub hash: String,
     /// That field. Its number among them is handed over as `number`.
     pub field: String,
+    /// The mark that must stand there. Handed over as `mark`, the first of the quick way's own fields: the other way does
+    /// not see these.
+    pub mark: String,
     /// What many entries have in common.
     pub side: &'static str,
     /// What else the quick way takes.
@@ -69,7 +72,7 @@ pub trait App: Send + Sync + 'static {
 }
 
 /// What the reader of some lanes of a shard remembers for an App from call to call, to give hints. It sees every entry of
-/// its lanes, in their order, as long as it remembers anything.
+/// its lanes that decodes, in their order, as long as it remembers anything.
 pub trait Memory: Send {
     /// As [`App::prepare`], with a hint if it remembers what that takes. What comes after this event in its lane may be
     /// prepared before it is settled.

@@ -27,9 +27,9 @@ const FLAT: f64 = 1.15;
 /// limit would be refused with `busy`.
 const SOAK_MEMORY: &str = "8gb";
 /// Keys of these forms exist only while somebody is there.
-const PASSING: [&str; 12] = [
-    ":u:", ":free", ":duty", ":waiting", ":away", ":q:", "}:boot:", "}:due", "}:sites", "}:moved",
-    "}:moving", "}:again",
+const PASSING: [&str; 14] = [
+    ":u:", ":free", ":duty", ":waiting", ":away", ":q:", ":talks", ":taken", "}:boot:", "}:due",
+    "}:sites", "}:moved", "}:moving", "}:again",
 ];
 
 /// Half of the closed loop's rate for so long, while gateways and workers die in turn.

@@ -18,8 +18,9 @@ pub struct Packed {
     fields: Vec<(Span, Span)>,
 }
 
-/// Adds a name or a value.
-pub(super) fn put(packed: &mut Vec<u8>, text: &str) {
+/// Adds a name or a value, or any text that is handed over so.
+pub fn put(packed: &mut Vec<u8>, text: impl AsRef<[u8]>) {
+    let text = text.as_ref();
     let mut digits = [0; 20];
     let (mut at, mut rest) = (digits.len(), text.len());
     loop {
@@ -32,7 +33,7 @@ pub(super) fn put(packed: &mut Vec<u8>, text: &str) {
     }
     packed.extend_from_slice(&digits[at..]);
     packed.push(b':');
-    packed.extend_from_slice(text.as_bytes());
+    packed.extend_from_slice(text);
 }
 
 impl Packed {

@@ -1,7 +1,7 @@
 //! The quick way of messages: it is taken, by both sides, and never where things are not as the worker remembers them.
 //! The random lives of `desk_properties` and the traces here go it, too, and end as they do without.
 
-use frontdesk_shared::protocol::frame::Verb;
+use frontdesk_shared::{ids::MessageRef, protocol::frame::Verb};
 use frontdesk_tests::lane_driver::{
     LaneDriver, Socket, on_duty, read_to, words, words_to, words_with_id,
 };
@@ -33,6 +33,15 @@ async fn say(driver: &mut LaneDriver, socket: &mut Socket, verb: Verb, quick: bo
         .collect();
     told.sort();
     told
+}
+
+/// Words with an id to a named conversation.
+fn to(conversation: &str, own_id: &str) -> Verb {
+    let mut verb = words_to("...", conversation);
+    if let Verb::Message { id, .. } = &mut verb {
+        *id = Some(MessageRef::parse(own_id).expect("well-formed"));
+    }
+    verb
 }
 
 fn told(whom: &[&Socket], what: &str) -> Vec<String> {
@@ -81,6 +90,14 @@ async fn a_device_that_came_since_is_told_and_one_that_left_is_not() {
     assert_eq!(heard, told(&[&sam, &second], "message/customer"));
     let heard = say(&mut driver, &mut alice, words_with_id("3", "a3"), true).await;
     assert_eq!(heard, told(&[&sam, &second], "message/customer"));
+    let mut sam = sam;
+    say(&mut driver, &mut sam, words_with_id("?", "s1"), false).await;
+    say(&mut driver, &mut sam, words_with_id("?", "s2"), true).await;
+    let phone = driver.open("alice").await;
+    driver.pushes().await;
+    let heard = say(&mut driver, &mut sam, words_with_id("!", "s3"), false).await;
+    assert_eq!(heard, told(&[&alice, &phone, &second], "message/staff"));
+    driver.act("alice", phone.close()).await;
     driver.act("sam", second.close()).await;
     let heard = say(&mut driver, &mut alice, words_with_id("4", "a4"), false).await;
     assert_eq!(heard, told(&[&sam], "message/customer"));
@@ -100,22 +117,7 @@ async fn words_of_staff_that_name_nothing_go_nowhere_once_there_are_two() {
         .conversation_of("alice")
         .await
         .expect("she is in one");
-    let to_alice = |id: &str| {
-        let Verb::Message {
-            body, conversation, ..
-        } = words_to("to alice", &conversation)
-        else {
-            unreachable!("words");
-        };
-        let Verb::Message { id, .. } = words_with_id("", id) else {
-            unreachable!("words");
-        };
-        Verb::Message {
-            body,
-            id,
-            conversation,
-        }
-    };
+    let to_alice = |id: &str| to(&conversation, id);
     say(&mut driver, &mut sam, to_alice("s3"), false).await;
     let heard = say(&mut driver, &mut sam, to_alice("s4"), true).await;
     assert_eq!(heard, told(&[&alice], "message/staff"));
@@ -135,6 +137,67 @@ async fn an_id_counts_once_and_gets_the_same_ack_again() {
     assert_eq!(before, 1, "heard once");
     let heard = say(&mut driver, &mut alice, words_with_id("other", "a1"), false).await;
     assert_eq!(heard, told(&[&alice], "error/id_reused"));
+}
+
+/// What was given for the quick way does not count on the other one.
+#[tokio::test]
+async fn a_known_id_from_one_of_two_devices_spoils_nothing() {
+    let (_server, mut driver) = start().await;
+    let (sam, mut alice) = talk(&mut driver).await;
+    let mut phone = driver.open("alice").await;
+    driver.send(&mut alice, words_with_id("1", "a1")).await;
+    driver.send(&mut phone, words_with_id("2", "a2")).await;
+    driver.pushes().await;
+    let heard = say(&mut driver, &mut alice, words_with_id("3", "a3"), true).await;
+    assert_eq!(heard, told(&[&sam, &phone], "message/customer"));
+    driver.send(&mut phone, words_with_id("3", "a3")).await;
+    let heard = say(&mut driver, &mut alice, words_with_id("4", "a4"), false).await;
+    assert_eq!(heard, told(&[&sam, &phone], "message/customer"));
+    let heard = say(&mut driver, &mut phone, words_with_id("5", "a5"), false).await;
+    assert_eq!(heard, told(&[&sam, &alice], "message/customer"));
+    let dump = driver.dump().await;
+    let bucket = &dump.hash(&driver.key("u:alice"))["b"];
+    assert!(bucket.parse::<u64>().is_ok(), "{bucket}");
+}
+
+/// A batch is prepared before anything of it is settled: what is not learned from it may not be counted on.
+#[tokio::test]
+async fn frames_of_two_devices_in_one_batch_stay_in_order() {
+    let (_server, mut driver) = start().await;
+    let (mut sam, alice) = talk(&mut driver).await;
+    let mut bob = driver.open("bob").await;
+    driver.send(&mut bob, Verb::CustomerConnect).await;
+    let mut tablet = driver.open("sam").await;
+    let with_alice = driver.conversation_of("alice").await.expect("in one");
+    let with_bob = driver.conversation_of("bob").await.expect("in one");
+    driver.send(&mut sam, to(&with_alice, "s1")).await;
+    driver.send(&mut tablet, to(&with_alice, "t1")).await;
+    driver.pushes().await;
+    let heard = say(&mut driver, &mut sam, to(&with_alice, "s2"), true).await;
+    assert_eq!(heard, told(&[&alice, &tablet], "message/staff"));
+    // No way to bob is known, and before this one is settled the other device has done something.
+    for kind in [
+        sam.verb(to(&with_bob, "s3")),
+        tablet.verb(read_to(1, &with_alice)),
+    ] {
+        driver.append("sam", kind).await;
+    }
+    driver.apply_pending(lane("sam"), 9).await;
+    driver.pushes().await;
+    for n in 4..8 {
+        let words = to(&with_alice, &format!("t{n}"));
+        driver.send(&mut tablet, words).await;
+        driver.pushes().await;
+        let words = to(&with_bob, &format!("s{n}"));
+        driver.send(&mut sam, words).await;
+        let pushes = driver.pushes().await.into_iter();
+        let mut heard: Vec<String> = pushes
+            .map(|push| format!("{} {}", push.client, push.short()))
+            .collect();
+        heard.sort();
+        assert_eq!(heard, told(&[&bob, &tablet], "message/staff"));
+    }
+    assert!(driver.quick > 4, "only {}", driver.quick);
 }
 
 #[tokio::test]
@@ -164,7 +227,7 @@ async fn a_frame_that_is_not_the_next_is_refused_behind_quick_ones() {
     assert_eq!(heard, told(&[&alice], "close/4004"), "{again}");
 }
 
-/// Nothing that fails is taken, so what follows is not the next frame, whatever the worker had thought.
+/// Whatever the worker had counted on; and nothing is acknowledged that was not stored.
 #[tokio::test]
 async fn after_a_failure_nothing_goes_the_quick_way() {
     let (_server, mut driver) = start().await;
@@ -183,5 +246,18 @@ async fn after_a_failure_nothing_goes_the_quick_way() {
     let quick = driver.quick;
     let settled = driver.apply_pending(lane("alice"), 9).await;
     let dead = |n: usize| matches!(settled[n].outcome, Outcome::Dead(_));
-    assert!(dead(0) && driver.quick == quick, "{settled:?}");
+    assert!((0..3).all(dead) && driver.quick == quick, "{settled:?}");
+    let () = redis::cmd("DEL")
+        .arg(&log)
+        .query_async(&mut driver.connection)
+        .await
+        .expect("deleted");
+    for n in 2..5 {
+        let again = words_with_id("...", &format!("a{n}"));
+        let outcome = driver.send(&mut alice, again).await;
+        let Outcome::Acked(ack) = &outcome else {
+            panic!("not stored: {outcome:?}")
+        };
+        assert_eq!(ack.seq, (n + 3).to_string());
+    }
 }

@@ -12,11 +12,10 @@ D.is_next = function(e, a, n)
   return nil
 end
 
--- Records that the frame was taken, and the token for it. `key` and `field`, where it is counted, may be
--- given by who has them.
-D.take = function(e, a, key, field)
+-- Records that the frame was taken, and the token for it.
+D.take = function(e, a)
   if e.asking then return end
-  key, field = key or D.quiet_user_key(e, e.uid), field or "n:" .. a.client
+  local key, field = D.quiet_user_key(e, e.uid), "n:" .. a.client
   if a.bucket then
     redis.call("HSET", key, field, a.n, "b", a.bucket)
   else

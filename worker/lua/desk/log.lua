@@ -16,7 +16,23 @@ D.append = function(e, conv, seq, prev, counts, from, uid, kind, value, ref, ...
   return entry
 end
 
--- The same for what is no message, by who does not know how long the log is.
+-- Adds a message to the log and the talk. `side` is customer or staff, `event` the id of its event. Returns seq, id and
+-- predecessor.
+D.say = function(c, S, talk, side, uid, event, time, body, ref)
+  local seq, id, prev = D.int(talk.seq + 1), event .. ".1", talk.last
+  local a, b, idle = talk.a, talk.b, talk.idle
+  if side == "customer" then
+    c.idle = c.idle or D.int(D.clock(c) + tonumber(c.settings.idle_ms))
+    a, idle = a + 1, c.idle
+  else
+    b = b + 1
+  end
+  D.write_entry(S .. "log:" .. talk.id, seq, side, uid, id, time, D.int(a) .. " " .. D.int(b), "message", body, ref)
+  talk.seq, talk.last, talk.a, talk.b, talk.idle, talk.said = talk.seq + 1, id, a, b, idle, true
+  return seq, id, prev
+end
+
+-- As D.append, for what is no message, by who does not know how long the log is.
 D.log = function(e, conv, from, uid, kind, value)
   local seq, prev, counts = D.get(D.conv_key(e, conv), "seq", "last", "counts")
   return D.append(e, conv, seq, prev, counts or "0 0", from, uid, kind, value, nil)
@@ -34,17 +50,6 @@ D.entry = function(e, conv, seq)
   local place = D.int(seq) .. "-0"
   local entry = redis.call("XRANGE", D.log_key(e, conv), place, place)[1]
   return entry and D.fields(entry)
-end
-
--- The `message` frame of a log entry; `body` is a JSON string, nil if it was recalled. Who is no more than a
--- user of the site is named by `uid`.
-D.message_frame = function(conv, from, body, entry, uid)
-  local who = uid and (from .. '","uid":"' .. uid) or from
-  -- As D.tail, but joined at once: each text that is made costs Redis by its bytes.
-  return '{"action":"message","payload":{"from":"' .. who
-    .. (body and '","message":' or '","recalled":true') .. (body or "")
-    .. ',"conversation":"' .. conv .. '","seq":' .. entry.seq .. ',"id":"' .. entry.id
-    .. (entry.prev and '","prev":"' .. entry.prev .. '","time":' or '","time":') .. entry.time .. "}}"
 end
 
 -- Writes an entry of the log.

@@ -2,7 +2,8 @@
 -- senders of a site, so that a call writes it once for all of its messages:
 --   S taken   uid -> "<client> <n> <bucket>[ <client> <n>…]": in place of u:<uid> {n:<client>, b}
 -- Only entries of the user's own lane change these, so whatever comes there and does not go the quick way finds
--- them where they belong: they are put back before its transition runs.
+-- them where they belong: they are put back before its transition runs. (Who asks in the lane of somebody else,
+-- transitions/request.lua, takes a token of the bucket that is in u:<uid>, and may have it again.)
 
 -- What this call has taken of a site's senders: by uid, false for who has nothing there.
 local taken_of = function(c, S)

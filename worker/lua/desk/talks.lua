@@ -42,7 +42,10 @@ end
 -- Moves what messages change out of conv:<id>, whose values they are. `mark` is the id of the event's message.
 D.hold = function(e, conv, mark, seq, last, counts, idle)
   local a, b = D.counts(counts)
-  local talk = { id = conv, mark = mark, seq = D.number(seq), last = last, a = a, b = b, idle = idle or "-" }
+  local talk = {
+    id = conv, mark = mark, seq = D.number(seq), last = last, a = a, b = b, idle = idle or "-",
+    said = true, -- to be saved, whatever becomes of the message
+  }
   redis.call("HDEL", quiet_conv_key(e, conv), "seq", "last", "counts", "idle")
   talks_of(e.call, e.S)[conv] = talk
   e.call.let_go = {}
@@ -69,36 +72,20 @@ D.user_key = function(e, uid)
   local key, c = quiet_user_key(e, uid), e.call
   c.let_go = c.let_go or {}
   if not c.let_go[key] then
-    c.let_go[key] = true
     local conv, convs = D.get(key, "conv", "convs")
     if conv then D.let_go(e, conv) end
     for id in string.gmatch(convs or "", "%S+") do D.let_go(e, id) end
+    c.let_go[key] = true
   end
   return key
-end
-
--- Adds a message to the log and the talk. `side` is customer or staff, `event` the id of its event. Returns seq, id and
--- predecessor.
-D.say = function(c, S, talk, side, uid, event, time, body, ref)
-  local seq, id, prev = D.int(talk.seq + 1), event .. ".1", talk.last
-  local a, b, idle = talk.a, talk.b, talk.idle
-  if side == "customer" then
-    c.idle = c.idle or D.int(D.clock(c) + tonumber(c.settings.idle_ms))
-    a, idle = a + 1, c.idle
-  else
-    b = b + 1
-  end
-  D.write_entry(S .. "log:" .. talk.id, seq, side, uid, id, time, D.int(a) .. " " .. D.int(b), "message", body, ref)
-  talk.seq, talk.last, talk.a, talk.b, talk.idle, talk.said = talk.seq + 1, id, a, b, idle, true
-  return seq, id, prev
 end
 
 -- What a worker may remember of a sender: where their next words go and who is told. `only`: also such words that name no
 -- conversation; those of staff if it was assigned (`at`) no later than they were sent. Then when the TTL of the
 -- sender's ids was set, whether there are older ones, and how many (desk/known.lua); when their bucket is full.
-D.way = function(talk, side, only, at, since, old, count, bucket, conns, other_conns)
+D.way = function(a, talk, side, only, at, since, old, count, conns, other_conns)
   return "\n" .. talk.id .. " " .. talk.mark .. " " .. side .. " " .. (only and "1 " or "0 ") .. at
-    .. " " .. since .. " " .. old .. " " .. D.int(count) .. " " .. bucket .. "|" .. conns .. "|" .. (other_conns or "")
+    .. " " .. since .. " " .. old .. " " .. D.int(count) .. " " .. a.bucket .. "|" .. conns .. "|" .. (other_conns or "")
 end
 
 -- Writes the talks in which the call has said something, and who has said it.

@@ -15,6 +15,7 @@ pub(super) const SOURCES: &[Source] = sources![
     "hooks_kept.lua",
     "roles.lua",
     "lists.lua",
+    "frames.lua",
     "talks.lua",
     "taken.lua",
     "log.lua",
@@ -111,15 +112,17 @@ mod tests {
     }
 
     /// Commands that write.
-    const WRITES: [&str; 12] = [
-        "DEL", "HDEL", "HSET", "INCR", "PEXPIRE", "RENAME", "SADD", "SET", "SREM", "XADD", "ZADD",
-        "ZREM",
+    const WRITES: [&str; 13] = [
+        "DEL", "HDEL", "HSET", "HSETNX", "INCR", "PEXPIRE", "RENAME", "SADD", "SET", "SREM",
+        "XADD", "ZADD", "ZREM",
     ];
 
     /// How a header names what each key builder of lua/prelude.lua makes.
-    const KEYS: [(&str, &str); 8] = [
+    const KEYS: [(&str, &str); 10] = [
         ("D.user_key(", "u:<"),
         ("D.conv_key(", "conv:<"),
+        ("D.quiet_user_key(", "u:<"),
+        ("D.quiet_conv_key(", "conv:<"),
         ("D.log_key(", "log:<"),
         ("D.gone_key(", "gone:<"),
         ("D.list_key(", "convs:<"),
@@ -227,6 +230,45 @@ mod tests {
             }
         }
         assert!(seen > 60, "only {seen} writes are seen");
+    }
+
+    /// Who writes by a quiet key, and what: nothing that a way rests on (lua/desk/talks.lua), or what was moved out of it.
+    const QUIET_WRITERS: [(&str, &str); 6] = [
+        ("enter.lua", "n:<client> and b"),
+        ("talks.lua", "what is moved"),
+        ("taken.lua", "what is put back"),
+        ("transitions/mark.lua", "marks"),
+        ("transitions/request.lua", "b"),
+        ("transitions/resume.lua", "r:<client>"),
+    ];
+
+    #[test]
+    fn only_few_write_by_quiet_keys_and_nobody_makes_keys_by_hand() {
+        for source in SOURCES {
+            let code = source.code;
+            let quiet = ["D.quiet_user_key(", "D.quiet_conv_key("];
+            let local = |name: &str| {
+                let by = quiet
+                    .iter()
+                    .any(|key| code.contains(&format!("local {name} = {key}")));
+                by && WRITES
+                    .iter()
+                    .any(|write| code.contains(&format!("\"{write}\", {name}")))
+            };
+            let direct = WRITES.iter().any(|write| {
+                let call = format!("\"{write}\", ");
+                quiet
+                    .iter()
+                    .any(|key| code.contains(&format!("{call}{key}")))
+                    || code.contains(&format!("{call}quiet_"))
+            });
+            let listed = QUIET_WRITERS.iter().any(|(name, _)| *name == source.name);
+            let writes = direct || local("key") || code.contains("local key, field = D.quiet_");
+            assert_eq!(writes, listed, "{}", source.name);
+            for made in ["e.S .. \"u:", "e.S .. \"conv:"] {
+                assert!(!code.contains(made), "{} makes {made}", source.name);
+            }
+        }
     }
 
     #[test]

@@ -7,7 +7,11 @@
 //! memory sees all of these, in order, and counts on; entries that it cannot judge make it forget the sender. Whatever
 //! it gets wrong about buckets and ids is lenient, and put right by the next answer.
 
-use std::{collections::HashMap, fmt::Write as _};
+use std::{
+    collections::HashMap,
+    fmt::Write as _,
+    time::{Duration, Instant},
+};
 
 use frontdesk_shared::{
     event::{Event, Kind},
@@ -37,19 +41,29 @@ pub(super) struct Ways {
 
 #[derive(Default)]
 struct Sender {
-    /// The message whose answer will say more. None of their later entries is prepared yet.
-    asked: Option<EventId>,
+    /// The message whose answer will say more.
+    asked: Option<Asked>,
     /// The number of each connection's last frame.
     taken: Vec<(ClientId, u64)>,
     /// When their bucket is full, by the time of events.
     bucket_us: u64,
-    /// When the TTL of their ids was set.
+    /// When the TTL of their ids was set, by the time of events, and when that was learned.
     since_ms: u64,
+    learned: Option<Instant>,
     /// Whether there may be older ids.
     old: bool,
     /// How many ids there are beside these.
     ids: usize,
     ways: Vec<Way>,
+}
+
+/// A message that was given without a hint. Of what came behind it only frames are known that do no more than being
+/// taken.
+struct Asked {
+    message: EventId,
+    client: ClientId,
+    /// The last frame of this connection.
+    n: u64,
 }
 
 struct Way {
@@ -86,10 +100,15 @@ impl Ways {
     fn hint(&mut self, id: EventId, event: &Event, words: &Words<'_>) -> Option<Hint> {
         let who = (event.site.clone(), event.uid.clone());
         let sender = self.senders.get_mut(&who)?;
-        let now_us = id.stream.ms * 1000;
+        let now_us = id.stream.ms.saturating_mul(1000);
         let full_us = sender.bucket_us.max(now_us);
-        let fresh = id.stream.ms.saturating_sub(sender.since_ms) <= SENT_RENEW_MS;
-        if sender.ids >= SENT_IDS || !fresh || full_us > now_us + self.rate_ahead_us {
+        let waits = full_us > now_us.saturating_add(self.rate_ahead_us);
+        if sender.asked.is_some() || sender.ids >= SENT_IDS || waits {
+            return None;
+        }
+        // By both clocks: the ids must not have expired, or they would be kept for ever.
+        let renewed = id.stream.ms.saturating_sub(sender.since_ms) <= SENT_RENEW_MS;
+        if !renewed || sender.learned?.elapsed() > Duration::from_millis(SENT_RENEW_MS) {
             return None;
         }
         let way = sender.way(id.stream.ms, words.conversation)?;
@@ -98,30 +117,36 @@ impl Ways {
         let mut taken = sender.taken.iter_mut();
         let (_, last) = taken.find(|(client, n)| client == words.client && *n + 1 == words.n)?;
         *last = words.n;
-        sender.bucket_us = full_us + self.rate_us;
+        sender.bucket_us = full_us.saturating_add(self.rate_us);
         sender.ids += 1;
-        let mut bucket = sender.bucket_us.to_string();
+        let mut rest = sender.bucket_us.to_string();
         for (client, n) in sender.taken.iter().filter(|(it, _)| it != words.client) {
-            let _ = write!(bucket, " {client} {n}");
+            let _ = write!(rest, " {client} {n}");
         }
-        let mut fields = vec![("mark", mark), ("bucket", bucket), ("targets", targets)];
+        let mut fields = vec![("taken", rest), ("targets", targets)];
         fields.extend(sender.old.then(|| ("old", "1".to_owned())));
         Some(Hint {
             hash: keys::talks(&event.site),
             field: conversation,
+            mark,
             side,
             fields,
         })
     }
 
     /// The answer to this message will say more.
-    fn ask(&mut self, id: EventId, event: &Event) {
+    fn ask(&mut self, id: EventId, event: &Event, words: &Words<'_>) {
         let who = (event.site.clone(), event.uid.clone());
         if self.senders.len() >= MAX_SENDERS && !self.senders.contains_key(&who) {
-            let any = self.senders.keys().next().cloned();
-            any.and_then(|any| self.senders.remove(&any));
+            self.senders.clear(); // each costs one message that looks everything up
         }
-        self.senders.entry(who).or_default().asked = Some(id);
+        let sender = self.senders.entry(who).or_default();
+        sender.taken.retain(|(client, _)| client != words.client);
+        sender.asked = Some(Asked {
+            message: id,
+            client: words.client.clone(),
+            n: words.n,
+        });
     }
 
     /// A frame that is taken if it is the next one, and changes nothing else that is remembered.
@@ -130,7 +155,10 @@ impl Ways {
         let Some(sender) = self.senders.get_mut(&who) else {
             return;
         };
-        sender.asked = None;
+        match &mut sender.asked {
+            Some(asked) if asked.client == *client && asked.n + 1 == n => asked.n = n,
+            _ => sender.asked = None,
+        }
         let taken = &mut sender.taken;
         match taken.iter_mut().find(|(it, _)| it == client) {
             Some((_, last)) if *last + 1 == n => *last = n,
@@ -156,7 +184,7 @@ impl Memory for Ways {
                     };
                     transition.hint = self.hint(id, event, &words);
                     if transition.hint.is_none() {
-                        self.ask(id, event);
+                        self.ask(id, event, &words);
                     }
                 }
                 Verb::Mark { .. } => self.take(event, client, *n),
@@ -196,19 +224,15 @@ impl Memory for Ways {
         let Some(sender) = self.senders.get_mut(&who) else {
             return;
         };
-        let asked = sender.asked == Some(id);
+        let asked = sender.asked.take_if(|asked| asked.message == id);
         let Some(told) = answer.told.as_deref().and_then(Told::parse) else {
             // It was refused, or stored before: what was counted on for it is not so.
-            if asked || transition.hint.is_some() {
+            if asked.is_some() || transition.hint.is_some() {
                 self.senders.remove(&who);
             }
             return;
         };
-        let frame = asked.then(|| {
-            let client = ClientId::parse(transition.field("client")).ok()?;
-            Some((client, transition.field("n").parse().ok()?))
-        });
-        sender.learn(told, frame.flatten());
+        sender.learn(told, asked);
     }
 
     fn forget(&mut self) {
@@ -225,14 +249,13 @@ impl Sender {
         })
     }
 
-    /// Learns what the answer to one of their messages said; `frame`: the message is their last entry so far.
-    fn learn(&mut self, told: Told, frame: Option<(ClientId, u64)>) {
-        if let Some((client, n)) = frame {
-            self.asked = None;
-            self.taken.retain(|(it, _)| *it != client);
+    /// Learns what the answer to one of their messages said; of themselves only what nothing behind it has changed.
+    fn learn(&mut self, told: Told, asked: Option<Asked>) {
+        if let Some(Asked { client, n, .. }) = asked {
             make_room(&mut self.taken);
             self.taken.push((client, n));
             (self.since_ms, self.old, self.ids) = (told.since_ms, told.old, told.ids);
+            self.learned = Some(Instant::now());
             self.bucket_us = told.bucket_us;
         }
         let new = told.way;

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use frontdesk_shared::{
+    event::packed::put,
     ids::{Lane, Shard, StreamId},
     keys,
 };
@@ -70,6 +71,10 @@ impl Library {
                     command.arg(value);
                 }
                 if let Some(hint) = &entry.transition.hint {
+                    command.arg(&hint.mark);
+                    for (_, value) in &hint.fields {
+                        command.arg(value);
+                    }
                     command.arg(looks.number(hint));
                 }
             }
@@ -120,7 +125,7 @@ impl<'a> Looks<'a> {
 
 /// What a transition is given that no shape says, in order.
 fn own_fields(transition: &Transition) -> impl Iterator<Item = &(&'static str, String)> {
-    let own = transition.fields.iter().chain(hinted(transition));
+    let own = transition.fields.iter();
     own.filter(|(name, _)| !SHARED.contains(name))
 }
 
@@ -150,9 +155,7 @@ fn shape_of(transition: &Transition, shapes: &[&Transition]) -> Option<usize> {
 pub fn packed<'a>(texts: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
     let mut packed = Vec::new();
     for text in texts {
-        packed.extend_from_slice(text.len().to_string().as_bytes());
-        packed.push(b':');
-        packed.extend_from_slice(text);
+        put(&mut packed, text);
     }
     packed
 }
@@ -167,7 +170,10 @@ fn packed_shape(shape: &Transition) -> Vec<u8> {
     let side = shape.hint.as_ref().map_or("", |hint| hint.side);
     let head = [shape.name, shape.field("site"), shape.field("prefix"), side];
     let names = own_fields(shape).map(|(name, _)| *name);
-    let number = shape.hint.as_ref().map(|_| "number");
-    let texts = head.into_iter().chain(names).chain(number);
+    let hint = shape.hint.iter().flat_map(|hint| {
+        let names = hint.fields.iter().map(|(name, _)| *name);
+        std::iter::once("mark").chain(names).chain(["number"])
+    });
+    let texts = head.into_iter().chain(names).chain(hint);
     packed(texts.map(str::as_bytes))
 }

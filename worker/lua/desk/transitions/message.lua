@@ -1,10 +1,11 @@
 -- message: words for the other side; kept for the staff while the customer waits.
 --
--- fields  prefix site uid client n body id digest conversation mark old bucket targets number
+-- fields  prefix site uid client n body id digest conversation
 --   body is a JSON string; id the sender's, with a digest of the body
---   from mark on from a worker that remembers where the sender's words go (desk/talks.lua): old, if there may be
---   older ids of the sender; bucket, when it is full then, and what desk/taken.lua says; targets, connections, those
---   of a gateway joined by commas, gateways by spaces; number, of the conversation among what the call looks at
+--   The quick way, from a worker that remembers where the sender's words go (desk/talks.lua), also has: mark; old, if
+--   there may be older ids of the sender; taken, what desk/taken.lua keeps beside the connection and n; targets,
+--   connections, those of a gateway joined by commas, gateways by spaces; number, of the conversation among what the
+--   call looks at
 -- writes  u:<uid> {n:<client>, b}, log:<conv>, conv:<conv> {seq, last, counts, idle, words, bytes}, or talks and taken
 --         instead of these; sent:<uid>:0 and :1 (the ids of the last 256 to 512 messages, 24 to 25 h);
 --         with words to who has taken left messages u:<uid> {left}, due (desk/left.lua);
@@ -13,9 +14,6 @@
 -- pushes  message to the other side and to the sender's other connections; still_queued;
 --         error wrong_role, id_reused, no_conversation, which_conversation, queue_words_full, rate_limited;
 --         in a direct conversation forbidden, no_user
-
-local FRAME_FROM, FRAME_BODY, FRAME_CONV =
-  '{"action":"message","payload":{"from":"', '","message":', ',"conversation":"'
 
 -- Routes for the sender: their conversation as customer or staff, or nil and the error code.
 local route = function(e, a, duty, convs, conv)
@@ -56,7 +54,7 @@ local say = function(c, e, a, me, to, held)
   local ack, count, since, old = D.acked(e, a, to, entry, me.note)
   if not ack or e.asking or me.left then return ack end
   local only = not me.duty or D.only(me.convs) == to
-  return ack .. D.way(talk, side, only, held.at, since, old, count, a.bucket, me.conns, other)
+  return ack .. D.way(a, talk, side, only, held.at, since, old, count, me.conns, other)
 end
 
 T.message = function(c, e, a)
@@ -80,17 +78,6 @@ T.message = function(c, e, a)
   return say(c, e, a, me, to, held)
 end
 
--- The record of a `message` frame, for connections of one gateway, in the pieces of D.message_frame.
-local push_said = function(c, event, connections, side, body, conv, rest)
-  local length = #FRAME_FROM + #side + #FRAME_BODY + #body + #FRAME_CONV + #conv + #rest
-  local list = D.output(c, D.boot_of(connections))
-  local n = #list
-  list[n + 1], list[n + 2], list[n + 3], list[n + 4] = "F ", event, " ", D.int(length)
-  list[n + 5], list[n + 6], list[n + 7], list[n + 8] = " ", connections, "\n", FRAME_FROM
-  list[n + 9], list[n + 10], list[n + 11], list[n + 12] = side, FRAME_BODY, body, FRAME_CONV
-  list[n + 13], list[n + 14], list[n + 15] = conv, rest, "\n"
-end
-
 -- Where everything is as the worker remembers it: nothing to look up, nothing to refuse.
 Q.message = function(c, lane, id, shape, args, at)
   local p, S = shape.at, shape.S
@@ -104,8 +91,12 @@ Q.message = function(c, lane, id, shape, args, at)
   -- The same id again is answered by the other way. This is the first write.
   local kept = args[at + p.digest] .. " " .. talk.id .. " " .. seq .. " " .. event .. ".1 " .. time
   if redis.call("HSETNX", sent .. ":0", ref, kept) == 0 then return nil end
-  D.take_quickly(c, S, uid, args[at + p.client], args[at + p.n], args[at + p.bucket])
-  local _, made, prev = D.say(c, S, talk, shape.side, uid, event, time, body, ref)
+  D.take_quickly(c, S, uid, args[at + p.client], args[at + p.n], args[at + p.taken])
+  local done, why, made, prev = pcall(D.say, c, S, talk, shape.side, uid, event, time, body, ref)
+  if not done then -- nothing was said, so nothing may be acknowledged later
+    redis.call("HDEL", sent .. ":0", ref)
+    error(why, 0)
+  end
   if D.hooks_of(c, shape.site, "m") then
     local e = { id = event, time = time, S = S, site = shape.site, uid = uid, call = c }
     local entry = { seq = seq, id = made, prev = prev, time = time }
@@ -114,10 +105,10 @@ Q.message = function(c, lane, id, shape, args, at)
   local rest = '","seq":' .. seq .. ',"id":"' .. made .. '","prev":"' .. prev .. '","time":' .. time .. "}}"
   if targets == "" then return "SEQ " .. seq end
   if not string.find(targets, " ", 1, true) then
-    push_said(c, event, targets, shape.side, body, talk.id, rest)
+    D.push_said(c, event, targets, shape.side, body, talk.id, rest)
   else
     for group in string.gmatch(targets, "%S+") do
-      push_said(c, event, group, shape.side, body, talk.id, rest)
+      D.push_said(c, event, group, shape.side, body, talk.id, rest)
     end
   end
   return "SEQ " .. seq
