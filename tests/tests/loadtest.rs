@@ -270,14 +270,13 @@ async fn a_lost_gateway_breaks_the_relay() {
     let options = ["--pairs", "4", "--duration-s", "20", "--no-probe"];
     let line = args(&cluster, "relay", &options);
     let running = tokio::spawn(async move { tool(&line).await });
+    // Their words go the quick way, of which the first ones only tell.
     frontdesk_tests::wait::until("pairs talk", async || {
-        let acks = cluster.workers[0]
-            .metric("frontdesk_worker_acks_total")
-            .await
-            + cluster.workers[1]
-                .metric("frontdesk_worker_acks_total")
-                .await;
-        (acks > 10.0).then_some(())
+        let quick = "frontdesk_worker_quick_total";
+        let [one, other] = &cluster.workers[..] else {
+            panic!("two workers")
+        };
+        (one.metric(quick).await + other.metric(quick).await > 10.0).then_some(())
     })
     .await;
     cluster.gateways[0].child.kill9();

@@ -18,6 +18,8 @@ pub struct Metrics {
     entries: IntCounterVec,
     /// Acks published.
     pub acks: IntCounter,
+    /// Entries that went the quick way of their transition.
+    pub quick: IntCounter,
     /// Acks that could not be published.
     pub acks_lost: IntCounter,
     /// Sessions of a shard's reader that failed and started again.
@@ -86,6 +88,10 @@ impl Metrics {
         Self {
             entries: shown(IntCounterVec::new(entries, &["outcome"])),
             acks: counter("frontdesk_worker_acks_total", "Acks published"),
+            quick: counter(
+                "frontdesk_worker_quick_total",
+                "Entries for which nothing had to be looked up",
+            ),
             acks_lost: counter(
                 "frontdesk_worker_acks_lost_total",
                 "Acks that could not be published",

@@ -183,6 +183,7 @@ impl Applier {
     fn settle(&mut self, lane: Lane, entry: &Prepared, answer: Answer) {
         let event = event_id(self.shard, lane, entry.id);
         let answer = answer.of(event, entry);
+        METRICS.quick.inc_by(u64::from(answer.placed.is_some()));
         self.memory.settle(event, &entry.transition, &answer);
         let outcome = answer.outcome;
         METRICS.count(&outcome);
