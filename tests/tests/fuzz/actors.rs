@@ -2,7 +2,7 @@
 //! to spoil, and a gateway that spoils what it appends.
 
 use frontdesk_shared::{
-    event::{Act, Event, Kind, SHARED_QUEUE},
+    event::{Act, Event, Kind, SHARED_QUEUE, VERSION, packed},
     ids::{BootId, ClientId, ConversationId, Lane, MessageRef, Site, Uid},
     protocol::{
         Lang, Role,
@@ -111,6 +111,9 @@ impl Actors {
         fields.retain(|(name, value)| name != b"v" || !is_newer(value));
         if fields.is_empty() {
             fields.push((bytes(rng), bytes(rng)));
+        }
+        if rng.random_ratio(1, 2) {
+            fields = packed(rng, &fields, spoilt);
         }
         (lane, fields)
     }
@@ -297,9 +300,34 @@ impl Actors {
     }
 }
 
+/// The same fields as gateways write them, all but the version in one.
+fn packed(rng: &mut impl Rng, fields: &Fields, spoilt: bool) -> Fields {
+    let mut packed = Vec::new();
+    for (name, value) in fields.iter().filter(|(name, _)| name != b"v") {
+        packed::put(&mut packed, name);
+        packed::put(&mut packed, value);
+    }
+    if spoilt && rng.random_ratio(1, 4) && !packed.is_empty() {
+        let at = rng.random_range(0..packed.len());
+        match rng.random_range(0..3) {
+            0 => packed.truncate(at),
+            1 => packed[at] = rng.random(),
+            _ => packed.insert(at, b'9'),
+        }
+    }
+    vec![
+        (b"v".to_vec(), b"2".to_vec()),
+        (packed::FIELD.into(), packed),
+    ]
+}
+
 fn is_newer(value: &[u8]) -> bool {
     let version = std::str::from_utf8(value).ok();
-    version.is_some_and(|version| version.parse::<u32>().is_ok_and(|version| version > 1))
+    version.is_some_and(|version| {
+        version
+            .parse::<u32>()
+            .is_ok_and(|version| version > VERSION)
+    })
 }
 
 /// One thing goes wrong with fields.
