@@ -114,6 +114,8 @@ pub(crate) async fn run(options: Options) -> Result<u8> {
     bench.once().await?;
     let mut rows = bench.figures.rows();
     if options.full {
+        // The rest takes long: what there is already must not be lost with it.
+        note(&markdown(&rows));
         rows.extend(full::run(&mut bench, options.soak_minutes).await?);
     }
     let text = format!("{}\n{}", bench.conditions(&options), markdown(&rows));
