@@ -49,7 +49,10 @@ local function read_lanes(c, keys, args, at)
   local numbers, lanes = {}, {}
   for i = 1, #keys - 1 do
     numbers[i] = args[at]
-    lanes[i] = { number = args[at], count = tonumber(args[at + 1]), newest = args[at + 2], stream = keys[i + 1], prefix = c.shard .. "." .. args[at] .. "." }
+    lanes[i] = {
+      number = args[at], count = tonumber(args[at + 1]), newest = args[at + 2],
+      stream = keys[i + 1], prefix = c.shard .. "." .. args[at] .. ".",
+    }
     at = at + 3
   end
   local applied = redis.call("HMGET", c.applied, unpack(numbers))

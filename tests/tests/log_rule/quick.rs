@@ -27,12 +27,17 @@ async fn say(driver: &mut LaneDriver, socket: &mut Socket, verb: Verb, quick: bo
     let before = driver.quick;
     driver.send(socket, verb).await;
     assert_eq!(driver.quick - before, usize::from(quick));
+    whats_told(driver).await
+}
+
+/// Who was told what since the last look.
+async fn whats_told(driver: &mut LaneDriver) -> Vec<String> {
     let pushes = driver.pushes().await.into_iter();
-    let mut told: Vec<String> = pushes
+    let mut heard: Vec<String> = pushes
         .map(|push| format!("{} {}", push.client, push.short()))
         .collect();
-    told.sort();
-    told
+    heard.sort();
+    heard
 }
 
 /// Words with an id to a named conversation.
@@ -190,11 +195,7 @@ async fn frames_of_two_devices_in_one_batch_stay_in_order() {
         driver.pushes().await;
         let words = to(&with_bob, &format!("s{n}"));
         driver.send(&mut sam, words).await;
-        let pushes = driver.pushes().await.into_iter();
-        let mut heard: Vec<String> = pushes
-            .map(|push| format!("{} {}", push.client, push.short()))
-            .collect();
-        heard.sort();
+        let heard = whats_told(&mut driver).await;
         assert_eq!(heard, told(&[&bob, &tablet], "message/staff"));
     }
     assert!(driver.quick > 4, "only {}", driver.quick);
