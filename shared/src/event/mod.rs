@@ -1,11 +1,11 @@
-//! What is appended to a lane: one stream entry, flat text fields, versioned by `v`.
+//! What is appended to a lane: one stream entry of text fields, versioned by `v`: flat, or packed into one.
 //!
 //! Gateways append what their sockets did; timers and scripts append the rest (their fields are
 //! written in Lua, in `worker/lua`). A decoder meets every entry as if it were hostile: ids and
 //! bounds are checked again, because a log outlives the program that wrote it.
 //!
-//! Here is what there is; [`packed`] is how gateways write it, `codec` writes and reads it, `verb` what a client's frame says, [`request`] what the
-//! HTTP API is asked to do, [`hook`] to webhooks, `fields` looks at single values.
+//! Here is what there is; `codec` writes and reads it, `verb` what a client's frame says, [`request`] what the
+//! HTTP API is asked to do, [`hook`] to webhooks, `fields` looks at single values, [`packed`] puts fields into one.
 
 mod codec;
 mod fields;
