@@ -262,3 +262,28 @@ async fn after_a_failure_nothing_goes_the_quick_way() {
         assert_eq!(ack.seq, (n + 3).to_string());
     }
 }
+
+/// The first words move what messages change of a conversation; should they fail, it is not lost.
+#[tokio::test]
+async fn a_conversation_whose_first_words_fail_keeps_its_place() {
+    let (_server, mut driver) = start().await;
+    let mut sam = driver.open("sam").await;
+    driver.send(&mut sam, on_duty(1)).await;
+    let mut alice = driver.open("alice").await;
+    driver.send(&mut alice, Verb::CustomerConnect).await;
+    let conversation = driver.conversation_of("alice").await.expect("in one");
+    let log = driver.key(&format!("log:{conversation}"));
+    spoil(&mut driver, &log).await;
+    let failed = driver.send(&mut alice, words_with_id("1", "a1")).await;
+    assert!(matches!(failed, Outcome::Dead(_)), "{failed:?}");
+    let () = redis::cmd("DEL")
+        .arg(&log)
+        .query_async(&mut driver.connection)
+        .await
+        .expect("deleted");
+    let stored = driver.send(&mut alice, words_with_id("1", "a1")).await;
+    let Outcome::Acked(ack) = &stored else {
+        panic!("not stored: {stored:?}")
+    };
+    assert_eq!(ack.seq, "2");
+}
